@@ -1,0 +1,45 @@
+# The conductor. `make help` lists what it does.
+SHELL      := /bin/bash
+PG_CONFIG  ?= /usr/lib/postgresql/15/bin/pg_config
+PYTHON     ?= /usr/bin/python3
+export PG_CONFIG PYTHON
+
+# A private copy of PostgreSQL's tree: `make install` and the tests leave the system's alone.
+PG_TREE    := $(shell scripts/pgtree --path)
+
+.PHONY: help all deps build install demo test bench torture check clean
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
+
+all: build
+
+deps: ## install what is missing (Debian packages)
+	@scripts/deps
+
+build: deps ## build the extension and the workers, install both into the private tree
+	@$(MAKE) --no-print-directory -s -C extension
+	@$(MAKE) --no-print-directory -s -C workers
+	@scripts/pgtree
+	@$(MAKE) --no-print-directory -s -C extension install DESTDIR=$(PG_TREE) >/dev/null
+
+install: deps ## install the extension into the system's PostgreSQL (as root), and the workers
+	$(MAKE) -C extension install
+	$(MAKE) -C workers install
+
+demo: build ## a day of a gift-certificate business, from Kafka to Kafka, in a minute
+	@$(PYTHON) test/demo/demo.py
+
+test: build ## everything that must hold; ends with "N passed, N failed"
+	@$(PYTHON) test/run.py
+
+bench: build ## each figure beside its baseline, as JSON lines
+	@$(PYTHON) test/bench/bench.py
+
+torture: build ## kill everything under load; SEED= FAULTS= repeat a run
+	@$(PYTHON) test/torture/torture.py
+
+clean: ## remove what was built
+	-@$(MAKE) --no-print-directory -s -C extension clean
+	-@$(MAKE) --no-print-directory -s -C workers clean
+	rm -rf build

@@ -1,0 +1,1 @@
+-- api: what HTTP exposes

@@ -1,0 +1,35 @@
+CREATE OR REPLACE FUNCTION backoffice.version() RETURNS text
+    LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'backoffice_library_version';
+COMMENT ON FUNCTION backoffice.version() IS
+'The version of the loaded library, e.g. ''0.1''. Permission: any backoffice role.';
+GRANT EXECUTE ON FUNCTION backoffice.version() TO backoffice_anon, backoffice_user, backoffice_service, backoffice_worker, backoffice_admin;
+
+CREATE OR REPLACE FUNCTION backoffice.now() RETURNS timestamptz
+    LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'backoffice_now';
+COMMENT ON FUNCTION backoffice.now() IS
+'The time the business logic goes by: the start of the transaction, or backoffice.frozen_now where a test sets it. Permission: any backoffice role.';
+GRANT EXECUTE ON FUNCTION backoffice.now() TO backoffice_anon, backoffice_user, backoffice_service, backoffice_worker, backoffice_admin, backoffice_definer, backoffice_kernel;
+
+CREATE OR REPLACE FUNCTION backoffice.uuid7() RETURNS uuid
+    LANGUAGE c VOLATILE PARALLEL SAFE AS 'MODULE_PATHNAME', 'backoffice_uuid7';
+COMMENT ON FUNCTION backoffice.uuid7() IS
+'A new UUIDv7 (RFC 9562), increasing within a session. Permission: any backoffice role.';
+GRANT EXECUTE ON FUNCTION backoffice.uuid7() TO backoffice_user, backoffice_service, backoffice_worker, backoffice_admin, backoffice_definer, backoffice_kernel;
+
+CREATE OR REPLACE FUNCTION backoffice.raise(sqlstate text, code text, message text, detail text DEFAULT NULL, hint text DEFAULT NULL) RETURNS void
+    LANGUAGE c VOLATILE PARALLEL SAFE AS 'MODULE_PATHNAME', 'backoffice_raise';
+COMMENT ON FUNCTION backoffice.raise(text, text, text, text, text) IS
+'Raises an error: sqlstate (five characters; PTxyz makes PostgREST answer with status xyz), a stable symbolic code (also in the error''s constraint field), a message, a detail (what is) and a hint (what to do). Permission: any backoffice role.';
+GRANT EXECUTE ON FUNCTION backoffice.raise(text, text, text, text, text) TO backoffice_user, backoffice_service, backoffice_worker, backoffice_admin, backoffice_definer, backoffice_kernel;
+
+CREATE OR REPLACE FUNCTION backoffice.current_organization() RETURNS uuid
+    LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'backoffice_current_organization';
+COMMENT ON FUNCTION backoffice.current_organization() IS
+'The organization of this transaction''s principal, NULL when there is none (then policies show nothing). What row-level security reads; applications call access.organization_id(). Permission: any backoffice role.';
+GRANT EXECUTE ON FUNCTION backoffice.current_organization() TO backoffice_anon, backoffice_user, backoffice_service, backoffice_worker, backoffice_admin, backoffice_definer, backoffice_kernel;
+
+CREATE OR REPLACE FUNCTION backoffice.current_user_id() RETURNS uuid
+    LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'backoffice_current_user_id';
+COMMENT ON FUNCTION backoffice.current_user_id() IS
+'The user of this transaction''s principal, NULL when there is none or a service acts. Permission: any backoffice role.';
+GRANT EXECUTE ON FUNCTION backoffice.current_user_id() TO backoffice_anon, backoffice_user, backoffice_service, backoffice_worker, backoffice_admin, backoffice_definer, backoffice_kernel;

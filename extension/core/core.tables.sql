@@ -1,0 +1,1 @@
+-- core: idempotency keys. See docs/core.md.

@@ -1,0 +1,78 @@
+/*
+ * uuid.c
+ *		UUIDv7 (RFC 9562, section 5.7): 48 bits of milliseconds, a 12-bit
+ *		counter within the millisecond, 62 random bits.
+ */
+#include "core/core.h"
+
+#include "miscadmin.h"
+#include "port/pg_bswap.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+
+#define COUNTER_BITS		12
+#define RANDOM_POOL_BYTES	512
+#define UNIX_EPOCH_OFFSET_US \
+	((int64) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY)
+
+PG_FUNCTION_INFO_V1(backoffice_uuid7);
+
+/* One call of the operating system's generator serves many ids. */
+static uint64
+random_bits(void)
+{
+	static uint8 pool[RANDOM_POOL_BYTES];
+	static int	used = RANDOM_POOL_BYTES;
+	static int	owner_pid = 0;
+	uint64		bits;
+
+	if (used + sizeof(bits) > RANDOM_POOL_BYTES || owner_pid != MyProcPid)
+	{
+		if (!pg_strong_random(pool, sizeof(pool)))
+			ereport(ERROR,
+					(errcode(ERRCODE_INTERNAL_ERROR),
+					 errmsg("could not get random bytes")));
+		used = 0;
+		owner_pid = MyProcPid;
+	}
+	memcpy(&bits, pool + used, sizeof(bits));
+	used += sizeof(bits);
+	return bits;
+}
+
+void
+bo_uuid7(pg_uuid_t *uuid)
+{
+	static uint64 last_tick = 0;	/* milliseconds and counter as one number */
+	uint64		now_us = (uint64) (GetCurrentTimestamp() + UNIX_EPOCH_OFFSET_US);
+	uint64		tick = ((now_us / 1000) << COUNTER_BITS) | ((now_us % 1000) << 2);
+	uint64		high,
+				low;
+
+	/* Sub-millisecond time fills the counter; a clock that stands or steps back is counted on. */
+	if (tick <= last_tick)
+		tick = last_tick + 1;
+	last_tick = tick;
+
+	high = ((tick >> COUNTER_BITS) << 16) | 0x7000 | (tick & 0xFFF);
+	low = (random_bits() & UINT64CONST(0x3FFFFFFFFFFFFFFF)) | UINT64CONST(0x8000000000000000);
+	high = pg_hton64(high);
+	low = pg_hton64(low);
+	memcpy(uuid->data, &high, 8);
+	memcpy(uuid->data + 8, &low, 8);
+}
+
+char *
+bo_uuid_text(const pg_uuid_t *uuid)
+{
+	return DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(uuid)));
+}
+
+Datum
+backoffice_uuid7(PG_FUNCTION_ARGS)
+{
+	pg_uuid_t  *uuid = palloc(sizeof(pg_uuid_t));
+
+	bo_uuid7(uuid);
+	PG_RETURN_UUID_P(uuid);
+}

@@ -1,0 +1,59 @@
+#!/usr/bin/python3
+"""Runs the test suites and ends with "N passed, N failed".
+
+    test/run.py                 every suite
+    test/run.py regress tap     these suites
+    test/run.py tap:access      one file of a suite (regress, isolation, tap, unit, e2e, faults)
+
+A suite is a module test/suites/<name>.py with run(only) -> iterable of (case name, passed, output).
+"""
+import importlib
+import os
+import sys
+import time
+import traceback
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+
+SUITES = ["lint", "unit", "regress", "isolation", "tap", "e2e", "faults", "torture"]
+
+
+def main():
+    wanted = sys.argv[1:] or SUITES
+    passed = failed = 0
+    failures = []
+    for item in wanted:
+        suite, _, only = item.partition(":")
+        try:
+            module = importlib.import_module("suites." + suite)
+        except ModuleNotFoundError as e:
+            if e.name != "suites." + suite:
+                raise
+            print(f"no suite {suite}", file=sys.stderr)
+            sys.exit(2)
+        start = time.time()
+        print(f"== {suite}", flush=True)
+        try:
+            for name, ok, output in module.run(only or None):
+                print(f"{'ok' if ok else 'FAILED':7}{suite}/{name}  ({time.time() - start:.1f} s)", flush=True)
+                if ok:
+                    passed += 1
+                else:
+                    failed += 1
+                    failures.append((f"{suite}/{name}", output))
+                    print(output, flush=True)
+                start = time.time()
+        except Exception:
+            failed += 1
+            failures.append((suite, traceback.format_exc()))
+            traceback.print_exc()
+    if failures:
+        print("\nfailed:")
+        for name, _ in failures:
+            print("  " + name)
+    print(f"{passed} passed, {failed} failed")
+    sys.exit(1 if failed or not passed else 0)
+
+
+if __name__ == "__main__":
+    main()

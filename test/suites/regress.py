@@ -1,0 +1,36 @@
+"""pg_regress: sql/<context>.sql against expected/<context>.out, one database a file."""
+import glob
+import os
+import shutil
+import subprocess
+import tempfile
+
+from harness.pg import ROOT, Cluster
+
+
+def run(only=None):
+    names = sorted(os.path.basename(p)[:-4] for p in glob.glob(os.path.join(ROOT, "sql/*.sql")))
+    if only:
+        names = [n for n in names if n == only]
+    if not names:
+        return
+    pgxs = subprocess.check_output([os.environ.get("PG_CONFIG", "pg_config"), "--pgxs"], text=True).strip()
+    pg_regress = os.path.join(os.path.dirname(os.path.dirname(pgxs)), "test/regress/pg_regress")
+    out = tempfile.mkdtemp(prefix="backoffice-regress-")
+    with Cluster() as pg:
+        for name in names:
+            db = "regress_" + name
+            pg.create_database(db)
+            proc = subprocess.run(
+                [pg_regress, "--use-existing", "--dbname=" + db, "--inputdir=" + ROOT,
+                 "--outputdir=" + out, "--bindir=" + pg.bin, "--host=" + pg.dir, "--port=" + str(pg.port), name],
+                env=pg.env(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=out)
+            text = proc.stdout
+            diffs = os.path.join(out, "regression.diffs")
+            if proc.returncode and os.path.exists(diffs):
+                text += open(diffs).read()
+            if proc.returncode and os.environ.get("REGRESS_RESULTS"):
+                shutil.copy(os.path.join(out, "results", name + ".out"), os.environ["REGRESS_RESULTS"])
+            yield name, proc.returncode == 0, text
+    shutil.rmtree(out, ignore_errors=True)
+
