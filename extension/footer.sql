@@ -3,6 +3,15 @@ DO $$
 DECLARE
     r record;
 BEGIN
+    -- Foreign keys are checked with the rights of the tables' owner.
+    FOR r IN
+        SELECT d.objid::regnamespace AS name
+        FROM pg_catalog.pg_depend d
+        JOIN pg_catalog.pg_extension e ON d.refclassid = 'pg_catalog.pg_extension'::regclass AND d.refobjid = e.oid
+        WHERE e.extname = 'backoffice' AND d.classid = 'pg_catalog.pg_namespace'::regclass AND d.deptype = 'e'
+    LOOP
+        EXECUTE format('GRANT USAGE ON SCHEMA %s TO backoffice_owner', r.name);
+    END LOOP;
     FOR r IN
         SELECT c.oid::regclass AS name, CASE c.relkind WHEN 'S' THEN 'SEQUENCE' WHEN 'v' THEN 'VIEW' ELSE 'TABLE' END AS kind
         FROM pg_catalog.pg_class c
