@@ -36,7 +36,8 @@ backoffice_raise(PG_FUNCTION_ARGS)
 	if (part[0] == NULL || strlen(part[0]) != 5 || strspn(part[0], "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ") != 5)
 		ereport(ERROR,
 				(errcode(BO_BAD_REQUEST),
-				 errmsg("an SQLSTATE has five characters, digits and capital letters")));
+				 errmsg("an SQLSTATE has five characters, digits and capital letters"),
+				 bo_code("invalid_sqlstate", "got %s", part[0] ? part[0] : "null")));
 
 	ereport(ERROR,
 			(errcode(MAKE_SQLSTATE(part[0][0], part[0][1], part[0][2], part[0][3], part[0][4])),
