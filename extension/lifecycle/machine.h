@@ -1,0 +1,91 @@
+/*
+ * machine.h
+ *		A compiled definition.  Private to lifecycle.
+ */
+#ifndef BACKOFFICE_MACHINE_H
+#define BACKOFFICE_MACHINE_H
+
+#include "lifecycle/lifecycle.h"
+
+#include "utils/rel.h"
+
+#define LIFECYCLE_MAX_STATES 64
+#define LIFECYCLE_NAME_BYTES 160
+#define NO_TRANSITION (-1)
+
+typedef struct Transition
+{
+	const char *event;			/* NULL: none */
+	bool		has_guard;
+	FmgrInfo	guard;			/* (old row, new row) -> boolean */
+	Oid			guard_row_type;
+	char	   *guard_name;
+} Transition;
+
+typedef struct State
+{
+	char	   *name;
+	int			length;
+	Oid			label;			/* of an enum column; else InvalidOid */
+} State;
+
+typedef struct Machine
+{
+	MemoryContext context;
+	int			pins;			/* calls into foreign code that still use it */
+	bool		orphan;			/* replaced meanwhile: the last pin frees it */
+
+	char	   *name;
+	char	   *state_column;
+	char	   *key_column;
+	char	   *organization_column;	/* NULL: the principal's */
+	char	   *version_column; /* NULL: not counted */
+	char	   *topic;			/* NULL: the definition emits nothing */
+	bool		has_payload;
+	FmgrInfo	payload;		/* (old row, new row, from, to) -> jsonb */
+	Oid			payload_row_type;
+	LifecycleEmitter emitter;
+
+	int			nstates;
+	State		states[LIFECYCLE_MAX_STATES];
+	int			ntransitions;
+	Transition *transitions;
+	/* index of the transition from row to column; row nstates is insertion */
+	int16		steps[LIFECYCLE_MAX_STATES + 1][LIFECYCLE_MAX_STATES];
+} Machine;
+
+/* A machine and one relation's columns. */
+typedef struct Binding
+{
+	Oid			trigger;		/* hash key */
+	Oid			relid;
+	bool		valid;
+	Machine    *machine;
+	AttrNumber	state,
+				key,
+				organization,
+				version;
+	Oid			state_type;
+	bool		state_is_enum;
+	bool		version_is_int4;
+	FmgrInfo	key_out;
+	bool		key_is_uuid;
+} Binding;
+
+extern Machine *machine_find(const char *name);
+extern Binding *machine_bind(Oid trigger, const char *name, Relation rel);
+extern void machine_pin(Machine *machine);
+extern void machine_unpin(Machine *machine);
+extern LifecycleEmitter lifecycle_emitter(const char *definition);
+
+/* Index of a state, or -1. */
+extern int	machine_state(const Machine *machine, const char *name, int length);
+
+/* "a", "b" and "c": what may follow; from = nstates for insertion. */
+extern char *machine_legal_from(const Machine *machine, int from);
+
+/* Errors of a refused step; they do not return. */
+extern void machine_refuse_state(const Machine *machine, const char *state) pg_attribute_noreturn();
+extern void machine_refuse_step(const Machine *machine, int from, int to) pg_attribute_noreturn();
+
+#endif
