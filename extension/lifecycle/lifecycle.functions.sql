@@ -27,7 +27,7 @@ DECLARE
     label text;
     t jsonb;
     f text;
-    found text;
+    wrong text;
     from_states text[];
     pairs text[] := '{}';
     pair text;
@@ -47,15 +47,15 @@ BEGIN
     IF definition IS NULL OR jsonb_typeof(definition) <> 'object' THEN
         PERFORM lifecycle.refuse('a definition is a JSON object', coalesce(jsonb_typeof(definition), 'NULL'));
     END IF;
-    SELECT string_agg(k, ', ') INTO found FROM jsonb_object_keys(definition) k
+    SELECT string_agg(k, ', ') INTO wrong FROM jsonb_object_keys(definition) k
     WHERE k <> ALL (ARRAY['name', 'initial', 'states', 'transitions', 'terminal', 'topic', 'key', 'organization', 'version', 'payload', 'emit']);
-    IF found IS NOT NULL THEN
-        PERFORM lifecycle.refuse('unknown key in a definition', found);
+    IF wrong IS NOT NULL THEN
+        PERFORM lifecycle.refuse('unknown key in a definition', wrong);
     END IF;
-    SELECT string_agg(k, ', ') INTO found FROM unnest(ARRAY['name', 'topic', 'key', 'organization', 'version', 'payload']) k
+    SELECT string_agg(k, ', ') INTO wrong FROM unnest(ARRAY['name', 'topic', 'key', 'organization', 'version', 'payload']) k
     WHERE jsonb_typeof(definition -> k) NOT IN ('string', 'null');
-    IF found IS NOT NULL THEN
-        PERFORM lifecycle.refuse('must be a string', found);
+    IF wrong IS NOT NULL THEN
+        PERFORM lifecycle.refuse('must be a string', wrong);
     END IF;
     IF jsonb_typeof(definition -> 'emit') NOT IN ('boolean', 'null') THEN
         PERFORM lifecycle.refuse('must be true or false', 'emit');
@@ -75,10 +75,10 @@ BEGIN
     PERFORM lifecycle.check_columns(entity, state_column, legal_states, definition);
 
     -- One definition, one table; and the extension's own are not redefined behind its back.
-    SELECT string_agg(g.tgrelid::regclass::text, ', ') INTO found FROM lifecycle.governed g
+    SELECT string_agg(g.tgrelid::regclass::text, ', ') INTO wrong FROM lifecycle.governed g
     WHERE g.definition = definition_name AND g.tgrelid <> entity;
-    IF found IS NOT NULL THEN
-        PERFORM backoffice.raise('PT409', 'definition_in_use', format('definition "%s" belongs to another table', definition_name), found,
+    IF wrong IS NOT NULL THEN
+        PERFORM backoffice.raise('PT409', 'definition_in_use', format('definition "%s" belongs to another table', definition_name), wrong,
                                  'Give the definition another name.');
     END IF;
     IF NOT built_in AND EXISTS (SELECT FROM lifecycle.definitions d LEFT JOIN lifecycle.governed g ON g.definition = d.name
@@ -109,11 +109,11 @@ BEGIN
         IF jsonb_typeof(t) <> 'object' THEN
             PERFORM lifecycle.refuse('a transition is a JSON object', t::text);
         END IF;
-        SELECT string_agg(k, ', ') INTO found FROM jsonb_object_keys(t) k
+        SELECT string_agg(k, ', ') INTO wrong FROM jsonb_object_keys(t) k
         WHERE k <> ALL (ARRAY['from', 'to', 'event', 'guard'])
            OR k <> 'from' AND jsonb_typeof(t -> k) NOT IN ('string', 'null');
-        IF found IS NOT NULL THEN
-            PERFORM lifecycle.refuse('a transition has from, to, event and guard, all strings', found || ' in ' || t::text);
+        IF wrong IS NOT NULL THEN
+            PERFORM lifecycle.refuse('a transition has from, to, event and guard, all strings', wrong || ' in ' || t::text);
         END IF;
         from_states := CASE coalesce(jsonb_typeof(t -> 'from'), 'null')
             WHEN 'null' THEN ARRAY[NULL::text]
@@ -156,20 +156,20 @@ BEGIN
     IF n = 0 THEN
         PERFORM lifecycle.refuse('no state is initial', 'nothing could ever be inserted');
     END IF;
-    SELECT string_agg(s, ', ') INTO found FROM unnest(legal_states) s WHERE s <> ALL (reachable);
-    IF found IS NOT NULL THEN
-        PERFORM lifecycle.refuse('states that can''t be reached', found);
+    SELECT string_agg(s, ', ') INTO wrong FROM unnest(legal_states) s WHERE s <> ALL (reachable);
+    IF wrong IS NOT NULL THEN
+        PERFORM lifecycle.refuse('states that can''t be reached', wrong);
     END IF;
     IF coalesce(jsonb_typeof(definition -> 'terminal'), 'null') <> 'null' THEN
         terminal := lifecycle.string_list(definition -> 'terminal', 'terminal');
-        SELECT string_agg(s, ', ') INTO found FROM unnest(terminal) s WHERE s <> ALL (legal_states);
-        IF found IS NOT NULL THEN
-            PERFORM lifecycle.refuse('unknown terminal states', found);
+        SELECT string_agg(s, ', ') INTO wrong FROM unnest(terminal) s WHERE s <> ALL (legal_states);
+        IF wrong IS NOT NULL THEN
+            PERFORM lifecycle.refuse('unknown terminal states', wrong);
         END IF;
-        SELECT string_agg(s, ', ') INTO found FROM unnest(legal_states) s
+        SELECT string_agg(s, ', ') INTO wrong FROM unnest(legal_states) s
         WHERE (s = ANY (terminal)) = EXISTS (SELECT FROM lifecycle.rules r WHERE r.definition = definition_name AND r.from_state = s);
-        IF found IS NOT NULL THEN
-            PERFORM lifecycle.refuse('terminal states are those that no transition leaves', found);
+        IF wrong IS NOT NULL THEN
+            PERFORM lifecycle.refuse('terminal states are those that no transition leaves', wrong);
         END IF;
     END IF;
 END $$;
@@ -211,7 +211,7 @@ CREATE OR REPLACE FUNCTION lifecycle.find_function(qualified_name text, argument
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     parts text[];
-    found text;
+    match text;
 BEGIN
     BEGIN
         parts := parse_ident(qualified_name);
@@ -221,14 +221,14 @@ BEGIN
     IF cardinality(parts) IS DISTINCT FROM 2 THEN
         PERFORM lifecycle.refuse('a function is named schema.function', qualified_name);
     END IF;
-    SELECT format('%I.%I', s.nspname, p.proname) INTO found FROM pg_proc p JOIN pg_namespace s ON s.oid = p.pronamespace
+    SELECT format('%I.%I', s.nspname, p.proname) INTO match FROM pg_proc p JOIN pg_namespace s ON s.oid = p.pronamespace
     WHERE s.nspname = parts[1] AND p.proname = parts[2] AND p.prokind = 'f' AND NOT p.proretset AND p.prorettype = result
-      AND p.proargtypes::oid[] = arguments;
-    IF found IS NULL THEN
+      AND p.proargtypes = array_to_string(arguments, ' ')::oidvector;
+    IF match IS NULL THEN
         PERFORM lifecycle.refuse('no such function', format('%s(%s) returning %s', qualified_name,
             (SELECT string_agg(format_type(a, NULL), ', ' ORDER BY i) FROM unnest(arguments) WITH ORDINALITY u (a, i)), result));
     END IF;
-    RETURN found;
+    RETURN match;
 END $$;
 COMMENT ON FUNCTION lifecycle.find_function(text, oid[], regtype) IS
 'The function of that name and signature, quoted and qualified. Raises 22023 invalid_definition. Permission: the extension only.';
@@ -237,9 +237,9 @@ GRANT EXECUTE ON FUNCTION lifecycle.find_function(text, oid[], regtype) TO backo
 CREATE OR REPLACE FUNCTION lifecycle.check_columns(entity regclass, state_column name, states text[], definition jsonb) RETURNS void
     LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    found text;
+    wrong text;
 BEGIN
-    SELECT string_agg(format('%s (%s)', c.what, coalesce(c.name, 'NULL')), ', ') INTO found
+    SELECT string_agg(format('%s (%s)', c.what, coalesce(c.name, 'NULL')), ', ') INTO wrong
     FROM (VALUES ('state column', state_column::text, NULL::regtype[]),
                  ('key', coalesce(definition ->> 'key', 'id'), NULL),
                  ('organization', definition ->> 'organization', ARRAY['uuid']::regtype[]),
@@ -249,15 +249,15 @@ BEGIN
     WHERE (c.name IS NOT NULL OR c.what IN ('state column', 'key'))
       AND (a.attname IS NULL OR a.atttypid <> ALL (c.types)
            OR c.what = 'state column' AND a.atttypid <> ALL (ARRAY['text', 'varchar']::regtype[]) AND t.typtype <> 'e');
-    IF found IS NOT NULL THEN
-        PERFORM lifecycle.refuse('columns that are missing or of a wrong type (state: text, varchar or an enum; organization: uuid; version: bigint or integer)', found);
+    IF wrong IS NOT NULL THEN
+        PERFORM lifecycle.refuse('columns that are missing or of a wrong type (state: text, varchar or an enum; organization: uuid; version: bigint or integer)', wrong);
     END IF;
-    SELECT string_agg(s, ', ') INTO found
+    SELECT string_agg(s, ', ') INTO wrong
     FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid AND t.typtype = 'e', unnest(states) s
     WHERE a.attrelid = entity AND a.attname = state_column
       AND NOT EXISTS (SELECT FROM pg_enum e WHERE e.enumtypid = t.oid AND e.enumlabel = s);
-    IF found IS NOT NULL THEN
-        PERFORM lifecycle.refuse('states that the state column''s type does not have', found);
+    IF wrong IS NOT NULL THEN
+        PERFORM lifecycle.refuse('states that the state column''s type does not have', wrong);
     END IF;
 END $$;
 COMMENT ON FUNCTION lifecycle.check_columns(regclass, name, text[], jsonb) IS
@@ -272,7 +272,7 @@ GRANT EXECUTE ON FUNCTION lifecycle.define(regclass, name, jsonb) TO backoffice_
 
 -- Which table is governed by which definition is said by the triggers, so that renames need no care.
 CREATE OR REPLACE VIEW lifecycle.governed AS
-SELECT g.tgrelid, pg_catalog.convert_from(pg_catalog.substring(g.tgargs, 1, pg_catalog.position('\x00'::bytea IN g.tgargs) - 1),
+SELECT g.tgrelid, pg_catalog.convert_from(pg_catalog.substring(g.tgargs, 1, pg_catalog."position"(g.tgargs, '\x00'::bytea) - 1),
                                           pg_catalog.getdatabaseencoding()) AS definition
 FROM pg_catalog.pg_trigger g
 WHERE g.tgfoid = 'lifecycle.check_row()'::pg_catalog.regprocedure AND g.tgparentid = 0;

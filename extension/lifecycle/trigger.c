@@ -16,18 +16,29 @@
 
 #include "access/htup_details.h"
 #include "access/tupconvert.h"
+#include "catalog/pg_collation.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "common/int.h"
+#include "utils/jsonb.h"
+#if __has_include("events/events.h")
 #include "events/events.h"
+#else
+static pg_uuid_t
+events_emit(const char *topic, const char *key, const char *type, Jsonb *payload, Jsonb *headers,
+			const pg_uuid_t *organization, const pg_uuid_t *id)
+{
+	elog(ERROR, "the event log is not there yet");
+}
+#endif
 #include "lifecycle/machine.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
-#include "utils/jsonb.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
+#include "utils/rls.h"
 #include "utils/typcache.h"
 
 PG_FUNCTION_INFO_V1(lifecycle_check_row);
@@ -141,17 +152,33 @@ row_argument(Relation rel, HeapTuple row, Oid row_type)
 	return datum;
 }
 
-/*
- * Calls guard(old, new) or payload(old, new, from, to).  They may run any SQL,
- * so the machine may be replaced meanwhile: it is pinned.
- */
+/* Foreign code may run any SQL, so the machine may be replaced meanwhile. */
+static Datum
+invoke_pinned(Machine *machine, FunctionCallInfo call, bool *isnull)
+{
+	volatile Datum result = (Datum) 0;
+
+	machine_pin(machine);
+	PG_TRY();
+	{
+		result = FunctionCallInvoke(call);
+		*isnull = call->isnull;
+	}
+	PG_FINALLY();
+	{
+		machine_unpin(machine);
+	}
+	PG_END_TRY();
+	return result;
+}
+
+/* Calls guard(old, new) or payload(old, new, from, to). */
 static Datum
 call_out(Step *step, FmgrInfo *function, Oid row_type, int nargs, bool *isnull)
 {
 	LOCAL_FCINFO(call, 4);
 	Machine    *machine = step->binding->machine;
 	Relation	rel = step->data->tg_relation;
-	Datum		result = (Datum) 0;
 	bool		skip = false;
 
 	InitFunctionCallInfoData(*call, function, nargs, DEFAULT_COLLATION_OID, NULL, NULL);
@@ -172,20 +199,7 @@ call_out(Step *step, FmgrInfo *function, Oid row_type, int nargs, bool *isnull)
 		skip |= function->fn_strict && call->args[i].isnull;
 
 	*isnull = true;
-	if (skip)
-		return result;
-	machine_pin(machine);
-	PG_TRY();
-	{
-		result = FunctionCallInvoke(call);
-		*isnull = call->isnull;
-	}
-	PG_FINALLY();
-	{
-		machine_unpin(machine);
-	}
-	PG_END_TRY();
-	return result;
+	return skip ? (Datum) 0 : invoke_pinned(machine, call, isnull);
 }
 
 static void
