@@ -24,6 +24,16 @@ BEGIN
     LOOP
         EXECUTE format('ALTER %s %s OWNER TO backoffice_owner', r.kind, r.name);
     END LOOP;
+    -- Foreign keys are checked as the tables' owner.
+    FOR r IN
+        SELECT n.nspname AS name
+        FROM pg_catalog.pg_namespace n
+        JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_namespace'::regclass AND d.objid = n.oid AND d.deptype = 'e'
+        JOIN pg_catalog.pg_extension e ON d.refclassid = 'pg_catalog.pg_extension'::regclass AND d.refobjid = e.oid
+        WHERE e.extname = 'backoffice'
+    LOOP
+        EXECUTE format('GRANT USAGE ON SCHEMA %I TO backoffice_owner', r.name);
+    END LOOP;
     FOR r IN
         SELECT p.oid::regprocedure AS name, p.prosecdef, p.proowner::regrole::text AS owner
         FROM pg_catalog.pg_proc p

@@ -70,6 +70,14 @@ principal_require(void)
 	return principal;
 }
 
+static bool
+is_same(const Principal *a, const Principal *b)
+{
+	return memcmp(&a->organization_id, &b->organization_id, UUID_LEN) == 0 &&
+		a->has_user == b->has_user &&
+		(!a->has_user || memcmp(&a->user_id, &b->user_id, UUID_LEN) == 0);
+}
+
 void
 principal_set(const Principal *principal)
 {
@@ -81,7 +89,7 @@ principal_set(const Principal *principal)
 				 errmsg("cannot set the principal during a parallel operation")));
 	if (slot->set)
 	{
-		if (memcmp(&slot->principal, principal, sizeof(Principal)) == 0)
+		if (is_same(&slot->principal, principal))
 			return;
 		ereport(ERROR,
 				(errcode(BO_FORBIDDEN),

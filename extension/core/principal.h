@@ -7,11 +7,15 @@
 
 #include "core/core.h"
 
+/* Permissions there can be: bits of rights. */
+#define PRINCIPAL_RIGHTS	1024
+
 typedef struct Principal
 {
 	pg_uuid_t	organization_id;
 	pg_uuid_t	user_id;
-	bool		has_user;		/* false: a trusted service acts for the organization */
+	bool		has_user;		/* false: a trusted service acts for the organization, and may do everything in it */
+	uint64		rights[PRINCIPAL_RIGHTS / 64];	/* of the user, filled by access: the same for the whole transaction */
 } Principal;
 
 /* The principal of the current transaction, or NULL.  Right in parallel workers too. */
@@ -21,7 +25,7 @@ extern const Principal *principal_get(void);
 extern const Principal *principal_require(void);
 
 /*
- * Set once per transaction; an equal principal again is a no-op, another is
+ * Set once per transaction; the same organization and user again is a no-op, another is
  * an error.  Rolling back the savepoint in which it was set unsets it; the end
  * of the transaction clears it.
  */

@@ -1,0 +1,85 @@
+/*
+ * access_internal.h
+ *		Between the files of this context.
+ */
+#ifndef BACKOFFICE_ACCESS_INTERNAL_H
+#define BACKOFFICE_ACCESS_INTERNAL_H
+
+#include "access/access.h"
+#include "core/principal.h"
+
+/* ---- rights.c ---- */
+
+/* What stands in the way of acting as somebody; ACTING_ALLOWED when nothing does. */
+typedef enum ActingState
+{
+	ACTING_ALLOWED,
+	ACTING_UNKNOWN_ORGANIZATION,
+	ACTING_ORGANIZATION_SUSPENDED,
+	ACTING_UNKNOWN_USER,
+	ACTING_USER_DISABLED,
+	ACTING_NOT_A_MEMBER,
+	ACTING_MEMBERSHIP_SUSPENDED
+} ActingState;
+
+/* Fills principal->rights, from the cache or the tables. */
+extern ActingState rights_of(Principal *principal);
+
+/* Moves whenever rights or permissions may have changed. */
+extern uint64 rights_generation(void);
+extern void rights_init(void);
+
+/* ---- access.c ---- */
+
+/* The error for a state that is not ACTING_ALLOWED. */
+extern void refuse_acting(ActingState state, const Principal *principal);
+
+/* ---- permissions.c ---- */
+
+/* Error: unknown_permission. */
+extern int	permission_bit(const char *name, int length);
+
+/* Whether every right of the one is in the other. */
+extern bool rights_include(const uint64 *rights, const uint64 *part);
+
+/* ---- admin.c: one call of an administrative function ---- */
+
+typedef struct AdminCall
+{
+	pg_uuid_t	organization_id;
+	const Principal *principal; /* NULL: a service names the organization */
+	BoUser		caller;
+} AdminCall;
+
+/*
+ * Finds the organization (NULL: the principal's) and checks the principal's
+ * permission, or without a principal that a service calls; then connects SPI
+ * and switches the role: to backoffice_definer, bound to the principal's
+ * organization, or without one to backoffice_kernel.
+ */
+extern void admin_begin(AdminCall *call, const pg_uuid_t *organization, const char *permission);
+extern void admin_end(AdminCall *call);
+
+/* Errors unless the caller is a service or superuser, and no user acts. */
+extern void require_service(void);
+
+/* A user hands out, takes away and changes only what it has itself. */
+extern void require_rights(const AdminCall *call, const uint64 *rights, const char *what);
+
+/* Arguments that must not be NULL; error: missing_argument. */
+extern const pg_uuid_t *required_uuid(FunctionCallInfo fcinfo, int n, const char *name);
+extern char *required_text(FunctionCallInfo fcinfo, int n, const char *name);
+extern const pg_uuid_t *optional_uuid(FunctionCallInfo fcinfo, int n);
+
+/* ---- members.c ---- */
+
+/* Error: unknown_user.  A user who belongs to no organization yet becomes a member. */
+extern void require_member(const AdminCall *call, const pg_uuid_t *user);
+
+/* ---- password.c ---- */
+
+/* Palloc'd; errors: password_too_short, password_too_long. */
+extern char *password_hash(const char *password);
+extern void password_init(void);
+
+#endif

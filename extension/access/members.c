@@ -1,0 +1,352 @@
+/*
+ * members.c
+ *		Organizations, users, and who belongs where.
+ */
+#include "access/access_internal.h"
+
+#include "catalog/pg_type.h"
+#include "core/spi.h"
+#include "mb/pg_wchar.h"
+#include "utils/builtins.h"
+
+#define ORGANIZATION_NAME_MAX_BYTES	200
+#define EMAIL_MAX_BYTES				254
+
+PG_FUNCTION_INFO_V1(access_create_organization);
+PG_FUNCTION_INFO_V1(access_create_user);
+PG_FUNCTION_INFO_V1(access_add_member);
+PG_FUNCTION_INFO_V1(access_remove_member);
+PG_FUNCTION_INFO_V1(access_set_organization_state);
+PG_FUNCTION_INFO_V1(access_set_user_state);
+
+static void
+insert_membership(const pg_uuid_t *organization, const pg_uuid_t *user)
+{
+	static BoPlan plan = {
+		"INSERT INTO access.memberships AS m (organization_id, user_id) VALUES ($1, $2) "
+		"ON CONFLICT (organization_id, user_id) DO UPDATE SET state = 'active' WHERE m.state OPERATOR(pg_catalog.<>) 'active'",
+		2, {UUIDOID, UUIDOID}
+	};
+	Datum		args[2] = {UUIDPGetDatum(organization), UUIDPGetDatum(user)};
+
+	bo_spi_run(&plan, args, NULL, 0);
+}
+
+typedef struct Belonging
+{
+	bool		exists;
+	bool		here;			/* an active member of this organization */
+	bool		somewhere;		/* a member of any */
+} Belonging;
+
+/* Asked as the kernel: a tenant does not see strangers. */
+static Belonging
+belonging(const pg_uuid_t *organization, const pg_uuid_t *user)
+{
+	static BoPlan plan = {
+		"SELECT EXISTS (SELECT FROM access.users WHERE id OPERATOR(pg_catalog.=) $2), "
+		"EXISTS (SELECT FROM access.memberships WHERE organization_id OPERATOR(pg_catalog.=) $1 AND user_id OPERATOR(pg_catalog.=) $2"
+		" AND state OPERATOR(pg_catalog.=) 'active'), "
+		"EXISTS (SELECT FROM access.memberships WHERE user_id OPERATOR(pg_catalog.=) $2)",
+		2, {UUIDOID, UUIDOID}
+	};
+	Datum		args[2] = {UUIDPGetDatum(organization), UUIDPGetDatum(user)};
+	BoUser		saved = bo_user_kernel();
+	Belonging	found;
+
+	bo_spi_run(&plan, args, NULL, 1);
+	found.exists = bo_spi_bool(0, 1);
+	found.here = bo_spi_bool(0, 2);
+	found.somewhere = bo_spi_bool(0, 3);
+	bo_user_restore(saved);
+	return found;
+}
+
+static void
+refuse_stranger(const pg_uuid_t *user)
+{
+	ereport(ERROR,
+			(errcode(BO_NOT_FOUND),
+			 errmsg("the organization has no user %s", bo_uuid_text(user)),
+			 bo_code("unknown_user", "no member has this id"),
+			 errhint("A service adds members of other organizations with access.add_member(organization, user).")));
+}
+
+void
+require_member(const AdminCall *call, const pg_uuid_t *user)
+{
+	Belonging	found = belonging(&call->organization_id, user);
+
+	if (found.here)
+		return;
+	if (!found.exists || found.somewhere)
+		refuse_stranger(user);
+	insert_membership(&call->organization_id, user);
+}
+
+/* ---- organizations ---- */
+
+static void
+check_organization_name(const char *name)
+{
+	Size		length = strlen(name);
+
+	if (length == strspn(name, " \t\r\n") || length > ORGANIZATION_NAME_MAX_BYTES)
+		ereport(ERROR,
+				(errcode(BO_BAD_REQUEST),
+				 errmsg("an organization's name cannot be blank, nor longer than %d bytes", ORGANIZATION_NAME_MAX_BYTES),
+				 bo_code("bad_organization_name", "the name has %zu bytes", length),
+				 errhint("Give a name that people recognize.")));
+}
+
+static void
+insert_organization(const pg_uuid_t *id, const char *name)
+{
+	static BoPlan organization_plan = {
+		"INSERT INTO access.organizations (id, name) VALUES ($1, $2)", 2, {UUIDOID, TEXTOID}
+	};
+	static BoPlan roles_plan = {
+		"INSERT INTO access.roles (organization_id, name, permissions, inherits) "
+		"SELECT $1, name, permissions, inherits FROM access.default_roles",
+		1, {UUIDOID}
+	};
+	Datum		args[2] = {UUIDPGetDatum(id), CStringGetTextDatum(name)};
+
+	bo_spi_run(&organization_plan, args, NULL, 0);
+	bo_spi_run(&roles_plan, args, NULL, 0);
+}
+
+static void
+insert_owner(const pg_uuid_t *organization, const pg_uuid_t *owner)
+{
+	static BoPlan plan = {
+		"INSERT INTO access.role_grants (organization_id, user_id, role) VALUES ($1, $2, 'owner')", 2, {UUIDOID, UUIDOID}
+	};
+	Datum		args[2] = {UUIDPGetDatum(organization), UUIDPGetDatum(owner)};
+
+	if (!belonging(organization, owner).exists)
+		refuse_stranger(owner);
+	insert_membership(organization, owner);
+	bo_spi_run(&plan, args, NULL, 0);
+}
+
+/* create_organization(name text, owner uuid) */
+Datum
+access_create_organization(PG_FUNCTION_ARGS)
+{
+	char	   *name = required_text(fcinfo, 0, "name");
+	const pg_uuid_t *owner = optional_uuid(fcinfo, 1);
+	pg_uuid_t  *id = palloc(sizeof(pg_uuid_t));
+	BoUser		saved;
+
+	check_organization_name(name);
+	require_service();
+	bo_uuid7(id);
+
+	saved = bo_user_kernel();
+	bo_spi_begin();
+	insert_organization(id, name);
+	if (owner != NULL)
+		insert_owner(id, owner);
+	bo_spi_end();
+	bo_user_restore(saved);
+	PG_RETURN_UUID_P(id);
+}
+
+static void
+refuse_state(const char *state, const char *other)
+{
+	ereport(ERROR,
+			(errcode(BO_BAD_REQUEST),
+			 errmsg("\"%.32s\" is not a state", state),
+			 bo_code("bad_state", "the states are active and %s", other),
+			 errhint("Give one of the two.")));
+}
+
+/* Runs an UPDATE of $2 on the row with id $1; false: there is none. */
+static bool
+set_state(BoPlan *plan, const pg_uuid_t *id, const char *state)
+{
+	Datum		args[2] = {UUIDPGetDatum(id), CStringGetTextDatum(state)};
+	BoUser		saved;
+	uint64		found;
+
+	saved = bo_user_kernel();
+	bo_spi_begin();
+	found = bo_spi_run(plan, args, NULL, 0);
+	bo_spi_end();
+	bo_user_restore(saved);
+	return found > 0;
+}
+
+/* set_organization_state(organization uuid, state text) */
+Datum
+access_set_organization_state(PG_FUNCTION_ARGS)
+{
+	static BoPlan plan = {
+		"UPDATE access.organizations SET state = $2 WHERE id OPERATOR(pg_catalog.=) $1", 2, {UUIDOID, TEXTOID}
+	};
+	Principal	named = {0};
+	char	   *state;
+
+	named.organization_id = *required_uuid(fcinfo, 0, "organization");
+	state = required_text(fcinfo, 1, "state");
+	require_service();
+	if (strcmp(state, "active") != 0 && strcmp(state, "suspended") != 0)
+		refuse_state(state, "suspended");
+	if (!set_state(&plan, &named.organization_id, state))
+		refuse_acting(ACTING_UNKNOWN_ORGANIZATION, &named);
+	PG_RETURN_VOID();
+}
+
+/* ---- users ---- */
+
+static void
+check_email(const char *email)
+{
+	const char *at = strchr(email, '@');
+	Size		length = strlen(email);
+	bool		clean = true;
+
+	for (const char *c = email; *c; c++)
+		if ((unsigned char) *c <= ' ' || *c == 0x7F)
+			clean = false;
+	if (!clean || length > EMAIL_MAX_BYTES || at == NULL || at == email || at[1] == '\0' || strchr(at + 1, '@') != NULL)
+		ereport(ERROR,
+				(errcode(BO_BAD_REQUEST),
+				 errmsg("\"%.64s\" is not an e-mail address", email),
+				 bo_code("bad_email", "an address is name@host, without spaces, at most %d bytes", EMAIL_MAX_BYTES),
+				 errhint("Give the address as it stands in a message's header, without display name.")));
+}
+
+static void
+insert_user(const pg_uuid_t *id, const char *email, const char *hash)
+{
+	static BoPlan plan = {
+		"INSERT INTO access.users (id, email, password_hash) VALUES ($1, $2, $3) ON CONFLICT (pg_catalog.lower(email)) DO NOTHING",
+		3, {UUIDOID, TEXTOID, TEXTOID}
+	};
+	Datum		args[3] = {UUIDPGetDatum(id), CStringGetTextDatum(email), 0};
+	const char *nulls = hash ? NULL : "  n";
+	BoUser		saved;
+
+	if (hash)
+		args[2] = CStringGetTextDatum(hash);
+	saved = bo_user_kernel();
+	if (bo_spi_run(&plan, args, nulls, 0) == 0)
+		ereport(ERROR,
+				(errcode(BO_CONFLICT),
+				 errmsg("there is a user with the e-mail address \"%s\"", email),
+				 bo_code("email_taken", "upper and lower case are alike"),
+				 errhint("A service adds an existing user with access.add_member(organization, user).")));
+	bo_user_restore(saved);
+}
+
+/* create_user(email text, password text, organization uuid) */
+Datum
+access_create_user(PG_FUNCTION_ARGS)
+{
+	char	   *email = required_text(fcinfo, 0, "email");
+	char	   *hash = NULL;
+	const pg_uuid_t *organization = optional_uuid(fcinfo, 2);
+	pg_uuid_t  *id = palloc(sizeof(pg_uuid_t));
+	AdminCall	call;
+
+	check_email(email);
+	if (organization == NULL && principal_get() == NULL)
+		require_service();
+	else if (principal_get() != NULL)
+		access_require("access.manage_members");
+	if (!PG_ARGISNULL(1))
+		hash = password_hash(text_to_cstring(PG_GETARG_TEXT_PP(1)));
+	bo_uuid7(id);
+
+	if (organization == NULL && principal_get() == NULL)
+	{
+		bo_spi_begin();
+		insert_user(id, email, hash);
+		bo_spi_end();
+	}
+	else
+	{
+		admin_begin(&call, organization, "access.manage_members");
+		insert_user(id, email, hash);
+		insert_membership(&call.organization_id, id);
+		admin_end(&call);
+	}
+	PG_RETURN_UUID_P(id);
+}
+
+/* set_user_state(user uuid, state text) */
+Datum
+access_set_user_state(PG_FUNCTION_ARGS)
+{
+	static BoPlan plan = {
+		"UPDATE access.users SET state = $2 WHERE id OPERATOR(pg_catalog.=) $1", 2, {UUIDOID, TEXTOID}
+	};
+	Principal	named = {0};
+	char	   *state;
+
+	named.user_id = *required_uuid(fcinfo, 0, "user");
+	state = required_text(fcinfo, 1, "state");
+	require_service();
+	if (strcmp(state, "active") != 0 && strcmp(state, "disabled") != 0)
+		refuse_state(state, "disabled");
+	if (!set_state(&plan, &named.user_id, state))
+		refuse_acting(ACTING_UNKNOWN_USER, &named);
+	PG_RETURN_VOID();
+}
+
+/* ---- memberships ---- */
+
+/* add_member(organization uuid, user uuid) */
+Datum
+access_add_member(PG_FUNCTION_ARGS)
+{
+	const pg_uuid_t *organization = required_uuid(fcinfo, 0, "organization");
+	const pg_uuid_t *user = required_uuid(fcinfo, 1, "user");
+	AdminCall	call;
+	Belonging	found;
+
+	admin_begin(&call, organization, "access.manage_members");
+	found = belonging(organization, user);
+	/* A user who acts can take in newcomers only: else ids could be tried for strangers' addresses. */
+	if (!found.exists ||
+		(!found.here && found.somewhere && call.principal != NULL && call.principal->has_user))
+		refuse_stranger(user);
+	insert_membership(organization, user);
+	admin_end(&call);
+	PG_RETURN_VOID();
+}
+
+/* remove_member(organization uuid, user uuid): true when it was one */
+Datum
+access_remove_member(PG_FUNCTION_ARGS)
+{
+	static BoPlan grants_plan = {
+		"DELETE FROM access.role_grants WHERE organization_id OPERATOR(pg_catalog.=) $1 AND user_id OPERATOR(pg_catalog.=) $2",
+		2, {UUIDOID, UUIDOID}
+	};
+	static BoPlan plan = {
+		"DELETE FROM access.memberships WHERE organization_id OPERATOR(pg_catalog.=) $1 AND user_id OPERATOR(pg_catalog.=) $2",
+		2, {UUIDOID, UUIDOID}
+	};
+	Principal	removed = {0};
+	AdminCall	call;
+	Datum		args[2];
+	uint64		found;
+
+	removed.organization_id = *required_uuid(fcinfo, 0, "organization");
+	removed.user_id = *required_uuid(fcinfo, 1, "user");
+	removed.has_user = true;
+	args[0] = UUIDPGetDatum(&removed.organization_id);
+	args[1] = UUIDPGetDatum(&removed.user_id);
+
+	admin_begin(&call, &removed.organization_id, "access.manage_members");
+	if (rights_of(&removed) == ACTING_ALLOWED)
+		require_rights(&call, removed.rights, "this member");
+	bo_spi_run(&grants_plan, args, NULL, 0);
+	found = bo_spi_run(&plan, args, NULL, 0);
+	admin_end(&call);
+	PG_RETURN_BOOL(found > 0);
+}

@@ -1,0 +1,309 @@
+/*
+ * permissions.c
+ *		Names of permissions, their bits, and the question can().
+ */
+#include "access/access_internal.h"
+
+#include "access/parallel.h"
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "commands/extension.h"
+#include "common/hashfn.h"
+#include "core/spi.h"
+#include "utils/builtins.h"
+#include "utils/hsearch.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+
+#define NAME_MAX_BYTES		64
+#define FIRST_CUSTOM_BIT	512
+
+typedef struct PermissionEntry
+{
+	char		name[NAME_MAX_BYTES];	/* key, zero-padded */
+	int32		bit;
+} PermissionEntry;
+
+/* What a call site of can() asked last: mostly a constant. */
+typedef struct LastAsked
+{
+	uint64		generation;
+	int			bit;
+	int			length;
+	char		name[NAME_MAX_BYTES];
+} LastAsked;
+
+static HTAB *permissions = NULL;
+static uint64 permissions_generation = 0;
+
+PG_FUNCTION_INFO_V1(access_can_sql);
+PG_FUNCTION_INFO_V1(access_require_sql);
+PG_FUNCTION_INFO_V1(access_permission_matches);
+PG_FUNCTION_INFO_V1(access_define_permission);
+
+static BoPlan load_plan = {
+	"SELECT name, bit FROM access.permissions", 0, {0}
+};
+
+static HTAB *
+create_table(void)
+{
+	HASHCTL		info = {0};
+
+	info.keysize = NAME_MAX_BYTES;
+	info.entrysize = sizeof(PermissionEntry);
+	info.hcxt = CacheMemoryContext;
+	return hash_create("backoffice permissions", 128, &info, HASH_ELEM | HASH_STRINGS | HASH_CONTEXT);
+}
+
+/*
+ * Reads the catalogue.  Bits are given once, so an older snapshot only lacks
+ * names; that is all a parallel operation can have, and a miss outside one
+ * reads again.
+ */
+static void
+load(void)
+{
+	HTAB	   *fresh;
+	uint64		read_in,
+				nrows;
+	BoUser		saved;
+
+	read_in = rights_generation();
+	saved = bo_user_kernel();
+	PushActiveSnapshot(IsInParallelMode() ? GetActiveSnapshot() : GetLatestSnapshot());
+	bo_spi_begin();
+	nrows = bo_spi_run_readonly(&load_plan, NULL, NULL, 0);
+	fresh = create_table();
+	for (uint64 i = 0; i < nrows; i++)
+	{
+		char	   *name = bo_spi_text(i, 1);
+		PermissionEntry *entry = hash_search(fresh, name, HASH_ENTER, NULL);
+
+		entry->bit = bo_spi_int32(i, 2);
+	}
+	bo_spi_end();
+	PopActiveSnapshot();
+	bo_user_restore(saved);
+
+	if (permissions != NULL)
+		hash_destroy(permissions);
+	permissions = fresh;
+	permissions_generation = read_in;
+}
+
+static int
+find(const char *name)
+{
+	PermissionEntry *entry = hash_search(permissions, name, HASH_FIND, NULL);
+
+	return entry ? entry->bit : -1;
+}
+
+int
+permission_bit(const char *name, int length)
+{
+	char		key[NAME_MAX_BYTES] = {0};
+	int			bit = -1;
+
+	if (length < NAME_MAX_BYTES)
+	{
+		memcpy(key, name, length);
+		if (permissions == NULL || permissions_generation != rights_generation())
+			load();
+		bit = find(key);
+		if (bit < 0 && !IsInParallelMode())
+		{
+			load();
+			bit = find(key);
+		}
+	}
+	if (bit < 0)
+		ereport(ERROR,
+				(errcode(BO_BAD_REQUEST),
+				 errmsg("permission \"%.*s\" is not defined", Min(length, NAME_MAX_BYTES), name),
+				 bo_code("unknown_permission", "no context has registered it"),
+				 errhint("SELECT name FROM access.permissions lists them; access.define_permission() adds one.")));
+	return bit;
+}
+
+bool
+rights_include(const uint64 *rights, const uint64 *part)
+{
+	for (int i = 0; i < PRINCIPAL_RIGHTS / 64; i++)
+		if (part[i] & ~rights[i])
+			return false;
+	return true;
+}
+
+static bool
+holds(const Principal *principal, int bit)
+{
+	if (principal == NULL)
+		return false;
+	if (!principal->has_user)
+		return true;
+	return (principal->rights[bit / 64] >> (bit % 64)) & 1;
+}
+
+static void
+deny(const char *name, int length)
+{
+	(void) principal_require();
+	ereport(ERROR,
+			(errcode(BO_FORBIDDEN),
+			 errmsg("permission \"%.*s\" is needed", length, name),
+			 bo_code("permission_denied", "none of the user's roles in this organization has it"),
+			 errhint("Grant the user a role with this permission: access.grant_role().")));
+}
+
+bool
+access_can(const char *permission)
+{
+	return holds(principal_get(), permission_bit(permission, strlen(permission)));
+}
+
+void
+access_require(const char *permission)
+{
+	if (!access_can(permission))
+		deny(permission, strlen(permission));
+}
+
+/* permission_bit() behind a memory of this call site's last question. */
+static int
+asked_bit(FunctionCallInfo fcinfo, text *permission)
+{
+	LastAsked  *last = fcinfo->flinfo->fn_extra;
+	int			length = VARSIZE_ANY_EXHDR(permission);
+	const char *name = VARDATA_ANY(permission);
+	int			bit;
+
+	if (last != NULL && last->generation == rights_generation() &&
+		last->length == length && memcmp(last->name, name, length) == 0)
+		return last->bit;
+
+	bit = permission_bit(name, length);
+	if (last == NULL)
+		last = fcinfo->flinfo->fn_extra = MemoryContextAlloc(fcinfo->flinfo->fn_mcxt, sizeof(LastAsked));
+	last->generation = rights_generation();
+	last->bit = bit;
+	last->length = length;
+	memcpy(last->name, name, length);
+	return bit;
+}
+
+/* can(permission text) */
+Datum
+access_can_sql(PG_FUNCTION_ARGS)
+{
+	int			bit = asked_bit(fcinfo, PG_GETARG_TEXT_PP(0));
+
+	PG_RETURN_BOOL(holds(principal_get(), bit));
+}
+
+/* require(permission text) */
+Datum
+access_require_sql(PG_FUNCTION_ARGS)
+{
+	text	   *permission;
+	int			bit;
+
+	(void) required_text(fcinfo, 0, "permission");
+	permission = PG_GETARG_TEXT_PP(0);
+	bit = asked_bit(fcinfo, permission);
+	if (!holds(principal_get(), bit))
+		deny(VARDATA_ANY(permission), VARSIZE_ANY_EXHDR(permission));
+	PG_RETURN_VOID();
+}
+
+/* permission_matches(name text, pattern text): a name, "context.*" or "*" */
+Datum
+access_permission_matches(PG_FUNCTION_ARGS)
+{
+	text	   *name = PG_GETARG_TEXT_PP(0);
+	text	   *pattern = PG_GETARG_TEXT_PP(1);
+	int			name_length = VARSIZE_ANY_EXHDR(name);
+	int			length = VARSIZE_ANY_EXHDR(pattern);
+	const char *p = VARDATA_ANY(pattern);
+
+	if (length == 1 && *p == '*')
+		PG_RETURN_BOOL(true);
+	if (length > 2 && p[length - 1] == '*' && p[length - 2] == '.')
+		PG_RETURN_BOOL(name_length >= length && memcmp(VARDATA_ANY(name), p, length - 1) == 0);
+	PG_RETURN_BOOL(name_length == length && memcmp(VARDATA_ANY(name), p, length) == 0);
+}
+
+static void
+check_name(const char *name)
+{
+	int			length = strlen(name);
+
+	if (length >= NAME_MAX_BYTES || length < 3 || strchr(name, '.') == NULL ||
+		name[0] < 'a' || name[0] > 'z' || name[length - 1] == '.' || strstr(name, "..") != NULL ||
+		strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789_.") != length)
+		ereport(ERROR,
+				(errcode(BO_BAD_REQUEST),
+				 errmsg("\"%.64s\" cannot be the name of a permission", name),
+				 bo_code("bad_permission_name", "a name is context.verb in lower case, at most %d bytes", NAME_MAX_BYTES - 1),
+				 errhint("Use letters a-z, digits and underscores, with a dot between context and verb.")));
+}
+
+/* The next free bit of the extension's own half, or of the others'. */
+static int
+next_bit(bool builtin)
+{
+	static BoPlan plan = {
+		"SELECT COALESCE(pg_catalog.max(bit), $1 OPERATOR(pg_catalog.-) 1) OPERATOR(pg_catalog.+) 1 "
+		"FROM access.permissions WHERE builtin OPERATOR(pg_catalog.=) $2",
+		2, {INT4OID, BOOLOID}
+	};
+	Datum		args[2];
+	int			bit;
+
+	args[0] = Int32GetDatum(builtin ? 0 : FIRST_CUSTOM_BIT);
+	args[1] = BoolGetDatum(builtin);
+	bo_spi_run(&plan, args, NULL, 1);
+	bit = bo_spi_int32(0, 1);
+	if (bit >= (builtin ? FIRST_CUSTOM_BIT : PRINCIPAL_RIGHTS))
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("too many permissions"),
+				 bo_code("too_many_permissions", "there can be %d of them beside the extension's own", PRINCIPAL_RIGHTS - FIRST_CUSTOM_BIT),
+				 errhint("Permissions name kinds of actions; rights on single objects belong in tables.")));
+	return bit;
+}
+
+/* define_permission(name text, description text) */
+Datum
+access_define_permission(PG_FUNCTION_ARGS)
+{
+	static BoPlan lock_plan = {"LOCK TABLE access.permissions IN SHARE ROW EXCLUSIVE MODE", 0, {0}};
+	static BoPlan update_plan = {
+		"UPDATE access.permissions SET description = $2 WHERE name OPERATOR(pg_catalog.=) $1", 2, {TEXTOID, TEXTOID}
+	};
+	static BoPlan insert_plan = {
+		"INSERT INTO access.permissions (name, description, bit, builtin) VALUES ($1, $2, $3, $4)",
+		4, {TEXTOID, TEXTOID, INT4OID, BOOLOID}
+	};
+	Datum		args[4];
+	BoUser		saved;
+
+	check_name(required_text(fcinfo, 0, "name"));
+	(void) required_text(fcinfo, 1, "description");
+	args[0] = PG_GETARG_DATUM(0);
+	args[1] = PG_GETARG_DATUM(1);
+
+	saved = bo_user_kernel();
+	bo_spi_begin();
+	bo_spi_run(&lock_plan, NULL, NULL, 0);
+	if (bo_spi_run(&update_plan, args, NULL, 0) == 0)
+	{
+		args[3] = BoolGetDatum(creating_extension);
+		args[2] = Int32GetDatum(next_bit(creating_extension));
+		bo_spi_run(&insert_plan, args, NULL, 0);
+	}
+	bo_spi_end();
+	bo_user_restore(saved);
+	PG_RETURN_VOID();
+}
