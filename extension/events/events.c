@@ -4,7 +4,12 @@
  */
 #include "core/core.h"
 
+#include "events/internal.h"
+#include "events/slots.h"
+
 void
 events_init(void)
 {
+	slots_init();
+	emit_init();
 }

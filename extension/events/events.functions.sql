@@ -1,1 +1,5 @@
--- events: replayable functions
+CREATE OR REPLACE FUNCTION events.emit(topic text, key text, type text, payload jsonb, headers jsonb DEFAULT NULL) RETURNS uuid
+    LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'events_emit_sql';
+COMMENT ON FUNCTION events.emit(text, text, text, jsonb, jsonb) IS
+'Writes an event into the log; it becomes readable when this transaction commits. topic: one that events.define_topic() defined; key: at most 1024 bytes, events of one key keep the order of their commits if the emitter locks the entity before it emits (NULL: no order); type: 1 to 255 bytes; payload: any JSON, checked against the topic''s schema; headers: an object of strings, e.g. {"traceparent": ...}. The event belongs to the organization of the principal. Returns the event''s id (UUIDv7). Permission: one of the roles that may emit to the topic (events.grant_topic). Errors: missing_argument, unknown_topic, topic_forbidden, key_required, schema_violation, event_too_large (backoffice.max_event_bytes), bad_event_type, key_too_long, bad_headers, no_principal, read_only_transaction, standby, parallel_emit, restricted_operation, log_partition_missing.';
+GRANT EXECUTE ON FUNCTION events.emit(text, text, text, jsonb, jsonb) TO backoffice_service, backoffice_admin, backoffice_definer, backoffice_kernel;

@@ -1,0 +1,31 @@
+/*
+ * events.h
+ *		What the contexts use of the event log.
+ */
+#ifndef BACKOFFICE_EVENTS_H
+#define BACKOFFICE_EVENTS_H
+
+#include "core/core.h"
+#include "utils/jsonb.h"
+
+#define EVENT_KEY_MAX	1024	/* bytes */
+#define EVENT_TYPE_MAX	255
+
+/*
+ * Emit on behalf of a context (the right to the topic is not checked: the
+ * context has checked its own).  organization NULL = the principal's; id NULL =
+ * a fresh UUIDv7; headers and key may be NULL.  Returns the id.
+ */
+extern pg_uuid_t events_emit(const char *topic, const char *key, const char *type,
+							 Jsonb *payload, Jsonb *headers,
+							 const pg_uuid_t *organization, const pg_uuid_t *id);
+
+/*
+ * The function runs in the keeper of each database every interval_ms, in its
+ * own transaction, as backoffice_kernel with no principal; it returns true if
+ * there is more to do now.  Call from <context>_init().
+ */
+typedef bool (*KeeperTask) (void);
+extern void events_register_keeper_task(const char *name, int interval_ms, KeeperTask task);
+
+#endif
