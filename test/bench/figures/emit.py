@@ -1,0 +1,52 @@
+"""events.emit in a transaction of its own, against a plain INSERT into an outbox table."""
+import json
+
+from frame import CLIENTS, ORGANIZATION, pipeline
+
+PAYLOAD = json.dumps({"eventId": "0193c1a2-7d4e-7abc-8def-0123456789ab", "eventType": "certificate.reserved",
+                      "channel": "internet_store", "status": "reserved", "occurredAt": "2026-11-21T09:00:00Z",
+                      "payload": {"certificateId": "0193c1a2-7d4e-7abc-8def-0123456789ac", "orderRef": "A-100042"}})
+
+OUTBOX = """
+CREATE TABLE IF NOT EXISTS plain.outbox (
+    id bigserial PRIMARY KEY,
+    organization_id uuid NOT NULL,
+    topic text NOT NULL,
+    key text NOT NULL,
+    type text NOT NULL,
+    payload jsonb NOT NULL,
+    created_at timestamptz NOT NULL DEFAULT now()
+);
+"""
+
+
+def prepare(bench):
+    bench.psql(OUTBOX)
+    if not bench.query("SELECT 1 FROM events.topics WHERE name = 'bench'"):
+        bench.query("SELECT events.define_topic('bench')")
+    bench.query("GRANT ALL ON ALL TABLES IN SCHEMA plain TO PUBLIC")
+    bench.query("GRANT ALL ON ALL SEQUENCES IN SCHEMA plain TO PUBLIC")
+
+
+INSERT = ("INSERT INTO plain.outbox (organization_id, topic, key, type, payload) "
+          "VALUES (:org, 'bench', :key, 'bench.happened', :payload);")
+
+
+def emit(bench):
+    prepare(bench)
+    variables = {"payload": PAYLOAD, "org": ORGANIZATION}
+    key = "\\set key random(1, 1000000)"
+    act = "SELECT access.act_as(:org, NULL);\n"
+    ours = pipeline("BEGIN;\n" + act + "SELECT events.emit('bench', :key, 'bench.happened', :payload);\nCOMMIT;", key)
+    plain = pipeline("BEGIN;\n" + INSERT + "\nCOMMIT;", key)
+    claims = pipeline("BEGIN;\nSELECT set_config('request.tenant', :org, true);\n" + INSERT + "\nCOMMIT;", key)
+    for mode, options in (("durable", ""), ("async", "-c synchronous_commit=off")):
+        for clients in CLIENTS:
+            def run(script):
+                return lambda: bench.pgbench(script, clients, variables=variables, options=options)
+            from frame import interleave
+            results = interleave({"ours": run(ours), "plain": run(plain), "claims": run(claims)})
+            bench.report_rates(f"emit_{mode}_{clients}", results["ours"], results["plain"], "tx/s", 0.95,
+                               note="ours sets its principal in the transaction; the baseline sets nothing")
+            bench.report_rates(f"emit_{mode}_{clients}_like_for_like", results["ours"], results["claims"], "tx/s",
+                               note="the baseline sets its tenant with set_config in the transaction")
