@@ -4,14 +4,24 @@
  *
  * Parallel workers do not inherit C statics; they read their leader's slot,
  * which cannot change while they run.  (Seen with statics: another tenant's
- * rows.  reference: docs/internals.md, "Principal".)
+ * rows.)  Workers never write: a parallel worker runs small transactions of
+ * its own before it joins the leader's, and their end must not clear the
+ * leader's slot.
+ *
+ * A transaction acts for one principal.  Rolling back the savepoint in which
+ * it was set unsets it; another one may be set then, unless a cursor is open
+ * that could go on with rows of the first (an index scan keeps its key).
+ *
+ * The callbacks only write memory: an error there would be a PANIC.
  */
 #include "core/principal.h"
 
 #include "access/parallel.h"
 #include "access/xact.h"
 #include "core/settings.h"
+#include "core/spi.h"
 #include "miscadmin.h"
+#include "storage/ipc.h"
 #include "storage/proc.h"
 #include "utils/builtins.h"
 
@@ -23,6 +33,8 @@ typedef struct PrincipalSlot
 
 static PrincipalSlot *slots;
 static SubTransactionId set_in = InvalidSubTransactionId;	/* where the current one was set */
+static bool unset_by_rollback = false;	/* this transaction had one (still in the slot), and rolled it back */
+static bool slot_is_mine = false;	/* this process has taken its slot over */
 
 PG_FUNCTION_INFO_V1(backoffice_current_organization);
 PG_FUNCTION_INFO_V1(backoffice_current_user_id);
@@ -38,14 +50,30 @@ slots_init(void *address)
 {
 }
 
-static PrincipalSlot *
+static void
+leave_slot(int code, Datum arg)
+{
+	slots[DatumGetInt32(arg)].set = false;
+}
+
+/* Slots go by the number of the process's PGPROC, which is reused. */
+static void
+take_slot(void)
+{
+	slots[MyProc->pgprocno].set = false;
+	before_shmem_exit(leave_slot, Int32GetDatum(MyProc->pgprocno));
+	slot_is_mine = true;
+}
+
+static inline PrincipalSlot *
 my_slot(void)
 {
-	PGPROC	   *proc = MyProc;
-
-	if (IsParallelWorker() && proc->lockGroupLeader != NULL)
-		proc = proc->lockGroupLeader;
-	return &slots[proc->pgprocno];
+	if (likely(slot_is_mine))
+		return &slots[MyProc->pgprocno];
+	if (IsParallelWorker())
+		return &slots[MyProc->lockGroupLeader->pgprocno];
+	take_slot();
+	return &slots[MyProc->pgprocno];
 }
 
 const Principal *
@@ -78,6 +106,21 @@ is_same(const Principal *a, const Principal *b)
 		(!a->has_user || memcmp(&a->user_id, &b->user_id, UUID_LEN) == 0);
 }
 
+static void
+refuse_open_cursors(void)
+{
+	static BoPlan plan = {"SELECT name FROM pg_catalog.pg_cursors", 0, {0}};
+
+	bo_spi_begin();
+	if (bo_spi_run(&plan, NULL, NULL, 1) > 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_CURSOR_STATE),
+				 errmsg("cursor \"%s\" is open from when another principal acted", bo_spi_text(0, 1)),
+				 bo_code("cursors_open", "it could go on with the rows of the principal that was rolled back"),
+				 errhint("Close all cursors first, or act as the other principal in a new transaction.")));
+	bo_spi_end();
+}
+
 void
 principal_set(const Principal *principal)
 {
@@ -97,6 +140,8 @@ principal_set(const Principal *principal)
 				 bo_code("principal_already_set", "a transaction acts for one organization and user"),
 				 errhint("Commit, and act as the other principal in a new transaction.")));
 	}
+	if (unset_by_rollback && !is_same(&slot->principal, principal))
+		refuse_open_cursors();
 	slot->principal = *principal;
 	slot->set = true;
 	set_in = GetCurrentSubTransactionId();
@@ -105,8 +150,10 @@ principal_set(const Principal *principal)
 void
 principal_clear(void)
 {
-	my_slot()->set = false;
+	if (slot_is_mine)
+		slots[MyProc->pgprocno].set = false;
 	set_in = InvalidSubTransactionId;
+	unset_by_rollback = false;
 }
 
 static void
@@ -119,7 +166,7 @@ at_xact_end(XactEvent event, void *arg)
 		case XACT_EVENT_PREPARE:
 			principal_clear();
 			break;
-		default:				/* parallel workers leave the leader's slot alone */
+		default:
 			break;
 	}
 }
@@ -127,10 +174,13 @@ at_xact_end(XactEvent event, void *arg)
 static void
 at_subxact_end(SubXactEvent event, SubTransactionId my_subid, SubTransactionId parent_subid, void *arg)
 {
-	if (set_in != my_subid || IsParallelWorker())
+	if (set_in != my_subid)
 		return;
 	if (event == SUBXACT_EVENT_ABORT_SUB)
+	{
 		principal_clear();
+		unset_by_rollback = true;
+	}
 	else if (event == SUBXACT_EVENT_COMMIT_SUB)
 		set_in = parent_subid;
 }
@@ -143,28 +193,27 @@ principal_init(void)
 	RegisterSubXactCallback(at_subxact_end, NULL);
 }
 
+/*
+ * Asked for every row of a scan: the answer points into the slot.  Nothing
+ * that holds on to it lives to see the slot overwritten: that takes a new
+ * transaction, or a rollback without open cursors.
+ */
 Datum
 backoffice_current_organization(PG_FUNCTION_ARGS)
 {
 	const Principal *principal = principal_get();
-	pg_uuid_t  *copy;
 
 	if (principal == NULL)
 		PG_RETURN_NULL();
-	copy = palloc(sizeof(pg_uuid_t));
-	*copy = principal->organization_id;
-	PG_RETURN_UUID_P(copy);
+	PG_RETURN_UUID_P((pg_uuid_t *) &principal->organization_id);
 }
 
 Datum
 backoffice_current_user_id(PG_FUNCTION_ARGS)
 {
 	const Principal *principal = principal_get();
-	pg_uuid_t  *copy;
 
 	if (principal == NULL || !principal->has_user)
 		PG_RETURN_NULL();
-	copy = palloc(sizeof(pg_uuid_t));
-	*copy = principal->user_id;
-	PG_RETURN_UUID_P(copy);
+	PG_RETURN_UUID_P((pg_uuid_t *) &principal->user_id);
 }
