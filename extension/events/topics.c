@@ -25,6 +25,7 @@ PG_FUNCTION_INFO_V1(events_define_topic);
 PG_FUNCTION_INFO_V1(events_grant_topic);
 PG_FUNCTION_INFO_V1(events_revoke_topic);
 PG_FUNCTION_INFO_V1(events_define_schema);
+PG_FUNCTION_INFO_V1(events_check_payload);
 PG_FUNCTION_INFO_V1(events_forget_topics);
 PG_FUNCTION_INFO_V1(events_replace_topic);
 
@@ -307,6 +308,16 @@ events_define_schema(PG_FUNCTION_ARGS)
 	bo_spi_run(PG_ARGISNULL(2) ? &remove : &upsert, args, NULL, 0);
 	bo_spi_end();
 	bo_user_restore(saved);
+	PG_RETURN_VOID();
+}
+
+/* check_payload(topic text, type text, payload jsonb) */
+Datum
+events_check_payload(PG_FUNCTION_ARGS)
+{
+	const Topic *topic = topic_lookup(text_to_cstring(PG_GETARG_TEXT_PP(0)));
+
+	topic_check_payload(topic, text_to_cstring(PG_GETARG_TEXT_PP(1)), PG_GETARG_JSONB_P(2));
 	PG_RETURN_VOID();
 }
 

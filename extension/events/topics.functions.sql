@@ -25,3 +25,9 @@ GRANT EXECUTE ON FUNCTION events.define_schema(text, text, jsonb) TO backoffice_
 
 SELECT events.define_topic('backoffice.alerts', NULL, '30 days', 1, 'internal', 'Alerts of the kernel: events set aside, inbound messages that cannot be understood.')
 WHERE NOT EXISTS (SELECT FROM events.topics WHERE name = 'backoffice.alerts');
+
+CREATE OR REPLACE FUNCTION events.check_payload(topic text, type text, payload jsonb) RETURNS void
+    LANGUAGE c STABLE STRICT AS 'MODULE_PATHNAME', 'events_check_payload';
+COMMENT ON FUNCTION events.check_payload(text, text, jsonb) IS
+'Checks a payload as emit would, without emitting. Permission: backoffice_service, backoffice_admin, backoffice_worker. Errors: unknown_topic, schema_violation.';
+GRANT EXECUTE ON FUNCTION events.check_payload(text, text, jsonb) TO backoffice_service, backoffice_admin, backoffice_worker;
