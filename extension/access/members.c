@@ -24,7 +24,7 @@ insert_membership(const pg_uuid_t *organization, const pg_uuid_t *user)
 {
 	static BoPlan plan = {
 		"INSERT INTO access.memberships AS m (organization_id, user_id) VALUES ($1, $2) "
-		"ON CONFLICT (organization_id, user_id) DO UPDATE SET state = 'active' WHERE m.state OPERATOR(pg_catalog.<>) 'active'",
+		"ON CONFLICT (organization_id, user_id) DO UPDATE SET state = 'active' WHERE m.state <> 'active'",
 		2, {UUIDOID, UUIDOID}
 	};
 	Datum		args[2] = {UUIDPGetDatum(organization), UUIDPGetDatum(user)};
@@ -44,10 +44,10 @@ static Belonging
 belonging(const pg_uuid_t *organization, const pg_uuid_t *user)
 {
 	static BoPlan plan = {
-		"SELECT EXISTS (SELECT FROM access.users WHERE id OPERATOR(pg_catalog.=) $2), "
-		"EXISTS (SELECT FROM access.memberships WHERE organization_id OPERATOR(pg_catalog.=) $1 AND user_id OPERATOR(pg_catalog.=) $2"
-		" AND state OPERATOR(pg_catalog.=) 'active'), "
-		"EXISTS (SELECT FROM access.memberships WHERE user_id OPERATOR(pg_catalog.=) $2)",
+		"SELECT EXISTS (SELECT FROM access.users WHERE id = $2), "
+		"EXISTS (SELECT FROM access.memberships WHERE organization_id = $1 AND user_id = $2"
+		" AND state = 'active'), "
+		"EXISTS (SELECT FROM access.memberships WHERE user_id = $2)",
 		2, {UUIDOID, UUIDOID}
 	};
 	Datum		args[2] = {UUIDPGetDatum(organization), UUIDPGetDatum(user)};
@@ -184,7 +184,7 @@ Datum
 access_set_organization_state(PG_FUNCTION_ARGS)
 {
 	static BoPlan plan = {
-		"UPDATE access.organizations SET state = $2 WHERE id OPERATOR(pg_catalog.=) $1", 2, {UUIDOID, TEXTOID}
+		"UPDATE access.organizations SET state = $2 WHERE id = $1", 2, {UUIDOID, TEXTOID}
 	};
 	Principal	named = {0};
 	char	   *state;
@@ -223,7 +223,7 @@ static void
 insert_user(const pg_uuid_t *id, const char *email, const char *hash)
 {
 	static BoPlan plan = {
-		"INSERT INTO access.users (id, email, password_hash) VALUES ($1, $2, $3) ON CONFLICT (pg_catalog.lower(email)) DO NOTHING",
+		"INSERT INTO access.users (id, email, password_hash) VALUES ($1, $2, $3) ON CONFLICT (lower(email)) DO NOTHING",
 		3, {UUIDOID, TEXTOID, TEXTOID}
 	};
 	Datum		args[3] = {UUIDPGetDatum(id), CStringGetTextDatum(email), 0};
@@ -282,7 +282,7 @@ Datum
 access_set_user_state(PG_FUNCTION_ARGS)
 {
 	static BoPlan plan = {
-		"UPDATE access.users SET state = $2 WHERE id OPERATOR(pg_catalog.=) $1", 2, {UUIDOID, TEXTOID}
+		"UPDATE access.users SET state = $2 WHERE id = $1", 2, {UUIDOID, TEXTOID}
 	};
 	Principal	named = {0};
 	char	   *state;
@@ -324,11 +324,11 @@ Datum
 access_remove_member(PG_FUNCTION_ARGS)
 {
 	static BoPlan grants_plan = {
-		"DELETE FROM access.role_grants WHERE organization_id OPERATOR(pg_catalog.=) $1 AND user_id OPERATOR(pg_catalog.=) $2",
+		"DELETE FROM access.role_grants WHERE organization_id = $1 AND user_id = $2",
 		2, {UUIDOID, UUIDOID}
 	};
 	static BoPlan plan = {
-		"DELETE FROM access.memberships WHERE organization_id OPERATOR(pg_catalog.=) $1 AND user_id OPERATOR(pg_catalog.=) $2",
+		"DELETE FROM access.memberships WHERE organization_id = $1 AND user_id = $2",
 		2, {UUIDOID, UUIDOID}
 	};
 	Principal	removed = {0};

@@ -254,8 +254,8 @@ static int
 next_bit(bool builtin)
 {
 	static BoPlan plan = {
-		"SELECT COALESCE(pg_catalog.max(bit), $1 OPERATOR(pg_catalog.-) 1) OPERATOR(pg_catalog.+) 1 "
-		"FROM access.permissions WHERE builtin OPERATOR(pg_catalog.=) $2",
+		"SELECT COALESCE(max(bit), $1 - 1) + 1 "
+		"FROM access.permissions WHERE builtin = $2",
 		2, {INT4OID, BOOLOID}
 	};
 	Datum		args[2];
@@ -280,7 +280,7 @@ access_define_permission(PG_FUNCTION_ARGS)
 {
 	static BoPlan lock_plan = {"LOCK TABLE access.permissions IN SHARE ROW EXCLUSIVE MODE", 0, {0}};
 	static BoPlan update_plan = {
-		"UPDATE access.permissions SET description = $2 WHERE name OPERATOR(pg_catalog.=) $1", 2, {TEXTOID, TEXTOID}
+		"UPDATE access.permissions SET description = $2 WHERE name = $1", 2, {TEXTOID, TEXTOID}
 	};
 	static BoPlan insert_plan = {
 		"INSERT INTO access.permissions (name, description, bit, builtin) VALUES ($1, $2, $3, $4)",

@@ -65,29 +65,29 @@ PG_FUNCTION_INFO_V1(access_rights_changed);
 static BoPlan state_plan = {
 	"SELECT o.state, u.state, m.state "
 	"FROM (SELECT 1) one "
-	"LEFT JOIN access.organizations o ON o.id OPERATOR(pg_catalog.=) $1 "
-	"LEFT JOIN access.users u ON u.id OPERATOR(pg_catalog.=) $2 "
-	"LEFT JOIN access.memberships m ON m.organization_id OPERATOR(pg_catalog.=) $1 AND m.user_id OPERATOR(pg_catalog.=) $2",
+	"LEFT JOIN access.organizations o ON o.id = $1 "
+	"LEFT JOIN access.users u ON u.id = $2 "
+	"LEFT JOIN access.memberships m ON m.organization_id = $1 AND m.user_id = $2",
 	2, {UUIDOID, UUIDOID}
 };
 
 static BoPlan rights_plan = {
 	"WITH RECURSIVE granted AS ("
 	"  SELECT g.role, g.valid_until FROM access.role_grants g"
-	"  WHERE g.organization_id OPERATOR(pg_catalog.=) $1 AND g.user_id OPERATOR(pg_catalog.=) $2"
-	"    AND (g.valid_until IS NULL OR g.valid_until OPERATOR(pg_catalog.>) $3)"
+	"  WHERE g.organization_id = $1 AND g.user_id = $2"
+	"    AND (g.valid_until IS NULL OR g.valid_until > $3)"
 	"), held AS ("
 	"  SELECT role FROM granted"
 	"  UNION"
 	"  SELECT i.role FROM held h"
-	"  JOIN access.roles r ON r.organization_id OPERATOR(pg_catalog.=) $1 AND r.name OPERATOR(pg_catalog.=) h.role"
-	"  CROSS JOIN LATERAL pg_catalog.unnest(r.inherits) AS i(role)"
+	"  JOIN access.roles r ON r.organization_id = $1 AND r.name = h.role"
+	"  CROSS JOIN LATERAL unnest(r.inherits) AS i(role)"
 	"), patterns AS ("
 	"  SELECT DISTINCT p.pattern FROM held h"
-	"  JOIN access.roles r ON r.organization_id OPERATOR(pg_catalog.=) $1 AND r.name OPERATOR(pg_catalog.=) h.role"
-	"  CROSS JOIN LATERAL pg_catalog.unnest(r.permissions) AS p(pattern)"
+	"  JOIN access.roles r ON r.organization_id = $1 AND r.name = h.role"
+	"  CROSS JOIN LATERAL unnest(r.permissions) AS p(pattern)"
 	") "
-	"SELECT DISTINCT p.bit, (SELECT pg_catalog.min(valid_until) FROM granted) "
+	"SELECT DISTINCT p.bit, (SELECT min(valid_until) FROM granted) "
 	"FROM patterns t JOIN access.permissions p ON access.permission_matches(p.name, t.pattern)",
 	3, {UUIDOID, UUIDOID, TIMESTAMPTZOID}
 };

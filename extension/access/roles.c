@@ -104,20 +104,20 @@ resolve(const pg_uuid_t *organization, const char *name, Datum permissions, Datu
 {
 	static BoPlan plan = {
 		"WITH RECURSIVE held AS ("
-		"  SELECT pg_catalog.unnest($3) AS role"
+		"  SELECT unnest($3) AS role"
 		"  UNION"
 		"  SELECT i.role FROM held h"
-		"  JOIN access.roles r ON r.organization_id OPERATOR(pg_catalog.=) $1 AND r.name OPERATOR(pg_catalog.=) h.role"
-		"  CROSS JOIN LATERAL pg_catalog.unnest(r.inherits) AS i(role)"
+		"  JOIN access.roles r ON r.organization_id = $1 AND r.name = h.role"
+		"  CROSS JOIN LATERAL unnest(r.inherits) AS i(role)"
 		"), patterns AS ("
-		"  SELECT pg_catalog.unnest($2) AS pattern"
+		"  SELECT unnest($2) AS pattern"
 		"  UNION"
 		"  SELECT p.pattern FROM held h"
-		"  JOIN access.roles r ON r.organization_id OPERATOR(pg_catalog.=) $1 AND r.name OPERATOR(pg_catalog.=) h.role"
-		"  CROSS JOIN LATERAL pg_catalog.unnest(r.permissions) AS p(pattern)"
+		"  JOIN access.roles r ON r.organization_id = $1 AND r.name = h.role"
+		"  CROSS JOIN LATERAL unnest(r.permissions) AS p(pattern)"
 		") "
 		"SELECT DISTINCT p.bit, false FROM patterns t JOIN access.permissions p ON access.permission_matches(p.name, t.pattern) "
-		"UNION ALL SELECT NULL, EXISTS (SELECT FROM held WHERE role OPERATOR(pg_catalog.=) $4)",
+		"UNION ALL SELECT NULL, EXISTS (SELECT FROM held WHERE role = $4)",
 		4, {UUIDOID, TEXTARRAYOID, TEXTARRAYOID, TEXTOID}
 	};
 	Datum		args[4] = {UUIDPGetDatum(organization), permissions, inherits, CStringGetTextDatum(name)};
@@ -144,7 +144,7 @@ static bool
 role_rights(const pg_uuid_t *organization, const char *name, uint64 *rights)
 {
 	static BoPlan plan = {
-		"SELECT FROM access.roles WHERE organization_id OPERATOR(pg_catalog.=) $1 AND name OPERATOR(pg_catalog.=) $2 FOR KEY SHARE",
+		"SELECT FROM access.roles WHERE organization_id = $1 AND name = $2 FOR KEY SHARE",
 		2, {UUIDOID, TEXTOID}
 	};
 	Datum		args[2] = {UUIDPGetDatum(organization), CStringGetTextDatum(name)};
@@ -253,8 +253,8 @@ Datum
 access_revoke_role(PG_FUNCTION_ARGS)
 {
 	static BoPlan plan = {
-		"DELETE FROM access.role_grants WHERE organization_id OPERATOR(pg_catalog.=) $1 "
-		"AND user_id OPERATOR(pg_catalog.=) $2 AND role OPERATOR(pg_catalog.=) $3",
+		"DELETE FROM access.role_grants WHERE organization_id = $1 "
+		"AND user_id = $2 AND role = $3",
 		3, {UUIDOID, UUIDOID, TEXTOID}
 	};
 	const pg_uuid_t *user = required_uuid(fcinfo, 0, "user");

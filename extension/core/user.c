@@ -2,13 +2,17 @@
  * user.c
  *		Stretches of C that run as one of our roles.
  *
- * Cheaper than SECURITY DEFINER with SET search_path (our SPI statements are
- * catalog-qualified), and as safe: an error restores the caller's role in
- * AbortTransaction/AbortSubTransaction, and SECURITY_LOCAL_USERID_CHANGE
- * forbids SET ROLE meanwhile.
+ * Cheaper than SECURITY DEFINER with SET search_path, and as safe: an error
+ * restores the caller's role and path in AbortTransaction/AbortSubTransaction,
+ * and SECURITY_LOCAL_USERID_CHANGE forbids SET ROLE meanwhile.
+ *
+ * The search path is pg_catalog alone for the stretch.  Our statements qualify
+ * tables and functions, but operators too are looked up along the path: with
+ * the caller's, its own "=" would run with our rights.
  */
 #include "core/core.h"
 
+#include "catalog/namespace.h"
 #include "catalog/pg_authid.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
@@ -35,6 +39,7 @@ static BoUser
 become(CachedRole *role)
 {
 	static bool registered = false;
+	OverrideSearchPath path = {.schemas = NIL, .addCatalog = true, .addTemp = false};
 	BoUser		saved;
 
 	if (!registered)
@@ -47,6 +52,7 @@ become(CachedRole *role)
 
 	GetUserIdAndSecContext(&saved.userid, &saved.sec_context);
 	SetUserIdAndSecContext(role->oid, saved.sec_context | SECURITY_LOCAL_USERID_CHANGE);
+	PushOverrideSearchPath(&path);
 	return saved;
 }
 
@@ -71,5 +77,6 @@ bo_user_owner(void)
 void
 bo_user_restore(BoUser saved)
 {
+	PopOverrideSearchPath();
 	SetUserIdAndSecContext(saved.userid, saved.sec_context);
 }
