@@ -19,6 +19,7 @@ import threading
 import time
 import uuid
 
+from harness import leftovers
 from harness.pg import ROOT, free_port
 
 KAFKA_VERSION = "4.1.0"
@@ -178,6 +179,8 @@ class RealKafka:
         self.process = None
         self.jars = kafka_jars()
         self.dir = tempfile.mkdtemp(prefix="backoffice-kafka-", dir="/tmp")
+        if not self.keep:
+            leftovers.claim(self.dir)
         self.log = os.path.join(self.dir, "server.log")
         self.port = free_port()
         self.controller_port = free_port()

@@ -16,6 +16,8 @@ import time
 
 import psycopg2
 
+from harness import leftovers
+
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 TEST_USER = "backoffice-test"
 
@@ -63,6 +65,7 @@ class Cluster:
     def __init__(self, conf=None, base=None, port=None, keep=False, tree=None):
         self.user = server_user()
         self.keep = keep
+        leftovers.sweep()
         self.dir = base or tempfile.mkdtemp(prefix="backoffice-pg-", dir="/tmp")
         self.data = os.path.join(self.dir, "data")
         self.log = os.path.join(self.dir, "server.log")
@@ -99,6 +102,8 @@ class Cluster:
     def init(self):
         os.chmod(self.dir, 0o755)
         self.own(self.dir)
+        if not self.keep:
+            leftovers.claim(self.dir)
         out = self._run([os.path.join(self.bin, "initdb"), "-D", self.data, "-U", "postgres", "-A", "trust",
                          "-E", "UTF8", "--locale=C.UTF-8", "--no-sync"], check=False)
         if out.returncode:

@@ -1,0 +1,78 @@
+"""Folders of throw-away servers know their owner, so that what a killed test run left behind is cleaned up by the next one.
+
+claim(folder) writes who owns it; sweep() stops and removes the folders whose owner is gone. A folder without that mark, or whose owner
+lives, is left alone, and so is one from another container that shares /tmp.
+"""
+import glob
+import os
+import shutil
+import signal
+import time
+
+PATTERNS = ["/tmp/backoffice-pg-*", "/tmp/backoffice-kafka-*", "/tmp/backoffice-torture-*", "/tmp/backoffice-demo-*"]
+
+
+def identity(pid="self"):
+    """A process's name for ever: pid, start time, pid namespace and boot. None when it is gone (or is a zombie)."""
+    try:
+        with open(f"/proc/{pid}/stat") as f:
+            text = f.read()
+        fields = text.rsplit(")", 1)[1].split()
+        if fields[0] == "Z":
+            return None
+        return " ".join([text.split()[0], fields[19], world()])
+    except (FileNotFoundError, ProcessLookupError, PermissionError):
+        return None
+
+
+def world():
+    with open("/proc/sys/kernel/random/boot_id") as f:
+        return os.readlink("/proc/self/ns/pid") + " " + f.read().strip()
+
+
+def claim(folder, pid="self"):
+    with open(os.path.join(folder, "owner"), "w") as f:
+        f.write(identity(pid) + "\n")
+
+
+def sweep():
+    for folder in (f for p in PATTERNS for f in glob.glob(p)):
+        try:
+            with open(os.path.join(folder, "owner")) as f:
+                owner = f.read().strip()
+        except OSError:
+            continue
+        # Another boot's processes are gone for certain; another namespace's cannot be seen from here.
+        here = world().split()
+        pid, _, namespace, boot = (owner.split() + [""] * 4)[:4]
+        if not pid or (boot == here[1] and namespace != here[0]) or (boot == here[1] and identity(pid) == owner):
+            continue
+        remove(folder)
+
+
+def remove(folder):
+    """Ends the servers that run in the folder, and removes it."""
+    for pid in running_in(folder):
+        try:
+            os.kill(pid, signal.SIGQUIT if os.path.exists(os.path.join(folder, "data/postmaster.pid")) else signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+    deadline = time.time() + 20
+    while running_in(folder) and time.time() < deadline:
+        time.sleep(0.1)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def running_in(folder):
+    """Processes that name the folder in their command line: postgres -D folder/data, java … folder/server.properties."""
+    pids = []
+    for name in os.listdir("/proc"):
+        if name.isdigit() and int(name) != os.getpid():
+            try:
+                with open(f"/proc/{name}/cmdline") as f:
+                    words = f.read().split("\0")
+            except OSError:
+                continue
+            if any(w.startswith(folder + "/") for w in words) and os.path.basename(words[0]) in ("postgres", "java"):
+                pids.append(int(name))
+    return pids
