@@ -1,10 +1,63 @@
 /*
  * certificates.c
- *		Start-up of this context.
+ *		Start-up of this context, and its arguments.
  */
-#include "core/core.h"
+#include "certificates/certificates.h"
+
+#include "certificates/pools.h"
+#include "utils/builtins.h"
+
+char *
+bo_arg_text(FunctionCallInfo fcinfo, int number)
+{
+	return PG_ARGISNULL(number) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(number));
+}
+
+char *
+certificates_arg(FunctionCallInfo fcinfo, int number, const char *name, int max_bytes, bool required)
+{
+	Size		length;
+
+	if (PG_ARGISNULL(number))
+	{
+		if (!required)
+			return NULL;
+		ereport(ERROR,
+				(errcode(BO_BAD_REQUEST),
+				 errmsg("%s is missing", name),
+				 bo_code("invalid_argument", "%s is NULL", name)));
+	}
+	length = VARSIZE_ANY_EXHDR(PG_GETARG_TEXT_PP(number));
+	if (length == 0 || length > max_bytes)
+		ereport(ERROR,
+				(errcode(BO_BAD_REQUEST),
+				 errmsg("%s is %s", name, length == 0 ? "empty" : "too long"),
+				 bo_code("invalid_argument", "%s has %zu bytes, 1 to %d are allowed", name, length, max_bytes)));
+	return text_to_cstring(PG_GETARG_TEXT_PP(number));
+}
+
+pg_uuid_t *
+certificates_arg_id(FunctionCallInfo fcinfo, int number)
+{
+	if (PG_ARGISNULL(number))
+		ereport(ERROR,
+				(errcode(BO_BAD_REQUEST),
+				 errmsg("the certificate's id is missing"),
+				 bo_code("invalid_argument", "id is NULL")));
+	return PG_GETARG_UUID_P(number);
+}
+
+void
+certificate_not_found(const pg_uuid_t *id)
+{
+	ereport(ERROR,
+			(errcode(BO_NOT_FOUND),
+			 errmsg("certificate %s does not exist", bo_uuid_text(id)),
+			 bo_code("certificate_not_found", "the organization has no certificate with this id")));
+}
 
 void
 certificates_init(void)
 {
+	pools_init();
 }

@@ -15,6 +15,7 @@ core_init(void)
 	clock_init();
 	principal_init();
 	storage_init();
+	keys_init();
 	shmem_init();
 }
 

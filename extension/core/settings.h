@@ -9,5 +9,6 @@ extern void clock_init(void);
 extern void shmem_init(void);
 extern void principal_init(void);
 extern void storage_init(void);
+extern void keys_init(void);
 
 #endif

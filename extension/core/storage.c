@@ -16,7 +16,26 @@
 bool		bo_direct_writes = true;
 
 static void
-insert_index_entries(Relation rel, HeapTuple tuple, const Datum *values, const bool *nulls)
+insert_into_index(Relation rel, Relation index, IndexInfo *info, HeapTuple tuple)
+{
+	Form_pg_index form = index->rd_index;
+	Datum		keys[INDEX_MAX_KEYS];
+	bool		nulls[INDEX_MAX_KEYS];
+
+	for (int i = 0; i < form->indnatts; i++)
+	{
+		AttrNumber	attno = form->indkey.values[i];
+
+		if (attno <= 0)
+			elog(ERROR, "index \"%s\" has an expression", RelationGetRelationName(index));
+		keys[i] = heap_getattr(tuple, attno, RelationGetDescr(rel), &nulls[i]);
+	}
+	index_insert(index, keys, nulls, &tuple->t_self, rel,
+				 form->indisunique ? UNIQUE_CHECK_YES : UNIQUE_CHECK_NO, false, info);
+}
+
+void
+bo_storage_index_many(Relation rel, HeapTuple *tuples, int ntuples)
 {
 	List	   *indexes = RelationGetIndexList(rel);
 	ListCell   *lc;
@@ -24,28 +43,22 @@ insert_index_entries(Relation rel, HeapTuple tuple, const Datum *values, const b
 	foreach(lc, indexes)
 	{
 		Relation	index = index_open(lfirst_oid(lc), RowExclusiveLock);
-		Form_pg_index form = index->rd_index;
-		Datum		keys[INDEX_MAX_KEYS];
-		bool		key_nulls[INDEX_MAX_KEYS];
 		IndexInfo	info = {0};
 
-		for (int i = 0; i < form->indnatts; i++)
-		{
-			AttrNumber	attno = form->indkey.values[i];
-
-			if (attno <= 0)
-				elog(ERROR, "index \"%s\" has an expression", RelationGetRelationName(index));
-			keys[i] = values[attno - 1];
-			key_nulls[i] = nulls[attno - 1];
-		}
 		info.type = T_IndexInfo;
-		info.ii_Unique = form->indisunique;
-		info.ii_ReadyForInserts = form->indisready;
-		index_insert(index, keys, key_nulls, &tuple->t_self, rel,
-					 form->indisunique ? UNIQUE_CHECK_YES : UNIQUE_CHECK_NO, false, &info);
+		info.ii_Unique = index->rd_index->indisunique;
+		info.ii_ReadyForInserts = index->rd_index->indisready;
+		for (int i = 0; i < ntuples; i++)
+			insert_into_index(rel, index, &info, tuples[i]);
 		index_close(index, NoLock);
 	}
 	list_free(indexes);
+}
+
+void
+bo_storage_index(Relation rel, HeapTuple tuple)
+{
+	bo_storage_index_many(rel, &tuple, 1);
 }
 
 void
@@ -55,7 +68,7 @@ bo_storage_insert(Relation rel, const Datum *values, const bool *nulls)
 
 	Assert(CheckRelationLockedByMe(rel, RowExclusiveLock, true));
 	heap_insert(rel, tuple, GetCurrentCommandId(true), 0, NULL);
-	insert_index_entries(rel, tuple, values, nulls);
+	bo_storage_index(rel, tuple);
 	heap_freetuple(tuple);
 }
 

@@ -9,6 +9,9 @@
 #define BACKOFFICE_STORAGE_H
 
 #include "core/core.h"
+
+#include "access/heapam.h"
+#include "access/skey.h"
 #include "utils/rel.h"
 
 /* backoffice.direct_writes */
@@ -20,5 +23,22 @@ extern bool bo_direct_writes;
  * partial indexes; the caller holds RowExclusiveLock and has checked rights.
  */
 extern void bo_storage_insert(Relation rel, const Datum *values, const bool *nulls);
+
+/* The same for many rows; their t_self is set.  The caller increments the command counter. */
+extern void bo_storage_insert_many(Relation rel, HeapTuple *tuples, int ntuples, BulkInsertState bulk);
+
+/* The row with these keys as it is now (not as the transaction's snapshot has it), palloc'd; NULL: none. */
+extern HeapTuple bo_storage_find(Relation rel, Relation index, ScanKey keys, int nkeys);
+
+/*
+ * Puts tuple in the place of the version at tid, and counts the command up.
+ * False, and nothing done: another transaction has locked or changed that
+ * version.  Never waits.  Conditions as for bo_storage_insert().
+ */
+extern bool bo_storage_update(Relation rel, ItemPointer tid, HeapTuple tuple);
+
+/* Index entries of rows that are in the heap. */
+extern void bo_storage_index(Relation rel, HeapTuple tuple);
+extern void bo_storage_index_many(Relation rel, HeapTuple *tuples, int ntuples);
 
 #endif

@@ -1,0 +1,22 @@
+/*
+ * certificates.h
+ *		Between the files of this context.
+ */
+#ifndef BACKOFFICE_CERTIFICATES_H
+#define BACKOFFICE_CERTIFICATES_H
+
+#include "core/core.h"
+
+/* A text argument as a C string; NULL for NULL. */
+extern char *bo_arg_text(FunctionCallInfo fcinfo, int number);
+
+/* The same, checked: error invalid_argument when it is empty, too long, or NULL where required. */
+extern char *certificates_arg(FunctionCallInfo fcinfo, int number, const char *name, int max_bytes, bool required);
+
+/* The id in an argument, or error invalid_argument. */
+extern pg_uuid_t *certificates_arg_id(FunctionCallInfo fcinfo, int number);
+
+/* Raises PT404 certificate_not_found. */
+extern void certificate_not_found(const pg_uuid_t *id) pg_attribute_noreturn();
+
+#endif

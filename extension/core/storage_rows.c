@@ -1,0 +1,73 @@
+/*
+ * storage_rows.c
+ *		Single rows without the executor: found by a unique index, changed
+ *		without waiting, inserted in bulk.
+ */
+#include "core/storage.h"
+
+#include "access/genam.h"
+#include "access/heapam.h"
+#include "access/hio.h"
+#include "access/tableam.h"
+#include "access/xact.h"
+#include "catalog/index.h"
+#include "executor/tuptable.h"
+#include "miscadmin.h"
+#include "nodes/execnodes.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+
+/*
+ * SnapshotSelf: what is committed at this instant, and our own.  The row may
+ * be changing under our eyes; bo_storage_update() is what notices.
+ */
+HeapTuple
+bo_storage_find(Relation rel, Relation index, ScanKey keys, int nkeys)
+{
+	TupleTableSlot *slot = table_slot_create(rel, NULL);
+	IndexScanDesc scan = index_beginscan(rel, index, SnapshotSelf, nkeys, 0);
+	HeapTuple	tuple = NULL;
+
+	index_rescan(scan, keys, nkeys, NULL, 0);
+	if (index_getnext_slot(scan, ForwardScanDirection, slot))
+		tuple = ExecCopySlotHeapTuple(slot);
+	index_endscan(scan);
+	ExecDropSingleTupleTableSlot(slot);
+	return tuple;
+}
+
+bool
+bo_storage_update(Relation rel, ItemPointer tid, HeapTuple tuple)
+{
+	TM_FailureData failure;
+	LockTupleMode mode;
+
+	Assert(CheckRelationLockedByMe(rel, RowExclusiveLock, true));
+	if (heap_update(rel, tid, tuple, GetCurrentCommandId(true), InvalidSnapshot, false, &failure, &mode) != TM_Ok)
+		return false;
+	if (!HeapTupleIsHeapOnly(tuple))
+		bo_storage_index(rel, tuple);
+	CommandCounterIncrement();
+	return true;
+}
+
+void
+bo_storage_insert_many(Relation rel, HeapTuple *tuples, int ntuples, BulkInsertState bulk)
+{
+	TupleTableSlot **slots = palloc(sizeof(TupleTableSlot *) * ntuples);
+
+	Assert(CheckRelationLockedByMe(rel, RowExclusiveLock, true));
+	for (int i = 0; i < ntuples; i++)
+	{
+		slots[i] = MakeSingleTupleTableSlot(RelationGetDescr(rel), &TTSOpsHeapTuple);
+		ExecStoreHeapTuple(tuples[i], slots[i], false);
+	}
+	heap_multi_insert(rel, slots, ntuples, GetCurrentCommandId(true), 0, bulk);
+	for (int i = 0; i < ntuples; i++)
+	{
+		tuples[i]->t_self = slots[i]->tts_tid;
+		ExecDropSingleTupleTableSlot(slots[i]);
+	}
+	pfree(slots);
+	bo_storage_index_many(rel, tuples, ntuples);
+}
