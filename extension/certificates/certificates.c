@@ -4,7 +4,9 @@
  */
 #include "certificates/certificates.h"
 
+#include "certificates/allocator.h"
 #include "certificates/pools.h"
+#include "certificates/rows.h"
 #include "utils/builtins.h"
 
 char *
@@ -59,5 +61,7 @@ certificate_not_found(const pg_uuid_t *id)
 void
 certificates_init(void)
 {
+	allocator_init();
 	pools_init();
+	rows_init();
 }

@@ -1,1 +1,122 @@
--- certificates: replayable functions
+SELECT access.define_permission(p.name, p.description) FROM (VALUES
+    ('certificates.read', 'see pools and certificates (not their codes)'),
+    ('certificates.manage_pools', 'create, pause, resume and close pools'),
+    ('certificates.import', 'import and generate codes'),
+    ('certificates.reserve', 'reserve certificates'),
+    ('certificates.release', 'release reservations'),
+    ('certificates.disclose_code', 'see the code of a certificate'),
+    ('certificates.reveal_cvc', 'see the CVC of a certificate whose notification was requested'),
+    ('certificates.verify_cvc', 'check a code and a CVC'),
+    ('certificates.notify', 'request that a client is sent the CVC')) AS p (name, description);
+
+SELECT lifecycle.define('certificates.certificates', 'state', '{
+    "states": {
+        "available": "in the pool",
+        "reserved": "held for a channel, until hold_until",
+        "issued": "paid for; to be activated",
+        "active": "can be redeemed",
+        "partially_redeemed": "a part is used",
+        "redeemed": "all is used",
+        "blocked": "cannot be used until unblocked",
+        "expired": "its validity is over",
+        "voided": "taken back, or its code was seen and it was not sold",
+        "replaced": "another certificate has taken its place",
+        "retired": "taken out of the pool unsold"
+    },
+    "initial": ["available"],
+    "topic": "GiftCertificates.Stream",
+    "organization": "organization_id",
+    "version": "version",
+    "transitions": [
+        {"from": "available", "to": "reserved", "event": "certificate.reserved"},
+        {"from": "available", "to": "retired", "event": "certificate.retired"},
+        {"from": "reserved", "to": "available", "event": "certificate.released"},
+        {"from": "reserved", "to": "voided", "event": "certificate.voided"},
+        {"from": "reserved", "to": "issued", "event": "certificate.issued"},
+        {"from": "issued", "to": "active", "event": "certificate.activated"},
+        {"from": "reserved", "to": "active", "event": "certificate.issued"},
+        {"from": ["active"], "to": "partially_redeemed", "event": "certificate.partially_redeemed"},
+        {"from": ["active", "partially_redeemed"], "to": "redeemed", "event": "certificate.redeemed"},
+        {"from": ["redeemed"], "to": "partially_redeemed", "event": "certificate.refunded"},
+        {"from": ["partially_redeemed", "redeemed"], "to": "active", "event": "certificate.refunded"},
+        {"from": ["issued", "active", "partially_redeemed"], "to": "blocked", "event": "certificate.blocked"},
+        {"from": "blocked", "to": "issued", "event": "certificate.unblocked"},
+        {"from": "blocked", "to": "active", "event": "certificate.unblocked"},
+        {"from": "blocked", "to": "partially_redeemed", "event": "certificate.unblocked"},
+        {"from": ["issued", "active", "partially_redeemed", "blocked"], "to": "expired", "event": "certificate.expired"},
+        {"from": ["issued", "active", "blocked"], "to": "voided", "event": "certificate.voided"},
+        {"from": ["issued", "active", "partially_redeemed", "blocked"], "to": "replaced", "event": "certificate.replaced"}
+    ]}');
+
+SELECT lifecycle.define('certificates.pools', 'state', '{
+    "states": {
+        "open": "gives certificates",
+        "low": "gives certificates, the low-water mark is passed",
+        "empty": "has none to give",
+        "paused": "gives none until resumed",
+        "closed": "gives none any more"
+    },
+    "initial": ["empty"],
+    "topic": "GiftCertificates.Stream",
+    "organization": "organization_id",
+    "version": "version",
+    "transitions": [
+        {"from": ["open", "empty"], "to": "low", "event": "pool.low"},
+        {"from": ["open", "low"], "to": "empty", "event": "pool.empty"},
+        {"from": ["low", "empty"], "to": "open", "event": "pool.replenished"},
+        {"from": ["open", "low", "empty"], "to": "paused", "event": "pool.paused"},
+        {"from": "paused", "to": "open", "event": "pool.resumed"},
+        {"from": "paused", "to": "low", "event": "pool.resumed"},
+        {"from": "paused", "to": "empty", "event": "pool.resumed"},
+        {"from": ["open", "low", "empty", "paused"], "to": "closed", "event": "pool.closed"}
+    ]}');
+
+CREATE OR REPLACE FUNCTION certificates.pools_changed() RETURNS trigger
+    LANGUAGE c AS 'MODULE_PATHNAME', 'certificates_pools_changed';
+COMMENT ON FUNCTION certificates.pools_changed() IS
+'Trigger on certificates.pools: makes all backends forget the pools they cached.';
+
+CREATE TRIGGER changed AFTER UPDATE OF code, currency, state, face_value_minor, low_water, hold, validity, cvc_digits, requires_activation,
+        destroy_cvc_after_delivery, code_format ON certificates.pools
+    FOR EACH STATEMENT EXECUTE FUNCTION certificates.pools_changed();
+CREATE TRIGGER inserted AFTER INSERT OR DELETE ON certificates.pools
+    FOR EACH STATEMENT EXECUTE FUNCTION certificates.pools_changed();
+
+CREATE OR REPLACE FUNCTION certificates.emit(key uuid, type text, channel text, status text, payload jsonb DEFAULT NULL, organization uuid DEFAULT NULL) RETURNS uuid
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'certificates_emit_sql';
+COMMENT ON FUNCTION certificates.emit(uuid, text, text, text, jsonb, uuid) IS
+'Emits to GiftCertificates.Stream in its envelope. key: the id of the certificate or pool; channel NULL: no channel caused it; payload: an object; organization NULL: the principal''s. Returns the event''s id. Permission: the extension''s own functions. Errors: 22023 invalid_argument.';
+GRANT EXECUTE ON FUNCTION certificates.emit(uuid, text, text, text, jsonb, uuid) TO backoffice_definer, backoffice_kernel;
+
+CREATE OR REPLACE FUNCTION certificates.create_pool(code text, currency text, face_value bigint, validity interval DEFAULT '1 year', low_water bigint DEFAULT 0,
+        hold interval DEFAULT '30 minutes', requires_activation boolean DEFAULT false, destroy_cvc_after_delivery boolean DEFAULT false,
+        cvc_digits int DEFAULT 4, code_format text DEFAULT 'any') RETURNS uuid
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'certificates_create_pool';
+COMMENT ON FUNCTION certificates.create_pool(text, text, bigint, interval, bigint, interval, boolean, boolean, int, text) IS
+'Makes an empty pool of gift certificates. code: its name within the organization; currency: ISO 4217; face_value: minor units; validity: from issue on; low_water: pool.low is emitted when so few are left; hold: how long a reservation lasts unless the caller says; requires_activation: issued certificates are activated separately; destroy_cvc_after_delivery: the encrypted CVC goes when it was delivered; cvc_digits: of generated CVCs, 3 to 6; code_format of imported codes: any, or checked (last symbol is a check symbol). Returns the pool''s id. Permission: certificates.manage_pools. Errors: PT422 invalid_pool, PT409 pool_exists.';
+GRANT EXECUTE ON FUNCTION certificates.create_pool(text, text, bigint, interval, bigint, interval, boolean, boolean, int, text) TO backoffice_service, backoffice_admin;
+
+CREATE OR REPLACE FUNCTION certificates.pause_pool(pool text) RETURNS void
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'certificates_pause_pool';
+COMMENT ON FUNCTION certificates.pause_pool(text) IS
+'Stops reservations from a pool; those made before stay. pool: code or id. Permission: certificates.manage_pools. Errors: PT404 pool_not_found, PT409 pool_state (it is closed).';
+GRANT EXECUTE ON FUNCTION certificates.pause_pool(text) TO backoffice_service, backoffice_admin;
+
+CREATE OR REPLACE FUNCTION certificates.resume_pool(pool text) RETURNS void
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'certificates_resume_pool';
+COMMENT ON FUNCTION certificates.resume_pool(text) IS
+'Opens a paused pool again: it is then open, low or empty, as the stock says. pool: code or id. Permission: certificates.manage_pools. Errors: PT404 pool_not_found, PT409 pool_state (it is closed).';
+GRANT EXECUTE ON FUNCTION certificates.resume_pool(text) TO backoffice_service, backoffice_admin;
+
+CREATE OR REPLACE FUNCTION certificates.close_pool(pool text) RETURNS void
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'certificates_close_pool';
+COMMENT ON FUNCTION certificates.close_pool(text) IS
+'Closes a pool for good: no reservations and no imports any more. pool: code or id. Permission: certificates.manage_pools. Errors: PT404 pool_not_found.';
+GRANT EXECUTE ON FUNCTION certificates.close_pool(text) TO backoffice_service, backoffice_admin;
+
+CREATE OR REPLACE FUNCTION certificates.reserve_next(pool text, channel text, order_ref text DEFAULT NULL, idempotency_key text DEFAULT NULL,
+        hold interval DEFAULT NULL) RETURNS certificates.reservation
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'certificates_reserve_next';
+COMMENT ON FUNCTION certificates.reserve_next(text, text, text, text, interval) IS
+'Reserves the next certificate of a pool. pool: code or id; channel: who sells it, e.g. internet_store or pos; order_ref: the order it is for; idempotency_key: the same key with the same arguments answers the same certificate again; hold: how long (NULL: the pool''s). Answers status reserved, or status empty without an error (issue.blocked is emitted). The code is not shown. Never waits for other reservations, and sees the newest rows at every isolation level. Permission: certificates.reserve. Errors: PT404 pool_not_found, PT409 pool_paused, pool_closed, idempotency_conflict, PT422 invalid_hold, 22023 invalid_argument.';
+GRANT EXECUTE ON FUNCTION certificates.reserve_next(text, text, text, text, interval) TO backoffice_service, backoffice_admin;

@@ -15,6 +15,7 @@
 #include "catalog/namespace.h"
 #include "catalog/pg_type_d.h"
 #include "certificates/certificates.h"
+#include "certificates/rows.h"
 #include "certificates/stream.h"
 #include "commands/trigger.h"
 #include "common/hashfn.h"
@@ -51,6 +52,7 @@ static HTAB *cache = NULL;
 static uint64 generation = 0;	/* moves with every invalidation */
 static uint64 cache_generation = 0; /* of the cache's contents */
 static Oid	marker_oid = InvalidOid;
+static int64 move_available = -1;	/* told in the event of a move; -1: not known */
 
 PG_FUNCTION_INFO_V1(certificates_pools_changed);
 
@@ -253,48 +255,57 @@ pool_count_available(const Pool *pool)
 	return count;
 }
 
+/* The lifecycle trigger's emitter. */
 static void
-emit_move(const Pool *pool, PoolState to, int64 available)
+emit_step(const LifecycleStep *step)
 {
-	static const char *const types[] = {"pool.replenished", "pool.low", "pool.empty", "pool.paused", "pool.closed"};
+	bool		isnull;
+	const pg_uuid_t *organization = DatumGetUUIDP(SPI_getbinval(step->new_row, step->desc,
+																SPI_fnumber(step->desc, "organization_id"), &isnull));
+	const pg_uuid_t *id = DatumGetUUIDP(SPI_getbinval(step->new_row, step->desc, SPI_fnumber(step->desc, "id"), &isnull));
 	StreamEvent event;
 
-	stream_begin(&event, types[to], NULL, state_names[to]);
-	stream_uuid(&event, "poolId", &pool->id);
-	stream_text(&event, "pool", pool->code);
-	if (available >= 0)
-		stream_int64(&event, "available", available);
-	stream_int64(&event, "lowWater", pool->low_water);
-	stream_emit(&event, &pool->id, &pool->organization_id);
+	stream_begin(&event, step->event, NULL, step->to);
+	stream_uuid(&event, "poolId", id);
+	stream_text(&event, "pool", SPI_getvalue(step->new_row, step->desc, SPI_fnumber(step->desc, "code")));
+	stream_text(&event, "previousStatus", step->from);
+	if (move_available >= 0)
+		stream_int64(&event, "available", move_available);
+	stream_int64(&event, "lowWater", DatumGetInt64(SPI_getbinval(step->new_row, step->desc,
+																 SPI_fnumber(step->desc, "low_water"), &isnull)));
+	stream_int64(&event, "version", step->version);
+	stream_emit(&event, id, organization);
 }
 
 bool
 pool_move(const Pool *pool, PoolState to, int64 available)
 {
-	Pool		copy = *pool;	/* our own update invalidates the cache */
-	Datum		args[3] = {UUIDPGetDatum(&copy.organization_id), UUIDPGetDatum(&copy.id),
+	pg_uuid_t	organization = pool->organization_id;	/* our own update invalidates the cache */
+	pg_uuid_t	id = pool->id;
+	Datum		args[3] = {UUIDPGetDatum(&organization), UUIDPGetDatum(&id),
 	CStringGetTextDatum(state_names[to])};
-	BoUser		caller = bo_user_kernel();
+	BoUser		caller;
 	bool		moved = false;
 
-	PushActiveSnapshot(GetLatestSnapshot());
+	/* An old snapshot cannot change a row that has changed since; somebody with a newer one will. */
+	if (IsolationUsesXactSnapshot())
+		return false;
+	caller = bo_user_kernel();
 	bo_spi_begin();
 	if (bo_spi_run(&try_lock_plan, args, NULL, 1) > 0)
 	{
 		PoolState	from = state_by_name(bo_spi_text(0, 1));
 
-		/* Going up from empty to low is a matter of the count, not of a mark passed: it is told too. */
 		if (from != to && from != POOL_PAUSED && from != POOL_CLOSED)
 		{
+			move_available = available;
 			bo_spi_run(&move_plan, args, NULL, 0);
+			move_available = -1;
 			moved = true;
 		}
 	}
 	bo_spi_end();
-	PopActiveSnapshot();
 	bo_user_restore(caller);
-	if (moved)
-		emit_move(&copy, to, available);
 	return moved;
 }
 
@@ -308,7 +319,23 @@ certificates_pools_changed(PG_FUNCTION_ARGS)
 	return PointerGetDatum(NULL);
 }
 
+static void
+forget_move(XactEvent event, void *arg)
+{
+	move_available = -1;
+}
+
+static void
+forget_move_sub(SubXactEvent event, SubTransactionId my_subid, SubTransactionId parent_subid, void *arg)
+{
+	if (event == SUBXACT_EVENT_ABORT_SUB)
+		move_available = -1;
+}
+
 void
 pools_init(void)
 {
+	RegisterXactCallback(forget_move, NULL);
+	RegisterSubXactCallback(forget_move_sub, NULL);
+	lifecycle_register_emitter(POOL_LIFE, emit_step);
 }

@@ -11,6 +11,7 @@
 #include "certificates/certificates.h"
 #include "events/events.h"
 #include "utils/builtins.h"
+#include "utils/datetime.h"
 #include "utils/json.h"
 #include "utils/numeric.h"
 #include "utils/timestamp.h"

@@ -1,0 +1,402 @@
+/*
+ * reserve.c
+ *		reserve_next: the next certificate of a pool, never twice, never waiting.
+ *
+ * The allocator names a slot; the slot's row is found by its unique index and
+ * changed if it is available and nobody else has touched it.  Otherwise the
+ * next slot is taken.  In the ordinary case that is one index look-up, one
+ * heap-only update and the event, whatever the size of the pool and however
+ * old the oldest snapshot.
+ *
+ * Slots skipped (the transaction that took one rolled back, or the server
+ * crashed) stay behind the cursor with an available row; the keeper moves
+ * them to the end (sweep.c).  "Empty" is said only after the rows themselves
+ * were asked: certificates behind the cursor are found then.
+ */
+#include "certificates/reserve.h"
+
+#include "access/access.h"
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "catalog/pg_type_d.h"
+#include "certificates/allocator.h"
+#include "certificates/certificates.h"
+#include "certificates/rows.h"
+#include "certificates/stream.h"
+#include "core/idempotency.h"
+#include "core/principal.h"
+#include "core/spi.h"
+#include "core/storage.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "portability/instr_time.h"
+#include "utils/builtins.h"
+#include "utils/fmgroids.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+/* After so many unusable slots in a row the rows are asked where the next usable one is. */
+#define MISSES_BEFORE_JUMP 32
+
+/* Asking the rows in vain may take this share of the time, no more (1 / 10). */
+#define ASK_COST_FACTOR 10
+#define ASK_COST_FREE_US 5000
+
+PG_FUNCTION_INFO_V1(certificates_reserve_next);
+
+static BoPlan pool_marks_plan = {
+	"SELECT next_slot, sweep_slot FROM certificates.pools WHERE organization_id = $1 AND id = $2",
+	2, {UUIDOID, UUIDOID}
+};
+
+static BoPlan available_from_plan = {
+	"SELECT slot_no FROM certificates.certificates "
+	"WHERE organization_id = $1 AND pool_id = $2 AND slot_no >= $3 AND state = 'available' ORDER BY slot_no LIMIT 1",
+	3, {UUIDOID, UUIDOID, INT8OID}
+};
+
+static BoPlan reserve_plan = {
+	"UPDATE certificates.certificates SET state = 'reserved', channel = $4, order_ref = $5, hold_until = $6 "
+	"WHERE organization_id = $1 AND id = (SELECT id FROM certificates.certificates "
+	"    WHERE organization_id = $1 AND pool_id = $2 AND slot_no = $3 AND state = 'available' FOR UPDATE SKIP LOCKED) "
+	"RETURNING id",
+	6, {UUIDOID, UUIDOID, INT8OID, TEXTOID, TEXTOID, TIMESTAMPTZOID}
+};
+
+/* ---- marks and rows, as of now ---- */
+
+static void
+read_marks(const Pool *pool, int64 *next_slot, int64 *sweep_slot)
+{
+	Datum		args[2] = {UUIDPGetDatum(&pool->organization_id), UUIDPGetDatum(&pool->id)};
+	BoUser		caller = bo_user_kernel();
+
+	PushActiveSnapshot(GetLatestSnapshot());
+	bo_spi_begin();
+	*next_slot = *sweep_slot = 1;
+	if (bo_spi_run_readonly(&pool_marks_plan, args, NULL, 1) > 0)
+	{
+		*next_slot = bo_spi_int64(0, 1);
+		*sweep_slot = bo_spi_int64(0, 2);
+	}
+	bo_spi_end();
+	PopActiveSnapshot();
+	bo_user_restore(caller);
+}
+
+/* The first slot from here on whose row is available; 0: there is none. */
+static int64
+first_available(const Pool *pool, int64 from)
+{
+	Datum		args[3] = {UUIDPGetDatum(&pool->organization_id), UUIDPGetDatum(&pool->id), Int64GetDatum(from)};
+	BoUser		caller = bo_user_kernel();
+	int64		slot = 0;
+
+	PushActiveSnapshot(GetLatestSnapshot());
+	bo_spi_begin();
+	if (bo_spi_run_readonly(&available_from_plan, args, NULL, 1) > 0)
+		slot = bo_spi_int64(0, 1);
+	bo_spi_end();
+	PopActiveSnapshot();
+	bo_user_restore(caller);
+	return slot;
+}
+
+/* The pool's cursor; after a restart, promotion or eviction made anew from the rows. */
+static SlotCursor *
+cursor_of(const Pool *pool)
+{
+	SlotCursor *cursor = allocator_find(&pool->organization_id, &pool->id);
+	int64		next_slot,
+				sweep_slot,
+				first;
+
+	if (cursor != NULL)
+		return cursor;
+	read_marks(pool, &next_slot, &sweep_slot);
+	first = first_available(pool, sweep_slot);
+	return allocator_make(&pool->organization_id, &pool->id, first > 0 ? first : next_slot, next_slot);
+}
+
+/* ---- one slot ---- */
+
+static HeapTuple
+row_of_slot(Relation rel, const Pool *pool, int64 slot)
+{
+	Relation	index = index_open(certificates_table.slot_index, AccessShareLock);
+	ScanKeyData keys[3];
+	HeapTuple	row;
+
+	ScanKeyInit(&keys[0], 1, BTEqualStrategyNumber, F_UUID_EQ, UUIDPGetDatum(&pool->organization_id));
+	ScanKeyInit(&keys[1], 2, BTEqualStrategyNumber, F_UUID_EQ, UUIDPGetDatum(&pool->id));
+	ScanKeyInit(&keys[2], 3, BTEqualStrategyNumber, F_INT8EQ, Int64GetDatum(slot));
+	row = bo_storage_find(rel, index, keys, 3);
+	index_close(index, NoLock);
+	return row;
+}
+
+/* The available row made into a reserved one. */
+static HeapTuple
+reserved_row(Relation rel, HeapTuple row, const ReserveRequest *request, int32 *version)
+{
+	TupleDesc	desc = RelationGetDescr(rel);
+	Datum		values[MaxHeapAttributeNumber];
+	bool		nulls[MaxHeapAttributeNumber];
+	HeapTuple	reserved;
+
+#define SET(col, value, is_null) \
+	(values[certificates_table.column[col] - 1] = (value), nulls[certificates_table.column[col] - 1] = (is_null))
+
+	heap_deform_tuple(row, desc, values, nulls);
+	*version = DatumGetInt32(values[certificates_table.column[C_VERSION] - 1]) + 1;
+	SET(C_VERSION, Int32GetDatum(*version), false);
+	SET(C_STATE, CStringGetTextDatum("reserved"), false);
+	SET(C_CHANNEL, CStringGetTextDatum(request->channel), false);
+	SET(C_ORDER_REF, request->order_ref ? CStringGetTextDatum(request->order_ref) : (Datum) 0, request->order_ref == NULL);
+	SET(C_HOLD_UNTIL, TimestampTzGetDatum(request->hold_until), false);
+#undef SET
+	reserved = heap_form_tuple(desc, values, nulls);
+	reserved->t_tableOid = RelationGetRelid(rel);
+	return reserved;
+}
+
+static bool
+take_slot_directly(Relation rel, const Pool *pool, int64 slot, const ReserveRequest *request, pg_uuid_t *id)
+{
+	HeapTuple	row = row_of_slot(rel, pool, slot);
+	LifecycleStep step = {CERTIFICATE_LIFE, "available", "reserved"};
+	int32		version;
+	bool		isnull;
+	text	   *state;
+
+	if (row == NULL)
+		return false;
+	state = DatumGetTextPP(heap_getattr(row, certificates_table.column[C_STATE], RelationGetDescr(rel), &isnull));
+	if (VARSIZE_ANY_EXHDR(state) != strlen("available") ||
+		memcmp(VARDATA_ANY(state), "available", strlen("available")) != 0)
+		return false;
+	*id = *DatumGetUUIDP(heap_getattr(row, certificates_table.column[C_ID], RelationGetDescr(rel), &isnull));
+
+	step.event = lifecycle_check_transition(step.definition, step.from, step.to);
+	step.old_row = row;
+	step.new_row = reserved_row(rel, row, request, &version);
+	step.version = version;
+	step.desc = RelationGetDescr(rel);
+	if (!bo_storage_update(rel, &row->t_self, step.new_row))
+		return false;
+	if (step.event != NULL)
+		certificate_emit_step(&step);
+	return true;
+}
+
+static bool
+take_slot_by_sql(const Pool *pool, int64 slot, const ReserveRequest *request, pg_uuid_t *id)
+{
+	Datum		args[6] = {UUIDPGetDatum(&pool->organization_id), UUIDPGetDatum(&pool->id), Int64GetDatum(slot),
+		CStringGetTextDatum(request->channel),
+		request->order_ref ? CStringGetTextDatum(request->order_ref) : (Datum) 0,
+	TimestampTzGetDatum(request->hold_until)};
+	char		nulls[6] = {' ', ' ', ' ', ' ', request->order_ref ? ' ' : 'n', ' '};
+	BoUser		caller = bo_user_kernel();
+	bool		taken;
+
+	bo_spi_begin();
+	taken = bo_spi_run(&reserve_plan, args, nulls, 0) == 1;
+	if (taken)
+		*id = bo_spi_uuid(0, 1);
+	bo_spi_end();
+	bo_user_restore(caller);
+	return taken;
+}
+
+static bool
+take_slot(Relation rel, const Pool *pool, int64 slot, const ReserveRequest *request, pg_uuid_t *id)
+{
+	return bo_direct_writes ? take_slot_directly(rel, pool, slot, request, id)
+		: take_slot_by_sql(pool, slot, request, id);
+}
+
+/* ---- the search ---- */
+
+/* Slots from the cursor; 0: nothing left there. */
+static int64
+take_from_cursor(Relation rel, const Pool *pool, SlotCursor *cursor, const ReserveRequest *request, pg_uuid_t *id)
+{
+	int			misses = 0;
+
+	for (;;)
+	{
+		int64		slot = allocator_take(cursor);
+
+		CHECK_FOR_INTERRUPTS();
+		if (slot == 0)
+		{
+			int64		next_slot,
+						sweep_slot;
+
+			/* The limit is only what was known; imports and returned certificates raise it. */
+			read_marks(pool, &next_slot, &sweep_slot);
+			allocator_raise(cursor, next_slot);
+			slot = allocator_take(cursor);
+			if (slot == 0)
+				return 0;
+		}
+		if (take_slot(rel, pool, slot, request, id))
+			return slot;
+		if (++misses % MISSES_BEFORE_JUMP == 0)
+		{
+			int64		first = first_available(pool, slot + 1);
+
+			if (first > 0)
+				allocator_skip(cursor, Min(first, (int64) pg_atomic_read_u64(&cursor->limit)));
+		}
+	}
+}
+
+/* All rows that the sweep has not passed: what transactions in progress gave up since. */
+static bool
+take_from_rows(Relation rel, const Pool *pool, SlotCursor *cursor, const ReserveRequest *request, pg_uuid_t *id)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	instr_time	start,
+				duration;
+	int64		next_slot,
+				slot;
+	uint64		cost_us;
+
+	if (now < (TimestampTz) pg_atomic_read_u64(&cursor->asked_at))
+		return false;
+	INSTR_TIME_SET_CURRENT(start);
+	read_marks(pool, &next_slot, &slot);
+	while ((slot = first_available(pool, slot)) > 0)
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (take_slot(rel, pool, slot, request, id))
+			return true;
+		slot++;
+	}
+	INSTR_TIME_SET_CURRENT(duration);
+	INSTR_TIME_SUBTRACT(duration, start);
+	cost_us = INSTR_TIME_GET_MICROSEC(duration);
+	if (cost_us > ASK_COST_FREE_US)
+		pg_atomic_write_u64(&cursor->asked_at, (uint64) (now + (TimestampTz) cost_us * ASK_COST_FACTOR));
+	return false;
+}
+
+/* The low-water mark is passed when so few are left in front of the cursor. */
+static void
+watch_low_water(const Pool *pool, SlotCursor *cursor, int64 slot)
+{
+	int64		next_slot,
+				sweep_slot;
+
+	if (pool->state != POOL_OPEN || pool->low_water == 0 ||
+		(int64) pg_atomic_read_u64(&cursor->limit) - slot - 1 > pool->low_water)
+		return;
+	read_marks(pool, &next_slot, &sweep_slot);
+	allocator_raise(cursor, next_slot);
+	if (next_slot - slot - 1 <= pool->low_water)
+		pool_move(pool, POOL_LOW, Max(next_slot - slot - 1, 0));
+}
+
+static void
+tell_empty(const Pool *pool, const ReserveRequest *request)
+{
+	StreamEvent event;
+
+	if (pool->state == POOL_OPEN || pool->state == POOL_LOW)
+		pool_move(pool, POOL_EMPTY, 0);
+	stream_begin(&event, "issue.blocked", request->channel, "blocked");
+	stream_uuid(&event, "poolId", &pool->id);
+	stream_text(&event, "pool", pool->code);
+	stream_text(&event, "orderRef", request->order_ref);
+	stream_text(&event, "reason", "pool_empty");
+	stream_emit(&event, &pool->id, &pool->organization_id);
+}
+
+bool
+certificates_reserve(const Pool *given, const ReserveRequest *request, pg_uuid_t *id)
+{
+	Pool		pool = *given;	/* events below may look others up */
+	SlotCursor *cursor = cursor_of(&pool);
+	Relation	rel = certificates_open(RowExclusiveLock);
+	int64		slot = take_from_cursor(rel, &pool, cursor, request, id);
+	bool		taken = slot > 0 || take_from_rows(rel, &pool, cursor, request, id);
+
+	table_close(rel, NoLock);
+	if (slot > 0)
+		watch_low_water(&pool, cursor, slot);
+	if (!taken)
+		tell_empty(&pool, request);
+	return taken;
+}
+
+/* ---- the SQL function ---- */
+
+static TimestampTz
+end_of_hold(FunctionCallInfo fcinfo, int number, const Pool *pool)
+{
+	Interval	hold = PG_ARGISNULL(number) ? pool->hold : *PG_GETARG_INTERVAL_P(number);
+	TimestampTz now = bo_now();
+	TimestampTz until = DatumGetTimestampTz(DirectFunctionCall2(timestamptz_pl_interval, TimestampTzGetDatum(now),
+																IntervalPGetDatum(&hold)));
+
+	if (until <= now || (until - now) / USECS_PER_DAY > 366)
+		ereport(ERROR,
+				(errcode(BO_UNPROCESSABLE),
+				 errmsg("the hold is not valid"),
+				 bo_code("invalid_hold", "it must be longer than 0 and at most 366 days")));
+	return until;
+}
+
+static Datum
+reservation(FunctionCallInfo fcinfo, const Pool *pool, const pg_uuid_t *id, TimestampTz hold_until)
+{
+	TupleDesc	desc;
+	Datum		values[6] = {0};
+	bool		nulls[6] = {false, id == NULL, false, id == NULL, id == NULL, id == NULL};
+
+	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "the result is not a reservation");
+	values[0] = CStringGetTextDatum(id ? "reserved" : "empty");
+	values[2] = CStringGetTextDatum(pool->code);
+	if (id != NULL)
+	{
+		values[1] = UUIDPGetDatum(id);
+		values[3] = Int64GetDatum(pool->face_value_minor);
+		values[4] = CStringGetTextDatum(pool->currency);
+		values[5] = TimestampTzGetDatum(hold_until);
+	}
+	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls));
+}
+
+static void
+check_pool_gives(const Pool *pool)
+{
+	if (pool->state == POOL_PAUSED || pool->state == POOL_CLOSED)
+		ereport(ERROR,
+				(errcode(BO_CONFLICT),
+				 errmsg("pool \"%s\" is %s", pool->code, pool_state_name(pool->state)),
+				 bo_code(pool->state == POOL_PAUSED ? "pool_paused" : "pool_closed", "it gives no certificates"),
+				 pool->state == POOL_PAUSED ? errhint("certificates.resume_pool() opens it again.") : 0));
+}
+
+/* reserve_next(pool text, channel text, order_ref text, idempotency_key text, hold interval) */
+Datum
+certificates_reserve_next(PG_FUNCTION_ARGS)
+{
+	Pool		pool;
+	ReserveRequest request;
+	pg_uuid_t	id;
+
+	access_require("certificates.reserve");
+	pool = *pool_require(certificates_arg(fcinfo, 0, "pool", 64, true));
+	request.channel = certificates_arg(fcinfo, 1, "channel", 64, true);
+	request.order_ref = certificates_arg(fcinfo, 2, "order_ref", 200, false);
+	request.hold_until = end_of_hold(fcinfo, 4, &pool);
+	check_pool_gives(&pool);
+	if (!certificates_reserve(&pool, &request, &id))
+		PG_RETURN_DATUM(reservation(fcinfo, &pool, NULL, 0));
+	PG_RETURN_DATUM(reservation(fcinfo, &pool, &id, request.hold_until));
+}
