@@ -129,7 +129,9 @@ principal_set(const Principal *principal)
 	if (IsInParallelMode())
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_TRANSACTION_STATE),
-				 errmsg("cannot set the principal during a parallel operation")));
+				 errmsg("cannot set the principal during a parallel operation"),
+				 bo_code("parallel_operation", "workers already read the leader's"),
+				 errhint("Set it in a statement of its own, before the query.")));
 	if (slot->set)
 	{
 		if (is_same(&slot->principal, principal))
