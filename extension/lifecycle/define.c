@@ -39,10 +39,15 @@ typedef struct Stored
 } Stored;
 
 static BoPlan store_definition = {
-	"SELECT s.definition_name, s.legal_states,"
-	"       s.emits AND EXISTS (SELECT FROM lifecycle.rules r WHERE r.definition = s.definition_name AND r.event IS NOT NULL AND r.from_state IS NULL),"
-	"       s.emits AND EXISTS (SELECT FROM lifecycle.rules r WHERE r.definition = s.definition_name AND r.event IS NOT NULL AND r.from_state IS NOT NULL)"
-	"  FROM lifecycle.store_definition($1, $2, $3, $4) s", 4, {REGCLASSOID, NAMEOID, JSONBOID, BOOLOID}
+	"SELECT s.definition_name, s.legal_states, s.emits FROM lifecycle.store_definition($1, $2, $3, $4) s",
+	4, {REGCLASSOID, NAMEOID, JSONBOID, BOOLOID}
+};
+
+/* A statement of its own: the one above does not see the rules that it makes store. */
+static BoPlan rules_with_events = {
+	"SELECT EXISTS (SELECT FROM lifecycle.rules r WHERE r.definition = $1 AND r.event IS NOT NULL AND r.from_state IS NULL),"
+	"       EXISTS (SELECT FROM lifecycle.rules r WHERE r.definition = $1 AND r.event IS NOT NULL AND r.from_state IS NOT NULL)",
+	1, {TEXTOID}
 };
 
 static void
@@ -75,6 +80,7 @@ store(Oid entity, Datum state_column, Datum definition)
 	Datum		args[] = {ObjectIdGetDatum(entity), state_column, definition, BoolGetDatum(creating_extension)};
 	Stored		stored;
 	bool		isnull;
+	bool		emits;
 	BoUser		saved = bo_user_definer();
 
 	bo_spi_begin();
@@ -82,8 +88,11 @@ store(Oid entity, Datum state_column, Datum definition)
 		elog(ERROR, "lifecycle.store_definition() returned nothing");
 	stored.name = MemoryContextStrdup(caller, bo_spi_text(0, 1));
 	stored.states = SPI_datumTransfer(bo_spi_datum(0, 2, &isnull), false, -1);
-	stored.emits_on_insert = bo_spi_bool(0, 3);
-	stored.emits_on_update = bo_spi_bool(0, 4);
+	emits = bo_spi_bool(0, 3);
+	args[0] = CStringGetTextDatum(stored.name);
+	(void) bo_spi_run(&rules_with_events, args, NULL, 1);
+	stored.emits_on_insert = emits && bo_spi_bool(0, 1);
+	stored.emits_on_update = emits && bo_spi_bool(0, 2);
 	bo_spi_end();
 	bo_user_restore(saved);
 	return stored;
