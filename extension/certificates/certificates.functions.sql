@@ -76,10 +76,10 @@ CREATE OR REPLACE FUNCTION certificates.pools_changed() RETURNS trigger
 COMMENT ON FUNCTION certificates.pools_changed() IS
 'Trigger on certificates.pools: makes all backends forget the pools they cached.';
 
-CREATE TRIGGER changed AFTER UPDATE OF code, currency, state, face_value_minor, low_water, hold, validity, cvc_digits, requires_activation,
+CREATE OR REPLACE TRIGGER changed AFTER UPDATE OF code, currency, state, face_value_minor, low_water, hold, validity, cvc_digits, requires_activation,
         destroy_cvc_after_delivery, code_format ON certificates.pools
     FOR EACH STATEMENT EXECUTE FUNCTION certificates.pools_changed();
-CREATE TRIGGER inserted AFTER INSERT OR DELETE ON certificates.pools
+CREATE OR REPLACE TRIGGER inserted AFTER INSERT OR DELETE ON certificates.pools
     FOR EACH STATEMENT EXECUTE FUNCTION certificates.pools_changed();
 
 CREATE OR REPLACE FUNCTION certificates.emit(key uuid, type text, channel text, status text, payload jsonb DEFAULT NULL, organization uuid DEFAULT NULL) RETURNS uuid

@@ -1,0 +1,104 @@
+"""Updates: what was released stays as it was, and a database that was updated has the same catalog as a fresh one."""
+import glob
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+
+from harness.pg import ROOT, Cluster, pg_tree
+
+EXTENSION = os.path.join(ROOT, "extension")
+
+# Everything that an extension's script makes, as text: what differs here differs for users.
+CATALOG = """
+WITH members AS (
+    SELECT d.classid, d.objid FROM pg_depend d JOIN pg_extension e ON d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.oid
+    WHERE e.extname = 'backoffice' AND d.deptype = 'e')
+SELECT 'object ' || o.type || ' ' || o.identity || ' ' || coalesce(obj_description(m.objid, m.classid::regclass::text::name), '')
+FROM members m, pg_identify_object(m.classid, m.objid, 0) o
+UNION ALL SELECT 'function ' || pg_get_functiondef(p.oid) || ' ' || p.proowner::regrole || ' ' || coalesce(p.proacl::text, '')
+FROM members m JOIN pg_proc p ON m.classid = 'pg_proc'::regclass AND p.oid = m.objid WHERE p.prokind = 'f'
+UNION ALL SELECT 'relation ' || c.oid::regclass || ' ' || c.relkind::text || c.relrowsecurity || ' ' || c.relowner::regrole || ' ' || coalesce(c.relacl::text, '')
+              || coalesce(pg_get_viewdef(c.oid), '')
+FROM members m JOIN pg_class c ON m.classid = 'pg_class'::regclass AND c.oid = m.objid
+UNION ALL SELECT 'column ' || c.oid::regclass || ' ' || a.attname || ' ' || format_type(a.atttypid, a.atttypmod) || a.attnotnull || coalesce(a.attacl::text, '')
+              || coalesce(pg_get_expr(d.adbin, d.adrelid), '') || coalesce(col_description(c.oid, a.attnum), '')
+FROM members m JOIN pg_class c ON m.classid = 'pg_class'::regclass AND c.oid = m.objid AND c.relkind IN ('r', 'p', 'v')
+JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+LEFT JOIN pg_attrdef d ON d.adrelid = c.oid AND d.adnum = a.attnum
+UNION ALL SELECT 'constraint ' || c.conrelid::regclass || ' ' || c.conname || ' ' || pg_get_constraintdef(c.oid)
+FROM members m JOIN pg_constraint c ON m.classid = 'pg_class'::regclass AND c.conrelid = m.objid
+UNION ALL SELECT 'trigger ' || pg_get_triggerdef(t.oid)
+FROM members m JOIN pg_trigger t ON m.classid = 'pg_class'::regclass AND t.tgrelid = m.objid AND NOT t.tgisinternal
+UNION ALL SELECT 'policy ' || p.polrelid::regclass || ' ' || p.polname || ' ' || p.polcmd::text || coalesce(pg_get_expr(p.polqual, p.polrelid), '')
+              || coalesce(pg_get_expr(p.polwithcheck, p.polrelid), '') || p.polroles::regrole[]::text
+FROM members m JOIN pg_policy p ON m.classid = 'pg_class'::regclass AND p.polrelid = m.objid
+UNION ALL SELECT 'index ' || pg_get_indexdef(i.indexrelid)
+FROM members m JOIN pg_index i ON m.classid = 'pg_class'::regclass AND i.indrelid = m.objid
+"""
+
+
+def version():
+    with open(os.path.join(EXTENSION, "backoffice.control")) as f:
+        return re.search(r"default_version *= *'(.*)'", f.read()).group(1)
+
+
+def catalog(pg, database):
+    return [row[0] for row in pg.query(CATALOG, dbname=database)]
+
+
+def difference(fresh, updated):
+    return "\n".join(["only fresh:   " + line for line in sorted(set(fresh) - set(updated))]
+                     + ["only updated: " + line for line in sorted(set(updated) - set(fresh))])
+
+
+def frozen_case():
+    """scripts/release, in a copy: freezes once, then refuses every change."""
+    with tempfile.TemporaryDirectory(prefix="backoffice-release-") as work:
+        copy = os.path.join(work, "copy")
+        shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".git", "build", "*.o"), symlinks=True)
+        script = os.path.join(copy, "scripts/release")
+        released = os.path.join(copy, "extension/released")
+        shutil.rmtree(released, ignore_errors=True)
+
+        def run(*args):
+            return subprocess.run([script, *args], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        steps = [("nothing released", run("--check"), 0), ("release", run(), 0), ("unchanged", run("--check"), 0),
+                 ("twice", run(), 1)]
+        with open(os.path.join(copy, "extension", f"backoffice--{version()}.sql"), "a") as f:
+            f.write("SELECT 1;\n")
+        steps.append(("install script changed after its release", run("--check"), 1))
+        with open(os.path.join(released, f"backoffice--{version()}.sql"), "a") as f:
+            f.write("SELECT 2;\n")
+        steps.append(("released script changed", run("--check"), 1))
+        bad = [f"{name}: exit {out.returncode}\n{out.stdout}" for name, out, want in steps if out.returncode != want]
+        return not bad, "\n".join(bad)
+
+
+def run(only=None):
+    out = subprocess.run([os.path.join(ROOT, "scripts/release"), "--check"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    yield "releases-are-frozen", out.returncode == 0, out.stdout
+    ok, text = frozen_case()
+    yield "release-script", ok, text
+
+    subprocess.check_call(["make", "-s", "-C", EXTENSION, f"backoffice--{version()}--replay.sql"])
+    target = os.path.join(pg_tree(), "usr/share/postgresql/15/extension")
+    replay = shutil.copy(os.path.join(EXTENSION, f"backoffice--{version()}--replay.sql"), target)
+    try:
+        with Cluster() as pg:
+            pg.create_database("fresh")
+            fresh = catalog(pg, "fresh")
+            pg.create_database("replayed")
+            text = pg.psql("replayed", "ALTER EXTENSION backoffice UPDATE TO 'replay';", check=False)
+            diff = difference(fresh, catalog(pg, "replayed"))
+            yield "replay-changes-nothing", "ERROR" not in text and not diff and len(fresh) > 100, text + diff
+            for path in sorted(glob.glob(os.path.join(EXTENSION, "released/backoffice--*.sql"))):
+                old = re.search(r"--(.*)\.sql$", path).group(1)
+                name = "from_" + old
+                pg.create_database(name, extension=False)
+                text = pg.psql(name, f"CREATE EXTENSION backoffice VERSION '{old}'; ALTER EXTENSION backoffice UPDATE;", check=False)
+                diff = difference(fresh, catalog(pg, name))
+                yield f"from-{old}", "ERROR" not in text and not diff, text + diff
+    finally:
+        os.unlink(replay)
