@@ -5,6 +5,7 @@
 #include "certificates/certificates.h"
 
 #include "certificates/allocator.h"
+#include "certificates/import.h"
 #include "certificates/pools.h"
 #include "certificates/rows.h"
 #include "utils/builtins.h"
@@ -62,6 +63,7 @@ void
 certificates_init(void)
 {
 	allocator_init();
+	import_init();
 	pools_init();
 	rows_init();
 }

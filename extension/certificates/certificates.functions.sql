@@ -61,7 +61,8 @@ SELECT lifecycle.define('certificates.pools', 'state', '{
     "organization": "organization_id",
     "version": "version",
     "transitions": [
-        {"from": ["open", "empty"], "to": "low", "event": "pool.low"},
+        {"from": "open", "to": "low", "event": "pool.low"},
+        {"from": "empty", "to": "low", "event": "pool.replenished"},
         {"from": ["open", "low"], "to": "empty", "event": "pool.empty"},
         {"from": ["low", "empty"], "to": "open", "event": "pool.replenished"},
         {"from": ["open", "low", "empty"], "to": "paused", "event": "pool.paused"},
@@ -120,3 +121,31 @@ CREATE OR REPLACE FUNCTION certificates.reserve_next(pool text, channel text, or
 COMMENT ON FUNCTION certificates.reserve_next(text, text, text, text, interval) IS
 'Reserves the next certificate of a pool. pool: code or id; channel: who sells it, e.g. internet_store or pos; order_ref: the order it is for; idempotency_key: the same key with the same arguments answers the same certificate again; hold: how long (NULL: the pool''s). Answers status reserved, or status empty without an error (issue.blocked is emitted). The code is not shown. Never waits for other reservations, and sees the newest rows at every isolation level. Permission: certificates.reserve. Errors: PT404 pool_not_found, PT409 pool_paused, pool_closed, idempotency_conflict, PT422 invalid_hold, 22023 invalid_argument.';
 GRANT EXECUTE ON FUNCTION certificates.reserve_next(text, text, text, text, interval) TO backoffice_service, backoffice_admin;
+
+CREATE OR REPLACE FUNCTION certificates.import_codes(pool text, codes text[], cvcs text[] DEFAULT NULL) RETURNS bigint
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'certificates_import_codes';
+COMMENT ON FUNCTION certificates.import_codes(text, text[], text[]) IS
+'Puts codes made elsewhere into a pool: all or none. pool: code or id; codes: 4 to 64 letters and digits each (case, spaces, "-", "_" and "." do not count; O is read as 0, I and L as 1); cvcs: 3 to 8 digits each, NULL: random ones are made. Give codes as parameters, never as literals: a failed statement''s text goes to the server''s log. Returns how many. Permission: certificates.import. Errors: PT422 invalid_codes (names the first 20 rows: malformed, repeated or existing), PT409 pool_closed, PT413 too_many_codes, PT404 pool_not_found, 22023 invalid_argument.';
+GRANT EXECUTE ON FUNCTION certificates.import_codes(text, text[], text[]) TO backoffice_service, backoffice_admin;
+
+CREATE OR REPLACE FUNCTION certificates.generate_codes(pool text, count int) RETURNS bigint
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'certificates_generate_codes';
+COMMENT ON FUNCTION certificates.generate_codes(text, int) IS
+'Makes codes for a pool: 20 symbols of base 32 in groups of five, 95 bits of them random, the last a check symbol; and random CVCs of the pool''s number of digits. pool: code or id. Returns how many. Permission: certificates.import. Errors: PT409 pool_closed, PT413 too_many_codes, PT404 pool_not_found, 22023 invalid_argument.';
+GRANT EXECUTE ON FUNCTION certificates.generate_codes(text, int) TO backoffice_service, backoffice_admin;
+
+CREATE OR REPLACE FUNCTION certificates.import_row() RETURNS trigger
+    LANGUAGE c AS 'MODULE_PATHNAME', 'certificates_import_row';
+COMMENT ON FUNCTION certificates.import_row() IS
+'Row trigger of the view certificates.import: keeps the row in memory.';
+CREATE OR REPLACE FUNCTION certificates.import_end() RETURNS trigger
+    LANGUAGE c AS 'MODULE_PATHNAME', 'certificates_import_end';
+COMMENT ON FUNCTION certificates.import_end() IS
+'Statement trigger of the view certificates.import: imports the rows that were kept. Errors: as import_codes.';
+
+CREATE OR REPLACE VIEW certificates.import (pool, code, cvc) AS SELECT NULL::text, NULL::text, NULL::text WHERE false;
+COMMENT ON VIEW certificates.import IS
+'COPY certificates.import (pool, code, cvc) FROM STDIN imports codes as import_codes() does, all or none; rows are numbered as they come. Nothing is ever stored here.';
+GRANT INSERT ON certificates.import TO backoffice_service, backoffice_admin;
+CREATE TRIGGER import_row INSTEAD OF INSERT ON certificates.import FOR EACH ROW EXECUTE FUNCTION certificates.import_row();
+CREATE TRIGGER import_end AFTER INSERT ON certificates.import FOR EACH STATEMENT EXECUTE FUNCTION certificates.import_end();

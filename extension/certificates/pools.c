@@ -70,9 +70,12 @@ static BoPlan pool_by_id_plan = {
 	2, {UUIDOID, UUIDOID}
 };
 
-static BoPlan count_available_plan = {
-	"SELECT count(*) FROM certificates.certificates WHERE organization_id = $1 AND pool_id = $2 AND state = 'available'",
-	2, {UUIDOID, UUIDOID}
+static BoPlan stock_plan = {
+	"SELECT count(*) FROM (SELECT FROM certificates.certificates c "
+	"    WHERE c.organization_id = $1 AND c.pool_id = $2 AND c.state = 'available' AND c.slot_no >= "
+	"        (SELECT p.sweep_slot FROM certificates.pools p WHERE p.organization_id = $1 AND p.id = $2) "
+	"    ORDER BY c.slot_no LIMIT $3) AS stock",
+	3, {UUIDOID, UUIDOID, INT8OID}
 };
 
 static BoPlan try_lock_plan = {
@@ -239,15 +242,16 @@ pool_require(const char *code)
 }
 
 int64
-pool_count_available(const Pool *pool)
+pool_stock(const Pool *pool)
 {
-	Datum		args[2] = {UUIDPGetDatum(&pool->organization_id), UUIDPGetDatum(&pool->id)};
+	int64		enough = pool->low_water < PG_INT64_MAX ? pool->low_water + 1 : pool->low_water;
+	Datum		args[3] = {UUIDPGetDatum(&pool->organization_id), UUIDPGetDatum(&pool->id), Int64GetDatum(enough)};
 	BoUser		caller = bo_user_kernel();
 	int64		count;
 
 	PushActiveSnapshot(GetLatestSnapshot());
 	bo_spi_begin();
-	bo_spi_run_readonly(&count_available_plan, args, NULL, 0);
+	bo_spi_run_readonly(&stock_plan, args, NULL, 0);
 	count = bo_spi_int64(0, 1);
 	bo_spi_end();
 	PopActiveSnapshot();

@@ -57,8 +57,8 @@ extern PoolState pool_state_for(const Pool *pool, int64 available);
  */
 extern bool pool_move(const Pool *pool, PoolState to, int64 available);
 
-/* Exact count of available certificates, under the latest snapshot. */
-extern int64 pool_count_available(const Pool *pool);
+/* How many certificates are available now, counted to low_water + 1 and no further. */
+extern int64 pool_stock(const Pool *pool);
 
 extern void pools_init(void);
 

@@ -188,7 +188,7 @@ certificates_resume_pool(PG_FUNCTION_ARGS)
 
 	access_require("certificates.manage_pools");
 	pool = *pool_require(certificates_arg(fcinfo, 0, "pool", 64, true));
-	available = pool_count_available(&pool);
+	available = pool_stock(&pool);
 	if (pool.state == POOL_PAUSED || pool.state == POOL_CLOSED)
 		set_pool_state(fcinfo, "resumed", pool_state_for(&pool, available), paused);
 	PG_RETURN_VOID();

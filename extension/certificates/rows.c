@@ -41,8 +41,9 @@ certificates_open(LOCKMODE lock)
 	{
 		certificates_table.relid = InvalidOid;
 		certificates_table.slot_index = get_relname_relid("certificates_slot_key", schema);
-		if (!OidIsValid(certificates_table.slot_index))
-			elog(ERROR, "index certificates.certificates_slot_key does not exist");
+		certificates_table.code_index = get_relname_relid("certificates_code_key", schema);
+		if (!OidIsValid(certificates_table.slot_index) || !OidIsValid(certificates_table.code_index))
+			elog(ERROR, "an index of certificates.certificates does not exist");
 		for (int i = 0; i < CERTIFICATE_COLUMNS; i++)
 		{
 			certificates_table.column[i] = get_attnum(relid, column_names[i]);

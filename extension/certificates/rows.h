@@ -48,6 +48,7 @@ typedef struct CertificatesTable
 {
 	Oid			relid;
 	Oid			slot_index;		/* (organization_id, pool_id, slot_no) */
+	Oid			code_index;		/* (organization_id, code_index) */
 	AttrNumber	column[CERTIFICATE_COLUMNS];
 } CertificatesTable;
 

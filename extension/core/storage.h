@@ -30,6 +30,12 @@ extern void bo_storage_insert_many(Relation rel, HeapTuple *tuples, int ntuples,
 /* The row with these keys as it is now (not as the transaction's snapshot has it), palloc'd; NULL: none. */
 extern HeapTuple bo_storage_find(Relation rel, Relation index, ScanKey keys, int nkeys);
 
+/* Is there a row with these keys now?  For many questions to one index. */
+typedef struct StorageProbe StorageProbe;
+extern StorageProbe *bo_storage_probe_begin(Relation rel, Oid index);
+extern bool bo_storage_probe(StorageProbe *probe, ScanKey keys, int nkeys);
+extern void bo_storage_probe_end(StorageProbe *probe);
+
 /*
  * Puts tuple in the place of the version at tid, and counts the command up.
  * False, and nothing done: another transaction has locked or changed that

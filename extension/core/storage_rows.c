@@ -36,6 +36,54 @@ bo_storage_find(Relation rel, Relation index, ScanKey keys, int nkeys)
 	return tuple;
 }
 
+struct StorageProbe
+{
+	Relation	rel;
+	Relation	index;
+	TupleTableSlot *slot;
+	IndexScanDesc scan;			/* NULL until the first question */
+};
+
+StorageProbe *
+bo_storage_probe_begin(Relation rel, Oid index)
+{
+	StorageProbe *probe = palloc0(sizeof(StorageProbe));
+
+	probe->rel = rel;
+	probe->index = index_open(index, AccessShareLock);
+	probe->slot = table_slot_create(rel, NULL);
+	return probe;
+}
+
+bool
+bo_storage_probe(StorageProbe *probe, ScanKey keys, int nkeys)
+{
+	bool		found;
+
+	if (probe->scan == NULL)
+	{
+		/* The scan outlives the memory in which questions are asked. */
+		MemoryContext caller = MemoryContextSwitchTo(GetMemoryChunkContext(probe));
+
+		probe->scan = index_beginscan(probe->rel, probe->index, SnapshotSelf, nkeys, 0);
+		MemoryContextSwitchTo(caller);
+	}
+	index_rescan(probe->scan, keys, nkeys, NULL, 0);
+	found = index_getnext_slot(probe->scan, ForwardScanDirection, probe->slot);
+	ExecClearTuple(probe->slot);
+	return found;
+}
+
+void
+bo_storage_probe_end(StorageProbe *probe)
+{
+	if (probe->scan != NULL)
+		index_endscan(probe->scan);
+	ExecDropSingleTupleTableSlot(probe->slot);
+	index_close(probe->index, NoLock);
+	pfree(probe);
+}
+
 bool
 bo_storage_update(Relation rel, ItemPointer tid, HeapTuple tuple)
 {
