@@ -14,6 +14,7 @@
 #include "commands/extension.h"
 #include "commands/trigger.h"
 #include "core/spi.h"
+#include "events/topics.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
@@ -36,6 +37,7 @@ typedef struct Stored
 	Datum		states;			/* text[] */
 	bool		emits_on_insert;
 	bool		emits_on_update;
+	char	   *topic;			/* NULL: none */
 } Stored;
 
 static BoPlan store_definition = {
@@ -46,7 +48,8 @@ static BoPlan store_definition = {
 /* A statement of its own: the one above does not see the rules that it makes store. */
 static BoPlan rules_with_events = {
 	"SELECT EXISTS (SELECT FROM lifecycle.rules r WHERE r.definition = $1 AND r.event IS NOT NULL AND r.from_state IS NULL),"
-	"       EXISTS (SELECT FROM lifecycle.rules r WHERE r.definition = $1 AND r.event IS NOT NULL AND r.from_state IS NOT NULL)",
+	"       EXISTS (SELECT FROM lifecycle.rules r WHERE r.definition = $1 AND r.event IS NOT NULL AND r.from_state IS NOT NULL),"
+	"       (SELECT d.topic FROM lifecycle.definitions d WHERE d.name = $1)",
 	1, {TEXTOID}
 };
 
@@ -93,6 +96,7 @@ store(Oid entity, Datum state_column, Datum definition)
 	(void) bo_spi_run(&rules_with_events, args, NULL, 1);
 	stored.emits_on_insert = emits && bo_spi_bool(0, 1);
 	stored.emits_on_update = emits && bo_spi_bool(0, 2);
+	stored.topic = bo_spi_isnull(0, 3) ? NULL : MemoryContextStrdup(caller, bo_spi_text(0, 3));
 	bo_spi_end();
 	bo_user_restore(saved);
 	return stored;
@@ -156,6 +160,9 @@ lifecycle_define(PG_FUNCTION_ARGS)
 	rel = relation_open(PG_GETARG_OID(0), ShareRowExclusiveLock);
 	check_owner(rel);
 	stored = store(RelationGetRelid(rel), PG_GETARG_DATUM(1), PG_GETARG_DATUM(2));
+
+	if (stored.topic != NULL)
+		(void) topic_lookup(stored.topic);
 
 	table = quote_qualified_identifier(get_namespace_name(RelationGetNamespace(rel)), RelationGetRelationName(rel));
 	column = quote_identifier(NameStr(*PG_GETARG_NAME(1)));

@@ -20,17 +20,8 @@
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "common/int.h"
-#include "utils/jsonb.h"
-#if __has_include("events/events.h")
 #include "events/events.h"
-#else
-static pg_uuid_t
-events_emit(const char *topic, const char *key, const char *type, Jsonb *payload, Jsonb *headers,
-			const pg_uuid_t *organization, const pg_uuid_t *id)
-{
-	elog(ERROR, "the event log is not there yet");
-}
-#endif
+#include "utils/jsonb.h"
 #include "lifecycle/machine.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
