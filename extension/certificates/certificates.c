@@ -6,6 +6,7 @@
 
 #include "certificates/allocator.h"
 #include "certificates/import.h"
+#include "certificates/life.h"
 #include "certificates/pools.h"
 #include "certificates/rows.h"
 #include "utils/builtins.h"
@@ -66,4 +67,5 @@ certificates_init(void)
 	import_init();
 	pools_init();
 	rows_init();
+	life_keeper_init();
 }

@@ -10,43 +10,43 @@ SELECT access.define_permission(p.name, p.description) FROM (VALUES
     ('certificates.notify', 'request that a client is sent the CVC')) AS p (name, description);
 
 SELECT lifecycle.define('certificates.certificates', 'state', '{
-    "states": {
-        "available": "in the pool",
-        "reserved": "held for a channel, until hold_until",
-        "issued": "paid for; to be activated",
-        "active": "can be redeemed",
-        "partially_redeemed": "a part is used",
-        "redeemed": "all is used",
-        "blocked": "cannot be used until unblocked",
-        "expired": "its validity is over",
-        "voided": "taken back, or its code was seen and it was not sold",
-        "replaced": "another certificate has taken its place",
-        "retired": "taken out of the pool unsold"
-    },
+    "topic": "GiftCertificates.Stream", "organization": "organization_id", "version": "version",
     "initial": ["available"],
-    "topic": "GiftCertificates.Stream",
-    "organization": "organization_id",
-    "version": "version",
+    "states": {
+        "available": {"description": "in stock"},
+        "reserved": {"description": "set aside for an order"},
+        "issued": {"description": "sold"},
+        "active": {"description": "in use, nothing taken"},
+        "partially_redeemed": {"description": "in use, something taken"},
+        "redeemed": {"description": "nothing left"},
+        "blocked": {"description": "stopped; returns to the state before"},
+        "expired": {"description": "its validity is over"},
+        "refunded": {"description": "the purchase was refunded"},
+        "voided": {"description": "the purchase was cancelled, or a hold ended after its code was shown"},
+        "replaced": {"description": "its money went to a successor"},
+        "retired": {"description": "withdrawn from stock"}},
     "transitions": [
         {"from": "available", "to": "reserved", "event": "certificate.reserved"},
-        {"from": "available", "to": "retired", "event": "certificate.retired"},
         {"from": "reserved", "to": "available", "event": "certificate.released"},
         {"from": "reserved", "to": "voided", "event": "certificate.voided"},
         {"from": "reserved", "to": "issued", "event": "certificate.issued"},
-        {"from": "issued", "to": "active", "event": "certificate.activated"},
-        {"from": "reserved", "to": "active", "event": "certificate.issued"},
-        {"from": ["active"], "to": "partially_redeemed", "event": "certificate.partially_redeemed"},
-        {"from": ["active", "partially_redeemed"], "to": "redeemed", "event": "certificate.redeemed"},
-        {"from": ["redeemed"], "to": "partially_redeemed", "event": "certificate.refunded"},
-        {"from": ["partially_redeemed", "redeemed"], "to": "active", "event": "certificate.refunded"},
+        {"from": "available", "to": "retired", "event": "certificate.retired"},
+        {"from": ["issued"], "to": "active", "event": "certificate.activated"},
+        {"from": ["issued", "active"], "to": "partially_redeemed", "event": "certificate.partially_redeemed"},
+        {"from": ["issued", "active", "partially_redeemed"], "to": "redeemed", "event": "certificate.redeemed"},
+        {"from": ["partially_redeemed", "redeemed"], "to": "active", "event": "certificate.restored"},
+        {"from": "redeemed", "to": "partially_redeemed", "event": "certificate.restored"},
         {"from": ["issued", "active", "partially_redeemed"], "to": "blocked", "event": "certificate.blocked"},
         {"from": "blocked", "to": "issued", "event": "certificate.unblocked"},
         {"from": "blocked", "to": "active", "event": "certificate.unblocked"},
         {"from": "blocked", "to": "partially_redeemed", "event": "certificate.unblocked"},
-        {"from": ["issued", "active", "partially_redeemed", "blocked"], "to": "expired", "event": "certificate.expired"},
+        {"from": ["issued", "active", "partially_redeemed"], "to": "expired", "event": "certificate.expired"},
+        {"from": "expired", "to": "active", "event": "certificate.extended"},
+        {"from": "expired", "to": "partially_redeemed", "event": "certificate.extended"},
+        {"from": ["issued", "active", "blocked"], "to": "refunded", "event": "certificate.refunded"},
         {"from": ["issued", "active", "blocked"], "to": "voided", "event": "certificate.voided"},
-        {"from": ["issued", "active", "partially_redeemed", "blocked"], "to": "replaced", "event": "certificate.replaced"}
-    ]}');
+        {"from": ["issued", "active", "partially_redeemed", "blocked"], "to": "replaced", "event": "certificate.replaced"}],
+    "terminal": ["refunded", "voided", "replaced", "retired"]}');
 
 SELECT lifecycle.define('certificates.pools', 'state', '{
     "states": {

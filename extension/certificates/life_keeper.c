@@ -1,0 +1,113 @@
+/*
+ * life_keeper.c
+ *		What time does to certificates: holds and validity end.
+ *
+ * Both are also checked where money is taken, so the keeper being late costs
+ * nobody anything.  A certificate that somebody else has locked is left for the
+ * next round.
+ */
+#include "certificates/life.h"
+
+#include "catalog/pg_type.h"
+#include "certificates/redemptions.h"
+#include "core/spi.h"
+#include "events/events.h"
+#include "miscadmin.h"
+#include "utils/timestamp.h"
+
+#define INTERVAL_MS 5000
+#define BATCH 200
+
+/* Everything whose validity ended before this was looked at since this process began. */
+static TimestampTz swept = DT_NOBEGIN;
+
+/* Ids out of SPI's result, so that other statements may run. */
+static int
+collect(int count, pg_uuid_t *organizations, pg_uuid_t *ids)
+{
+	for (int i = 0; i < count; i++)
+	{
+		organizations[i] = bo_spi_uuid(i, 1);
+		ids[i] = bo_spi_uuid(i, 2);
+	}
+	return count;
+}
+
+/* True: a whole batch was found, so there may be more. */
+static bool
+expire_holds(void)
+{
+	static BoPlan due = {
+		"SELECT DISTINCT r.organization_id, r.certificate_id FROM"
+		" (SELECT organization_id, certificate_id FROM certificates.redemptions"
+		"   WHERE state = 'authorized' AND hold_until <= backoffice.now() ORDER BY hold_until LIMIT 200) r"
+	};
+	pg_uuid_t	organizations[BATCH];
+	pg_uuid_t	ids[BATCH];
+	int			count = collect(bo_spi_run(&due, NULL, NULL, BATCH), organizations, ids);
+	int			done = 0;
+
+	for (int i = 0; i < count; i++)
+	{
+		Certificate certificate;
+
+		CHECK_FOR_INTERRUPTS();
+		if (!certificate_try_lock(&organizations[i], &ids[i], &certificate))
+			continue;
+		done += redemptions_expire_holds(&certificate);
+		(void) certificate_expire_if_due(&certificate);
+		certificate_save(&certificate, NULL);
+	}
+	return done >= BATCH;
+}
+
+static bool
+expire_certificates(void)
+{
+	static BoPlan due = {
+		"SELECT organization_id, id, valid_until FROM certificates.certificates"
+		" WHERE valid_until > $1 AND valid_until <= backoffice.now()"
+		"   AND state IN ('issued', 'active', 'partially_redeemed') AND held_minor = 0"
+		" ORDER BY valid_until LIMIT 200", 1, {TIMESTAMPTZOID}
+	};
+	Datum		arg = TimestampTzGetDatum(swept);
+	pg_uuid_t	organizations[BATCH];
+	pg_uuid_t	ids[BATCH];
+	int			count = collect(bo_spi_run(&due, &arg, NULL, BATCH), organizations, ids);
+	bool		missed = false;
+
+	for (int i = 0; i < count; i++)
+	{
+		Certificate certificate;
+
+		CHECK_FOR_INTERRUPTS();
+		if (!certificate_try_lock(&organizations[i], &ids[i], &certificate))
+			missed = true;
+		else if (certificate_expire_if_due(&certificate))
+			certificate_save(&certificate, "validity ended");
+	}
+	/* An hour of overlap: a validity may be written by a transaction that is under way since then. */
+	if (count < BATCH && !missed)
+		swept = bo_now() - INT64CONST(3600) * USECS_PER_SEC;
+	return count == BATCH && !missed;
+}
+
+static bool
+expire(void)
+{
+	bool		more;
+
+	bo_spi_begin();
+	more = expire_holds();
+	more |= expire_certificates();
+	bo_spi_end();
+	return more;
+}
+
+#pragma weak events_register_keeper_task
+void
+life_keeper_init(void)
+{
+	if (events_register_keeper_task != NULL)
+		events_register_keeper_task("certificates: expiry", INTERVAL_MS, expire);
+}

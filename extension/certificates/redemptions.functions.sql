@@ -1,0 +1,80 @@
+-- certificates: their life, and the money taken from them.
+
+CREATE OR REPLACE FUNCTION certificates.issue(id uuid, order_ref text DEFAULT NULL, client_ref text DEFAULT NULL, idempotency_key text DEFAULT NULL)
+    RETURNS certificates.issued LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'certificates_issue';
+COMMENT ON FUNCTION certificates.issue(uuid, text, text, text) IS
+'Sells a reserved certificate: its validity begins and its code is shown, so that it never returns to the pool. order_ref, client_ref: whose it is (at most 200 bytes; NULL keeps what the reservation said). The same key again answers the same, reading the code anew. Permission: certificates.issue. Errors: certificate_not_found, illegal_transition, idempotency_conflict, invalid_argument.';
+GRANT EXECUTE ON FUNCTION certificates.issue(uuid, text, text, text) TO backoffice_service;
+
+CREATE OR REPLACE FUNCTION certificates.activate(id uuid)
+    RETURNS text LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'certificates_activate';
+COMMENT ON FUNCTION certificates.activate(uuid) IS
+'Makes an issued certificate redeemable where its pool asks for that; nothing happens when it is active. Returns ''active''. Permission: certificates.issue. Errors: certificate_not_found, illegal_transition.';
+GRANT EXECUTE ON FUNCTION certificates.activate(uuid) TO backoffice_service;
+
+CREATE OR REPLACE FUNCTION certificates.authorize(id uuid, amount bigint, idempotency_key text DEFAULT NULL, ttl interval DEFAULT '30 minutes',
+                                                  channel text DEFAULT NULL, order_ref text DEFAULT NULL)
+    RETURNS uuid LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'certificates_authorize';
+COMMENT ON FUNCTION certificates.authorize(uuid, bigint, text, interval, text, text) IS
+'Holds money on a certificate: it counts against the available balance at once, until captured, released, or ttl is over (at most 366 days). amount: minor units. Several holds may be open. Returns the redemption''s id. Permission: certificates.redeem. Errors: invalid_amount, invalid_ttl, certificate_not_found, not_redeemable, certificate_blocked, certificate_expired, insufficient_balance, idempotency_conflict.';
+GRANT EXECUTE ON FUNCTION certificates.authorize(uuid, bigint, text, interval, text, text) TO backoffice_service;
+
+CREATE OR REPLACE FUNCTION certificates.capture(redemption uuid, amount bigint DEFAULT NULL, idempotency_key text DEFAULT NULL)
+    RETURNS certificates.movement LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'certificates_capture';
+COMMENT ON FUNCTION certificates.capture(uuid, bigint, text) IS
+'Takes money that is held: all of it, or amount (minor units; the rest is free again). Once per hold. Permission: certificates.redeem. Errors: redemption_not_found, invalid_amount, hold_exceeded, hold_expired, already_captured, already_released, certificate_blocked, idempotency_conflict.';
+GRANT EXECUTE ON FUNCTION certificates.capture(uuid, bigint, text) TO backoffice_service;
+
+CREATE OR REPLACE FUNCTION certificates.release_hold(redemption uuid)
+    RETURNS certificates.movement LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'certificates_release_hold';
+COMMENT ON FUNCTION certificates.release_hold(uuid) IS
+'Gives a hold up. Permission: certificates.redeem. Errors: redemption_not_found, hold_expired, already_captured, already_released.';
+GRANT EXECUTE ON FUNCTION certificates.release_hold(uuid) TO backoffice_service;
+
+CREATE OR REPLACE FUNCTION certificates.redeem(id uuid, amount bigint, idempotency_key text DEFAULT NULL, channel text DEFAULT NULL, order_ref text DEFAULT NULL)
+    RETURNS certificates.movement LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'certificates_redeem';
+COMMENT ON FUNCTION certificates.redeem(uuid, bigint, text, text, text) IS
+'Takes money from a certificate in one step. amount: minor units. Permission: certificates.redeem. Errors: invalid_amount, certificate_not_found, not_redeemable, certificate_blocked, certificate_expired, insufficient_balance, idempotency_conflict.';
+GRANT EXECUTE ON FUNCTION certificates.redeem(uuid, bigint, text, text, text) TO backoffice_service;
+
+CREATE OR REPLACE FUNCTION certificates.refund(id uuid, amount bigint, idempotency_key text DEFAULT NULL, redemption uuid DEFAULT NULL, reason text DEFAULT NULL)
+    RETURNS certificates.movement LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'certificates_refund';
+COMMENT ON FUNCTION certificates.refund(uuid, bigint, text, uuid, text) IS
+'Gives redeemed money back to the certificate, never more than was taken (from this redemption, or from all). amount: minor units. An expired certificate stays expired, a blocked one blocked. Permission: certificates.refund. Errors: invalid_amount, certificate_not_found, not_refundable, refund_exceeds_redeemed, idempotency_conflict.';
+GRANT EXECUTE ON FUNCTION certificates.refund(uuid, bigint, text, uuid, text) TO backoffice_service;
+
+CREATE OR REPLACE FUNCTION certificates.block(id uuid, reason text DEFAULT NULL)
+    RETURNS text LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'certificates_block';
+COMMENT ON FUNCTION certificates.block(uuid, text) IS
+'Stops a certificate: nothing is taken from it, open holds can''t be captured. Returns the state it will return to; nothing happens when it is blocked. reason: at most 500 bytes, told in the event. Permission: certificates.block. Errors: certificate_not_found, illegal_transition.';
+GRANT EXECUTE ON FUNCTION certificates.block(uuid, text) TO backoffice_service;
+
+CREATE OR REPLACE FUNCTION certificates.unblock(id uuid, reason text DEFAULT NULL)
+    RETURNS text LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'certificates_unblock';
+COMMENT ON FUNCTION certificates.unblock(uuid, text) IS
+'Returns a blocked certificate to the state before, or lets it expire if its validity ended meanwhile. Returns the state it is in now. Permission: certificates.block. Errors: certificate_not_found, illegal_transition.';
+GRANT EXECUTE ON FUNCTION certificates.unblock(uuid, text) TO backoffice_service;
+
+CREATE OR REPLACE FUNCTION certificates.extend(id uuid, valid_until timestamptz)
+    RETURNS text LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'certificates_extend';
+COMMENT ON FUNCTION certificates.extend(uuid, timestamptz) IS
+'Sets a new end of validity, still to come; an expired certificate is usable again. Returns the state it is in now. Permission: certificates.extend. Errors: invalid_valid_until, certificate_not_found, illegal_transition.';
+GRANT EXECUTE ON FUNCTION certificates.extend(uuid, timestamptz) TO backoffice_service;
+
+CREATE OR REPLACE FUNCTION certificates.refund_purchase(id uuid, reason text DEFAULT NULL)
+    RETURNS text LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'certificates_refund_purchase';
+COMMENT ON FUNCTION certificates.refund_purchase(uuid, text) IS
+'Ends a certificate whose buyer gets the money back: only while its full value is there and nothing is held. Returns ''refunded''. Permission: certificates.refund. Errors: certificate_not_found, illegal_transition, certificate_used.';
+GRANT EXECUTE ON FUNCTION certificates.refund_purchase(uuid, text) TO backoffice_service;
+
+CREATE OR REPLACE FUNCTION certificates.void_purchase(id uuid, reason text DEFAULT NULL)
+    RETURNS text LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'certificates_void_purchase';
+COMMENT ON FUNCTION certificates.void_purchase(uuid, text) IS
+'Ends a certificate whose purchase was cancelled: only while its full value is there and nothing is held. Returns ''voided''. Permission: certificates.refund. Errors: certificate_not_found, illegal_transition, certificate_used.';
+GRANT EXECUTE ON FUNCTION certificates.void_purchase(uuid, text) TO backoffice_service;
+
+CREATE OR REPLACE FUNCTION certificates.replace(id uuid, reason text DEFAULT NULL)
+    RETURNS uuid LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'certificates_replace';
+COMMENT ON FUNCTION certificates.replace(uuid, text) IS
+'Gives a certificate''s money and validity to a new one of the same pool, and ends it. Returns the successor, issued; call issue''s counterpart for its code when it is handed out. Permission: certificates.replace. Errors: certificate_not_found, illegal_transition, open_holds, pool_empty.';
+GRANT EXECUTE ON FUNCTION certificates.replace(uuid, text) TO backoffice_service;

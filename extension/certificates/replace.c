@@ -1,0 +1,98 @@
+/*
+ * replace.c
+ *		A lost certificate gives its money to a successor from the same pool.
+ */
+#include "certificates/life.h"
+
+#include "catalog/pg_type.h"
+#include "certificates/certificates.h"
+#include "certificates/redemptions.h"
+#include "certificates/rows.h"
+#include "core/spi.h"
+#include "utils/builtins.h"
+#include "utils/timestamp.h"
+
+#define MAX_REASON_BYTES 500
+
+PG_FUNCTION_INFO_V1(certificates_replace);
+
+static pg_uuid_t
+reserve_successor(const Certificate *certificate)
+{
+	static BoPlan reserve = {
+		"SELECT r.status, r.id FROM certificates.reserve_next(pool => $1, channel => $2, order_ref => $3) r",
+		3, {TEXTOID, TEXTOID, TEXTOID}
+	};
+	Datum		args[3];
+	char		nulls[3] = {' ', ' ', certificate->order_ref ? ' ' : 'n'};
+
+	args[0] = CStringGetTextDatum(certificate->pool);
+	args[1] = CStringGetTextDatum(certificate->channel ? certificate->channel : "replacement");
+	args[2] = certificate->order_ref ? CStringGetTextDatum(certificate->order_ref) : (Datum) 0;
+	if (bo_spi_run(&reserve, args, nulls, 1) != 1 || bo_spi_isnull(0, 2))
+		ereport(ERROR,
+				(errcode(BO_CONFLICT),
+				 errmsg("there is no certificate to replace it with"),
+				 bo_code("pool_empty", "pool %s has nothing to give", certificate->pool),
+				 errhint("Import codes into the pool and try again.")));
+	return bo_spi_uuid(0, 2);
+}
+
+/* The successor is worth what the old one was, for as long. */
+static void
+hand_over(const Certificate *old, const pg_uuid_t *successor, const char *reason)
+{
+	static BoPlan give = {
+		"UPDATE certificates.certificates SET balance_minor = $3, valid_until = $4, client_ref = $5"
+		" WHERE organization_id = $1 AND id = $2", 5, {UUIDOID, UUIDOID, INT8OID, TIMESTAMPTZOID, TEXTOID}
+	};
+	static BoPlan link = {
+		"UPDATE certificates.certificates SET state = 'replaced', balance_minor = 0, blocked_from = NULL, replaced_by = $3"
+		" WHERE organization_id = $1 AND id = $2", 3, {UUIDOID, UUIDOID, UUIDOID}
+	};
+	Datum		gift[5];
+	char		nulls[5] = {' ', ' ', ' ', old->valid_until == DT_NOEND ? 'n' : ' ', old->client_ref ? ' ' : 'n'};
+	Datum		tie[] = {UUIDPGetDatum(&old->organization_id), UUIDPGetDatum(&old->id), UUIDPGetDatum(successor)};
+
+	gift[0] = UUIDPGetDatum(&old->organization_id);
+	gift[1] = UUIDPGetDatum(successor);
+	gift[2] = Int64GetDatum(old->balance_minor);
+	gift[3] = TimestampTzGetDatum(old->valid_until);
+	gift[4] = old->client_ref ? CStringGetTextDatum(old->client_ref) : (Datum) 0;
+	(void) bo_spi_run(&give, gift, nulls, 0);
+	certificates_step_note(NULL, reason);
+	(void) bo_spi_run(&link, tie, NULL, 0);
+	certificates_step_note(NULL, NULL);
+}
+
+/* replace(id uuid, reason text) -> uuid: the successor, issued, its code not shown yet */
+Datum
+certificates_replace(PG_FUNCTION_ARGS)
+{
+	pg_uuid_t  *id = certificates_arg_id(fcinfo, 0);
+	char	   *reason = certificates_arg(fcinfo, 1, "reason", MAX_REASON_BYTES, false);
+	pg_uuid_t  *result = palloc(sizeof(pg_uuid_t));
+	Life		life;
+	Certificate old;
+	Certificate successor;
+
+	life_begin(&life, "certificates.replace");
+	certificate_lock(&life.organization_id, id, &old);
+	(void) redemptions_expire_holds(&old);
+	if (!certificate_is(&old, "issued") && !certificate_is(&old, "active") &&
+		!certificate_is(&old, "partially_redeemed") && !certificate_is(&old, "blocked"))
+		certificate_refuse(&old, "replaced", "certificates in use or blocked are replaced");
+	if (old.held_minor > 0)
+		ereport(ERROR,
+				(errcode(BO_CONFLICT),
+				 errmsg("the certificate has open holds"),
+				 bo_code("open_holds", INT64_FORMAT " are held", old.held_minor),
+				 errhint("Capture or release them first.")));
+	*result = reserve_successor(&old);
+	certificate_save(&old, NULL);
+	hand_over(&old, result, reason);
+	certificate_lock(&life.organization_id, result, &successor);
+	life_issue(&successor, NULL, NULL, false);
+	life_end(&life);
+	PG_RETURN_UUID_P(result);
+}
