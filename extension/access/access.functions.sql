@@ -113,6 +113,7 @@ COMMENT ON VIEW access.members IS
 'The members of the organization acted for, with the roles they hold now.';
 GRANT SELECT ON access.members TO backoffice_user, backoffice_service;
 
+SELECT events.define_topic('access.audit', 'user id or role name', '365 days', 1, 'internal', 'Who changed whose rights: role.defined, role.granted, role.revoked.');
 SELECT access.define_permission('access.read', 'see members and roles');
 SELECT access.define_permission('access.manage_members', 'create users, add and remove members');
 SELECT access.define_permission('access.manage_roles', 'define, grant and revoke roles');

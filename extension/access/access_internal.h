@@ -71,6 +71,21 @@ extern const pg_uuid_t *required_uuid(FunctionCallInfo fcinfo, int n, const char
 extern char *required_text(FunctionCallInfo fcinfo, int n, const char *name);
 extern const pg_uuid_t *optional_uuid(FunctionCallInfo fcinfo, int n);
 
+/* ---- audit.c ---- */
+
+/* What is not concerned is NULL or 0. */
+typedef struct RightsChange
+{
+	const char *role;
+	const pg_uuid_t *user;
+	const TimestampTz *valid_until;
+	Datum		permissions;	/* text[] */
+	Datum		inherits;		/* text[] */
+} RightsChange;
+
+/* Emits role.defined, role.granted or role.revoked. */
+extern void audit(const pg_uuid_t *organization, const char *type, const RightsChange *change);
+
 /* ---- members.c ---- */
 
 /* Error: unknown_user.  A user who belongs to no organization yet becomes a member. */

@@ -123,11 +123,13 @@ insert_owner(const pg_uuid_t *organization, const pg_uuid_t *owner)
 		"INSERT INTO access.role_grants (organization_id, user_id, role) VALUES ($1, $2, 'owner')", 2, {UUIDOID, UUIDOID}
 	};
 	Datum		args[2] = {UUIDPGetDatum(organization), UUIDPGetDatum(owner)};
+	RightsChange change = {.role = "owner", .user = owner};
 
 	if (!belonging(organization, owner).exists)
 		refuse_stranger(owner);
 	insert_membership(organization, owner);
 	bo_spi_run(&plan, args, NULL, 0);
+	audit(organization, "role.granted", &change);
 }
 
 /* create_organization(name text, owner uuid) */
@@ -319,14 +321,31 @@ access_add_member(PG_FUNCTION_ARGS)
 	PG_RETURN_VOID();
 }
 
+static void
+revoke_all(const pg_uuid_t *organization, const pg_uuid_t *user)
+{
+	static BoPlan plan = {
+		"DELETE FROM access.role_grants WHERE organization_id = $1 AND user_id = $2 RETURNING role",
+		2, {UUIDOID, UUIDOID}
+	};
+	Datum		args[2] = {UUIDPGetDatum(organization), UUIDPGetDatum(user)};
+	uint64		nroles = bo_spi_run(&plan, args, NULL, 0);
+	char	  **roles = palloc(sizeof(char *) * (nroles + 1));
+
+	for (uint64 i = 0; i < nroles; i++)
+		roles[i] = bo_spi_text(i, 1);
+	for (uint64 i = 0; i < nroles; i++)
+	{
+		RightsChange change = {.role = roles[i], .user = user};
+
+		audit(organization, "role.revoked", &change);
+	}
+}
+
 /* remove_member(organization uuid, user uuid): true when it was one */
 Datum
 access_remove_member(PG_FUNCTION_ARGS)
 {
-	static BoPlan grants_plan = {
-		"DELETE FROM access.role_grants WHERE organization_id = $1 AND user_id = $2",
-		2, {UUIDOID, UUIDOID}
-	};
 	static BoPlan plan = {
 		"DELETE FROM access.memberships WHERE organization_id = $1 AND user_id = $2",
 		2, {UUIDOID, UUIDOID}
@@ -345,7 +364,7 @@ access_remove_member(PG_FUNCTION_ARGS)
 	admin_begin(&call, &removed.organization_id, "access.manage_members");
 	if (rights_of(&removed) == ACTING_ALLOWED)
 		require_rights(&call, removed.rights, "this member");
-	bo_spi_run(&grants_plan, args, NULL, 0);
+	revoke_all(&removed.organization_id, &removed.user_id);
 	found = bo_spi_run(&plan, args, NULL, 0);
 	admin_end(&call);
 	PG_RETURN_BOOL(found > 0);

@@ -186,6 +186,7 @@ access_define_role(PG_FUNCTION_ARGS)
 			  **parents;
 	int			npatterns = text_items(fcinfo, 1, "permissions", &patterns);
 	int			nparents = text_items(fcinfo, 2, "inherits", &parents);
+	RightsChange change = {0};
 	uint64		rights[PRINCIPAL_RIGHTS / 64];
 	bool		looping;
 	AdminCall	call;
@@ -207,7 +208,11 @@ access_define_role(PG_FUNCTION_ARGS)
 				 bo_code("role_cycle", "one of the inherited roles inherits it"),
 				 errhint("Look at inherits in access.roles.")));
 	require_rights(&call, rights, "the role");
-	upsert_role(&call.organization_id, name, array_or_empty(fcinfo, 1), array_or_empty(fcinfo, 2));
+	change.role = name;
+	change.permissions = array_or_empty(fcinfo, 1);
+	change.inherits = array_or_empty(fcinfo, 2);
+	upsert_role(&call.organization_id, name, change.permissions, change.inherits);
+	audit(&call.organization_id, "role.defined", &change);
 	admin_end(&call);
 	PG_RETURN_VOID();
 }
@@ -223,11 +228,13 @@ access_grant_role(PG_FUNCTION_ARGS)
 	};
 	const pg_uuid_t *user = required_uuid(fcinfo, 0, "user");
 	char	   *role = required_text(fcinfo, 1, "role");
+	TimestampTz valid_until = PG_ARGISNULL(2) ? DT_NOEND : PG_GETARG_TIMESTAMPTZ(2);
+	RightsChange change = {0};
 	uint64		rights[PRINCIPAL_RIGHTS / 64];
 	Datum		args[4];
 	AdminCall	call;
 
-	if (!PG_ARGISNULL(2) && PG_GETARG_TIMESTAMPTZ(2) <= bo_now())
+	if (valid_until <= bo_now())
 		ereport(ERROR,
 				(errcode(BO_BAD_REQUEST),
 				 errmsg("valid_until is in the past"),
@@ -244,6 +251,10 @@ access_grant_role(PG_FUNCTION_ARGS)
 	args[2] = PG_GETARG_DATUM(1);
 	args[3] = PG_GETARG_DATUM(2);
 	bo_spi_run(&plan, args, PG_ARGISNULL(2) ? "   n" : NULL, 0);
+	change.role = role;
+	change.user = user;
+	change.valid_until = PG_ARGISNULL(2) ? NULL : &valid_until;
+	audit(&call.organization_id, "role.granted", &change);
 	admin_end(&call);
 	PG_RETURN_VOID();
 }
@@ -259,6 +270,7 @@ access_revoke_role(PG_FUNCTION_ARGS)
 	};
 	const pg_uuid_t *user = required_uuid(fcinfo, 0, "user");
 	char	   *role = required_text(fcinfo, 1, "role");
+	RightsChange change = {0};
 	uint64		rights[PRINCIPAL_RIGHTS / 64];
 	Datum		args[3];
 	AdminCall	call;
@@ -272,6 +284,10 @@ access_revoke_role(PG_FUNCTION_ARGS)
 	args[1] = UUIDPGetDatum(user);
 	args[2] = PG_GETARG_DATUM(1);
 	found = bo_spi_run(&plan, args, NULL, 0);
+	change.role = role;
+	change.user = user;
+	if (found > 0)
+		audit(&call.organization_id, "role.revoked", &change);
 	admin_end(&call);
 	PG_RETURN_BOOL(found > 0);
 }
