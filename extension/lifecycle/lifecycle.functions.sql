@@ -271,15 +271,15 @@ COMMENT ON FUNCTION lifecycle.define(regclass, name, jsonb) IS
 GRANT EXECUTE ON FUNCTION lifecycle.define(regclass, name, jsonb) TO backoffice_admin;
 
 -- Which table is governed by which definition is said by the triggers, so that renames need no care.
-CREATE OR REPLACE VIEW lifecycle.governed AS
+CREATE OR REPLACE VIEW lifecycle.governed WITH (security_invoker = true) AS
 SELECT g.tgrelid, pg_catalog.convert_from(pg_catalog.substring(g.tgargs, 1, pg_catalog."position"(g.tgargs, '\x00'::bytea) - 1),
                                           pg_catalog.getdatabaseencoding()) AS definition
 FROM pg_catalog.pg_trigger g
 WHERE g.tgfoid = 'lifecycle.check_row()'::pg_catalog.regprocedure AND g.tgparentid = 0;
 COMMENT ON VIEW lifecycle.governed IS 'tables with a life cycle (tgrelid) and the name of its definition';
-GRANT SELECT ON lifecycle.governed TO backoffice_definer, backoffice_kernel;
+GRANT SELECT ON lifecycle.governed, lifecycle.rules TO backoffice_definer, backoffice_kernel, backoffice_user, backoffice_service, backoffice_worker, backoffice_admin;
 
-CREATE OR REPLACE VIEW lifecycle.transitions AS
+CREATE OR REPLACE VIEW lifecycle.transitions WITH (security_invoker = true) AS
 SELECT g.tgrelid::pg_catalog.regclass AS entity, r.definition, r.from_state, r.to_state, r.event, r.guard
 FROM lifecycle.rules r LEFT JOIN lifecycle.governed g ON g.definition = r.definition;
 COMMENT ON VIEW lifecycle.transitions IS 'every declared transition; from_state NULL is insertion, event NULL is a silent step';
