@@ -316,7 +316,7 @@ at_xact_end(XactEvent event, void *arg)
 			emitted_to = NULL;
 			if (slot != NULL)
 			{
-				pg_atomic_write_u32(&slot->dirty, 1);
+				pg_atomic_write_u32(&slot->dirty, DIRTY_YES);
 				pg_memory_barrier();
 				slot_wake(slot, WORKER_TICKER);
 			}

@@ -12,4 +12,8 @@ events_init(void)
 {
 	slots_init();
 	emit_init();
+	ticker_init();
+	partitions_init();
+	guard_init();
+	launcher_init();
 }

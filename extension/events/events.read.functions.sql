@@ -1,5 +1,5 @@
 CREATE OR REPLACE FUNCTION events.read(after events.position DEFAULT NULL, max_events int DEFAULT 1000, topics text[] DEFAULT NULL)
-    RETURNS TABLE (position events.position, id uuid, organization_id uuid, topic text, key text, type text, payload jsonb, headers jsonb, occurred_at timestamptz)
+    RETURNS TABLE ("position" events.position, id uuid, organization_id uuid, topic text, key text, type text, payload jsonb, headers jsonb, occurred_at timestamptz)
     LANGUAGE c STABLE PARALLEL RESTRICTED ROWS 1000 AS 'MODULE_PATHNAME', 'events_read';
 COMMENT ON FUNCTION events.read(events.position, int, text[]) IS
 'Events behind a position, in order; never waits (LISTEN backoffice_events tells when there is more). after: a position from here or events.position(), NULL: from where the log begins; max_events: at least 1; topics: only these (NULL: all). Never skips, never repeats: store the position of the last row together with its effects, and pass it next time. Permission: backoffice_worker, backoffice_admin: every organization; backoffice_service, backoffice_user: the principal''s. Errors: position_unknown, position_lost (cut off by a promotion or restore), position_expired (dropped by retention), bad_limit, unknown_topic, no_principal.';

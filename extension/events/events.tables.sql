@@ -1,6 +1,7 @@
 CREATE SCHEMA events;
 COMMENT ON SCHEMA events IS 'events';
 GRANT USAGE ON SCHEMA events TO backoffice_anon, backoffice_user, backoffice_service, backoffice_worker, backoffice_admin, backoffice_definer, backoffice_kernel;
+GRANT USAGE, CREATE ON SCHEMA events TO backoffice_owner;
 
 -- The log. Rows are inserted by emit and never updated; whole leaves are dropped by retention.
 -- organization_id is NULL for events of the system itself. Indexes stand on the leaves: each has one, (xid, seq).
@@ -45,6 +46,7 @@ CREATE TABLE events.epochs (
     era bigint NOT NULL,
     system_identifier bigint NOT NULL,
     database_oid oid NOT NULL,
+    extension_oid oid NOT NULL,
     timeline int NOT NULL,
     began_at timestamptz NOT NULL,
     PRIMARY KEY (first_tick, epoch)

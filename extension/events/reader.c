@@ -7,11 +7,7 @@
  * whoever sees the tick sees the rows: the answer is the same at every isolation
  * level, and on a standby.
  *
- * Where to look: rows of batch n lie between the number that the oldest of its
- * transactions may have begun with and seq_hi of tick n.  For transactions that
- * began after tick n-1 the former is seq_lo of tick n-1; for a straggler it is
- * seq_lo of the last tick whose xmax it had not reached, which is found by going
- * back in doubling steps (most stragglers are one or two ticks old).
+ * Which rows make up a batch, and where to look for them: window.c.
  */
 #include "events/reader.h"
 
@@ -199,55 +195,6 @@ open_leaf(EventReader *reader, int64 number)
 	return reader->leaf != NULL;
 }
 
-/* The number that a transaction in progress at `before` cannot have had rows below or at. */
-static int64
-floor_of_straggler(EventReader *reader, const Tick *before, uint64 xid)
-{
-	Tick		tick = {0};
-	int64		bound = 0;
-	int64		step = 1;
-
-	for (int64 number = before->tick - 1; number > 0; number = number > 1 ? Max(number - step, 1) : 0)
-	{
-		/* Dropped by retention: what is left of the log is the bound. */
-		if (!tick_get(reader->ticks, number, &tick))
-			break;
-		step *= 2;
-		if (tick.era != before->era || tick.xmax <= xid)
-		{
-			bound = tick.seq_lo;
-			break;
-		}
-	}
-	if (tick.xip != NULL)
-		pfree(tick.xip);
-	return bound;
-}
-
-/* The number before the first that can belong to the batch. */
-static int64
-lowest_of_batch(EventReader *reader)
-{
-	const Tick *before = &reader->before;
-	const Tick *cur = &reader->cur;
-	int64		lowest = before->seq_lo;
-	int64		first,
-				last;
-
-	/* Ascending: the first straggler is the oldest. */
-	for (int i = 0; before->era == cur->era && i < before->nxip; i++)
-	{
-		if (tick_sees(cur, before->xip[i]))
-		{
-			lowest = Min(lowest, floor_of_straggler(reader, before, before->xip[i]));
-			break;
-		}
-	}
-	if (leaf_range(&log_leaves, &first, &last))
-		lowest = Max(lowest, LEAF_FIRST(first, LOG_LEAF_BITS) - 1);
-	return lowest;
-}
-
 /* On to the next batch; false: there is none yet. */
 static bool
 next_batch(EventReader *reader)
@@ -281,7 +228,7 @@ next_window(EventReader *reader)
 		if (reader->cur.tick > 1 && reader->before.tick != reader->cur.tick - 1 &&
 			!tick_get(reader->ticks, reader->cur.tick - 1, &reader->before))
 			refuse(BO_GONE, &reader->at, "position_expired", "retention has dropped the tick before it");
-		reader->lowest = lowest_of_batch(reader);
+		reader->lowest = batch_lowest(reader->ticks, &reader->before, &reader->cur);
 	}
 
 	first = Max(reader->at.seq, reader->lowest) + 1;

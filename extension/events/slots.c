@@ -40,6 +40,8 @@ slot_reset(DatabaseSlot *slot)
 	pg_atomic_write_u32(&slot->keep_out, 0);
 	pg_atomic_write_u32(&slot->dirty, 0);
 	pg_atomic_write_u64(&slot->published, 0);
+	for (int kind = 0; kind < WORKER_KINDS; kind++)
+		pg_atomic_write_u32(&slot->left_well[kind], 1);
 }
 
 static void
@@ -61,6 +63,7 @@ slots_startup(void *address)
 		{
 			pg_atomic_init_u32(&slot->process[kind], 0);
 			pg_atomic_init_u32(&slot->pid[kind], 0);
+			pg_atomic_init_u32(&slot->left_well[kind], 1);
 		}
 	}
 }
@@ -135,11 +138,39 @@ slot_number(const DatabaseSlot *slot)
 }
 
 void
+slot_keep_out(DatabaseSlot *slot)
+{
+	pg_atomic_fetch_add_u32(&slot->keep_out, 1);
+	for (int kind = 0; kind < WORKER_KINDS; kind++)
+		slot_nudge(slot, kind);
+}
+
+void
+slot_let_in(DatabaseSlot *slot)
+{
+	pg_atomic_write_u32(&slot->state, SLOT_UNKNOWN);
+	pg_memory_barrier();
+	pg_atomic_fetch_sub_u32(&slot->keep_out, 1);
+	launcher_wake();
+}
+
+bool
+slot_is_empty(DatabaseSlot *slot)
+{
+	for (int kind = 0; kind < WORKER_KINDS; kind++)
+	{
+		if (pg_atomic_read_u32(&slot->pid[kind]) != 0)
+			return false;
+	}
+	return true;
+}
+
+void
 slot_release(DatabaseSlot *slot)
 {
 	LWLockAcquire(slots_lock, LW_EXCLUSIVE);
 	/* Somebody may have begun to need it since the caller looked. */
-	if (pg_atomic_read_u32(&slot->keep_out) == 0)
+	if (pg_atomic_read_u32(&slot->keep_out) == 0 && slot_is_empty(slot))
 		pg_atomic_write_u32(&slot->database, InvalidOid);
 	LWLockRelease(slots_lock);
 }
@@ -168,6 +199,12 @@ slot_wake(DatabaseSlot *slot, WorkerKind kind)
 		launcher_wake();
 }
 
+void
+slot_nudge(DatabaseSlot *slot, WorkerKind kind)
+{
+	wake(pg_atomic_read_u32(&slot->process[kind]));
+}
+
 static void
 slot_leave(int code, Datum arg)
 {
@@ -176,6 +213,7 @@ slot_leave(int code, Datum arg)
 
 	if (pg_atomic_read_u32(&slot->pid[kind]) == (uint32) MyProcPid)
 	{
+		pg_atomic_write_u32(&slot->left_well[kind], code == 0);
 		pg_atomic_write_u32(&slot->process[kind], 0);
 		pg_atomic_write_u32(&slot->pid[kind], 0);
 	}

@@ -25,15 +25,21 @@ typedef enum SlotState
 	SLOT_ABSENT					/* none is */
 } SlotState;
 
+/* DatabaseSlot.dirty */
+#define DIRTY_NO	0
+#define DIRTY_YES	1			/* a transaction that emitted has committed */
+#define DIRTY_MAYBE 2			/* a prepared transaction has; nobody knows whether it emitted */
+
 typedef struct DatabaseSlot
 {
 	pg_atomic_uint32 database;	/* oid; 0: free */
 	pg_atomic_uint32 state;		/* SlotState */
 	pg_atomic_uint32 keep_out;	/* statements under way that need the database without workers */
-	pg_atomic_uint32 dirty;		/* a transaction that emitted has committed since the ticker looked */
+	pg_atomic_uint32 dirty;		/* since the ticker looked */
 	pg_atomic_uint64 published; /* the last tick that is known to be durable; 0: every visible one is */
 	pg_atomic_uint32 process[WORKER_KINDS]; /* pgprocno + 1; 0: not running */
 	pg_atomic_uint32 pid[WORKER_KINDS];
+	pg_atomic_uint32 left_well[WORKER_KINDS];	/* it was asked to leave: no need to wait before the next start */
 } DatabaseSlot;
 
 extern void slots_init(void);
@@ -47,6 +53,15 @@ extern DatabaseSlot *slot_acquire(Oid database);
 /* This backend's database; looked up once. */
 extern DatabaseSlot *slot_mine(void);
 
+/*
+ * Keeps the workers out of a database: they leave by themselves, and the slot
+ * is held meanwhile.  Letting them in again looks anew whether the extension is
+ * there.  Callable in a commit callback, both.
+ */
+extern void slot_keep_out(DatabaseSlot *slot);
+extern void slot_let_in(DatabaseSlot *slot);
+extern bool slot_is_empty(DatabaseSlot *slot);
+
 /* For the launcher: slots by number, NULL where free; and giving one back. */
 extern int	slot_count(void);
 extern DatabaseSlot *slot_by_number(int number);
@@ -55,6 +70,9 @@ extern void slot_release(DatabaseSlot *slot);
 
 /* Sets the worker's latch, or the launcher's when the worker is not there.  Callable in a commit callback. */
 extern void slot_wake(DatabaseSlot *slot, WorkerKind kind);
+
+/* The same for a worker whose absence is nobody's concern just now. */
+extern void slot_nudge(DatabaseSlot *slot, WorkerKind kind);
 extern void launcher_wake(void);
 
 /* A worker announces itself; it is taken off the slot when the process ends.  false: it must leave. */

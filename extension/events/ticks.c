@@ -252,7 +252,8 @@ log_floor(Snapshot snapshot)
 
 enum EpochColumn
 {
-	EPOCHS_FIRST_TICK, EPOCHS_EPOCH, EPOCHS_ERA, EPOCHS_SYSTEM, EPOCHS_DATABASE, EPOCHS_TIMELINE, EPOCHS_BEGAN_AT,
+	EPOCHS_FIRST_TICK, EPOCHS_EPOCH, EPOCHS_ERA, EPOCHS_SYSTEM, EPOCHS_DATABASE, EPOCHS_EXTENSION,
+	EPOCHS_TIMELINE, EPOCHS_BEGAN_AT,
 	EPOCHS_COLUMNS
 };
 
@@ -287,6 +288,7 @@ epoch_latest(Snapshot snapshot, Epoch *latest, uint32 asked, bool *known)
 		latest->era = DatumGetInt64(values[EPOCHS_ERA]);
 		latest->system_identifier = (uint64) DatumGetInt64(values[EPOCHS_SYSTEM]);
 		latest->database = DatumGetObjectId(values[EPOCHS_DATABASE]);
+		latest->extension = DatumGetObjectId(values[EPOCHS_EXTENSION]);
 		latest->timeline = (uint32) DatumGetInt32(values[EPOCHS_TIMELINE]);
 	}
 	table_endscan(scan);
@@ -307,6 +309,7 @@ epoch_insert(const Epoch *epoch)
 	values[EPOCHS_ERA] = Int64GetDatum(epoch->era);
 	values[EPOCHS_SYSTEM] = Int64GetDatum((int64) epoch->system_identifier);
 	values[EPOCHS_DATABASE] = ObjectIdGetDatum(epoch->database);
+	values[EPOCHS_EXTENSION] = ObjectIdGetDatum(epoch->extension);
 	values[EPOCHS_TIMELINE] = Int32GetDatum((int32) epoch->timeline);
 	values[EPOCHS_BEGAN_AT] = TimestampTzGetDatum(GetCurrentTimestamp());
 	bo_storage_insert(rel, values, nulls);

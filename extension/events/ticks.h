@@ -58,6 +58,7 @@ typedef struct Epoch
 	int64		era;
 	uint64		system_identifier;
 	Oid			database;
+	Oid			extension;
 	uint32		timeline;
 } Epoch;
 

@@ -23,6 +23,7 @@
 #include "access/genam.h"
 #include "access/itup.h"
 #include "access/relscan.h"
+#include "access/table.h"
 #include "access/tableam.h"
 #include "miscadmin.h"
 #include "utils/fmgroids.h"
@@ -177,16 +178,82 @@ window_load(Relation leaf, Relation index, Snapshot snapshot,
 	return &remembered;
 }
 
-bool
-window_any(Relation leaf, Relation index, Snapshot snapshot,
-		   const Tick *before, const Tick *cur, int64 first, int64 last)
+/*
+ * Where to look: rows of batch n lie above the number that the oldest of its
+ * transactions may have begun with, up to seq_hi of tick n.  For transactions that
+ * began after tick n-1 that is seq_lo of tick n-1; for a straggler it is seq_lo of
+ * a tick whose xmax it had not reached, which is found by going back in doubling
+ * steps (most stragglers are one or two ticks old).
+ */
+static int64
+floor_of_straggler(TickReader *ticks, const Tick *before, uint64 xid)
 {
-	Collector	collector = {.cur = cur,.leaf = leaf,.snapshot = snapshot};
+	Tick		tick = {0};
+	int64		bound = 0;
+	int64		step = 1;
 
-	collector.scan = index_beginscan(leaf, index, snapshot, 4, 0);
-	collector.scan->xs_want_itup = true;
-	collect_batch(&collector, before, first, last);
-	index_endscan(collector.scan);
+	for (int64 number = before->tick - 1; number > 0; number = number > 1 ? Max(number - step, 1) : 0)
+	{
+		/* Dropped by retention: what is left of the log is the bound. */
+		if (!tick_get(ticks, number, &tick))
+			break;
+		if (tick.era != before->era || tick.xmax <= xid)
+		{
+			bound = tick.seq_lo;
+			break;
+		}
+		step *= 2;
+	}
+	if (tick.xip != NULL)
+		pfree(tick.xip);
+	return bound;
+}
+
+int64
+batch_lowest(TickReader *ticks, const Tick *before, const Tick *cur)
+{
+	int64		lowest = before->seq_lo;
+	int64		first,
+				last;
+
+	/* Ascending: the first straggler is the oldest. */
+	for (int i = 0; before->era == cur->era && i < before->nxip; i++)
+	{
+		if (tick_sees(cur, before->xip[i]))
+		{
+			lowest = Min(lowest, floor_of_straggler(ticks, before, before->xip[i]));
+			break;
+		}
+	}
+	if (leaf_range(&log_leaves, &first, &last))
+		lowest = Max(lowest, LEAF_FIRST(first, LOG_LEAF_BITS) - 1);
+	return lowest;
+}
+
+bool
+batch_any(TickReader *ticks, Snapshot snapshot, const Tick *before, const Tick *cur)
+{
+	Collector	collector = {.cur = cur,.snapshot = snapshot};
+	int64		first = batch_lowest(ticks, before, cur) + 1;
+
+	while (first <= cur->seq_hi && !collector.found)
+	{
+		int64		last = Min(first | (LEAF_FIRST((int64) 1, LOG_LEAF_BITS) - 1), cur->seq_hi);
+
+		collector.leaf = leaf_open(&log_leaves, LEAF_OF(first, LOG_LEAF_BITS), AccessShareLock);
+		if (collector.leaf != NULL)
+		{
+			Relation	index = index_open(leaf_index(collector.leaf, LOG_XID), AccessShareLock);
+
+			collector.scan = index_beginscan(collector.leaf, index, snapshot, 4, 0);
+			collector.scan->xs_want_itup = true;
+			collect_batch(&collector, before, first, last);
+			index_endscan(collector.scan);
+			index_close(index, NoLock);
+			table_close(collector.leaf, NoLock);
+		}
+		first = last + 1;
+	}
 	return collector.found;
 }
 

@@ -41,9 +41,11 @@ typedef struct Window
 extern const Window *window_load(Relation leaf, Relation index, Snapshot snapshot,
 								 const Tick *before, const Tick *cur, int64 first, int64 last, bool *fresh);
 
-/* Is there any row visible to the snapshot among those?  For the ticker; keeps nothing. */
-extern bool window_any(Relation leaf, Relation index, Snapshot snapshot,
-					   const Tick *before, const Tick *cur, int64 first, int64 last);
+/* No row of the batch has this number or a lower one. */
+extern int64 batch_lowest(TickReader *ticks, const Tick *before, const Tick *cur);
+
+/* Would a tick like `cur` announce anything?  For the ticker; keeps nothing. */
+extern bool batch_any(TickReader *ticks, Snapshot snapshot, const Tick *before, const Tick *cur);
 
 /* The place of the first entry above a number. */
 extern int	window_find(const Window *window, int64 above);

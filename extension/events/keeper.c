@@ -1,0 +1,146 @@
+/*
+ * keeper.c
+ *		The worker that runs the contexts' periodic tasks in each database.
+ *
+ * Each task has a transaction of its own, as backoffice_kernel and with nobody
+ * acting.  A task that fails is reported and waits longer before its next turn;
+ * the others do not notice.
+ */
+#include "events/events.h"
+
+#include "access/xact.h"
+#include "core/principal.h"
+#include "events/internal.h"
+#include "events/workers.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "storage/latch.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/timeout.h"
+#include "utils/timestamp.h"
+
+#define TASKS_MAX		32
+#define TASK_TIMEOUT_MS 60000
+#define PAUSE_LAST_MS	(5 * 60 * 1000)
+#define IDLE_MS			10000
+
+typedef struct Task
+{
+	const char *name;
+	int			interval_ms;
+	KeeperTask	run;
+	/* in the keeper only */
+	TimestampTz due_at;
+	int			failures;		/* in a row */
+} Task;
+
+static Task tasks[TASKS_MAX];
+static int	ntasks = 0;
+
+void
+events_register_keeper_task(const char *name, int interval_ms, KeeperTask run)
+{
+	if (ntasks == TASKS_MAX)
+		elog(ERROR, "too many keeper tasks");
+	tasks[ntasks++] = (Task) {.name = name,.interval_ms = interval_ms,.run = run};
+}
+
+static bool
+run_in_transaction(Task *task)
+{
+	BoUser		saved;
+	bool		more;
+
+	worker_begin();
+	pgstat_report_activity(STATE_RUNNING, task->name);
+	enable_timeout_after(STATEMENT_TIMEOUT, TASK_TIMEOUT_MS);
+	saved = bo_user_kernel();
+	more = task->run();
+	bo_user_restore(saved);
+	disable_timeout(STATEMENT_TIMEOUT, false);
+	worker_commit();
+	return more;
+}
+
+/* Returns whether there is more to do now. */
+static bool
+run_task(Task *task)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	volatile bool more = false;
+
+	PG_TRY();
+	{
+		more = run_in_transaction(task);
+		task->failures = 0;
+	}
+	PG_CATCH();
+	{
+		HOLD_INTERRUPTS();
+		disable_timeout(STATEMENT_TIMEOUT, false);
+		QueryCancelPending = false;
+		MemoryContextSwitchTo(caller);
+		errcontext("backoffice keeper, task \"%s\"", task->name);
+		EmitErrorReport();
+		AbortCurrentTransaction();
+		FlushErrorState();
+		task->failures++;
+		RESUME_INTERRUPTS();
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(caller);
+	return more;
+}
+
+/* Runs what is due; returns how long until something is. */
+static long
+run_due(DatabaseSlot *slot, bool woken)
+{
+	long		wait_ms = IDLE_MS;
+
+	for (int i = 0; i < ntasks; i++)
+	{
+		Task	   *task = &tasks[i];
+		TimestampTz now = GetCurrentTimestamp();
+		long		pause;
+
+		if (task->due_at > now && !(woken && task->failures == 0 && task->run == partitions_task))
+		{
+			wait_ms = Min(wait_ms, TimestampDifferenceMilliseconds(now, task->due_at));
+			continue;
+		}
+		worker_check(slot);
+		if (run_task(task))
+			pause = 0;
+		else
+			pause = task->failures == 0 ? task->interval_ms
+				: Min(PAUSE_LAST_MS, Max(task->interval_ms, 1000L << Min(task->failures - 1, 10)));
+		task->due_at = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), pause);
+		wait_ms = Min(wait_ms, pause);
+	}
+	return wait_ms;
+}
+
+void
+backoffice_keeper_main(Datum arg)
+{
+	DatabaseSlot *slot = worker_start(WORKER_KEEPER);
+	bool		woken = false;
+
+	MemoryContextSwitchTo(TopMemoryContext);
+	for (;;)
+	{
+		long		wait_ms = run_due(slot, woken);
+
+		woken = false;
+		if (wait_ms > 0)
+		{
+			TimestampTz before = GetCurrentTimestamp();
+
+			worker_wait(slot, wait_ms);
+			/* Somebody needs a partition. */
+			woken = !TimestampDifferenceExceeds(before, GetCurrentTimestamp(), wait_ms);
+		}
+	}
+}

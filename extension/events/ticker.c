@@ -1,0 +1,269 @@
+/*
+ * ticker.c
+ *		Announces what is committed and durable.
+ *
+ * A tick is one row: a snapshot, and the sequence's value before and after it
+ * was taken.  It must be durable before anybody sees it, or a crash could take it
+ * back and the next one under the same number would cover other events.  So the
+ * ticker commits it without waiting, waits until the log is flushed up to there
+ * (under load the emitters' own commits see to that, and no flush is added to
+ * theirs), waits for synchronous standbys, and only then publishes its number in
+ * shared memory, which bounds every reader, and notifies.
+ *
+ * The flush covers every commit that the snapshot saw, also asynchronous ones:
+ * nothing is published that a crash undoes.
+ *
+ * The tick's own transaction id is assigned after its snapshot was taken.  So a
+ * durable tick proves to recovery that all ids below its xmax were assigned: none
+ * of them is given out again after a crash.
+ */
+#include "events/workers.h"
+
+#include "access/xact.h"
+#include "access/xlog.h"
+#include "commands/async.h"
+#include "events/history.h"
+#include "events/internal.h"
+#include "events/position.h"
+#include "events/ticks.h"
+#include "events/window.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "replication/syncrep.h"
+#include "replication/walsender.h"
+#include "storage/latch.h"
+#include "utils/fmgroids.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+#include "utils/wait_event.h"
+
+#define POLL_MS			1000	/* looks by itself for rows that nobody announced */
+#define FLUSH_GRACE_MS	1		/* for somebody else's flush to cover ours */
+#define BUSY_MS			20		/* ticks closer than this: somebody else will flush */
+#define NAP_MS			100
+
+static int	tick_interval_ms = 2;
+
+typedef struct Ticker
+{
+	DatabaseSlot *slot;
+	MemoryContext work;			/* reset after each tick */
+	Tick		last;			/* .tick 0: none yet */
+	bool		settled;		/* the history is ours, we may go on with it */
+	TimestampTz last_tick_at;
+	TimestampTz last_poll_at;
+} Ticker;
+
+/* At least 'on': what is announced must be durable.  More, where the administrator wants more. */
+static void
+ask_for_durability(void)
+{
+	SetConfigOption("synchronous_commit", NULL, PGC_USERSET, PGC_S_SESSION);
+	if (synchronous_commit < SYNCHRONOUS_COMMIT_REMOTE_FLUSH)
+		SetConfigOption("synchronous_commit", "on", PGC_USERSET, PGC_S_SESSION);
+}
+
+/* Commits without waiting for the flush. */
+static void
+commit_lazily(void)
+{
+	int			saved = synchronous_commit;
+
+	synchronous_commit = SYNCHRONOUS_COMMIT_OFF;
+	worker_commit();
+	synchronous_commit = saved;
+}
+
+static void
+wait_until_durable(Ticker *ticker, XLogRecPtr lsn)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	TimestampTz deadline = TimestampTzPlusMilliseconds(now, FLUSH_GRACE_MS);
+	bool		busy = !TimestampDifferenceExceeds(ticker->last_tick_at, now, BUSY_MS);
+
+	while (GetFlushRecPtr(NULL) < lsn)
+	{
+		if (!busy || GetCurrentTimestamp() >= deadline)
+		{
+			XLogFlush(lsn);
+			break;
+		}
+		/* An emitter sets our latch after its own commit was flushed. */
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, FLUSH_GRACE_MS, PG_WAIT_EXTENSION);
+		ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
+	}
+	if (SyncRepRequested())
+	{
+		HOLD_INTERRUPTS();
+		SyncRepWaitForLSN(lsn, true);
+		RESUME_INTERRUPTS();
+		/* Sent away while waiting: then the standby may not have it. */
+		CHECK_FOR_INTERRUPTS();
+	}
+}
+
+static void
+publish(Ticker *ticker)
+{
+	char		text[POSITION_TEXT_MAX];
+	EventPosition end = {ticker->last.epoch, 0, ticker->last.tick, ticker->last.seq_hi};
+
+	pg_atomic_write_u64(&ticker->slot->published, (uint64) ticker->last.tick);
+	slot_nudge(ticker->slot, WORKER_DISPATCHER);
+
+	worker_begin();
+	Async_Notify("backoffice_events", position_print(text, &end));
+	commit_lazily();
+}
+
+/*
+ * One tick.  certain: an emitting transaction committed; otherwise look first
+ * whether there is anything.  Returns whether a tick was taken.
+ */
+static bool
+take_tick(Ticker *ticker, bool certain)
+{
+	Tick		tick = {0};
+	Datum		snapshot;
+	MemoryContext caller;
+
+	SetCurrentStatementStartTimestamp();
+	StartTransactionCommand();
+	caller = MemoryContextSwitchTo(ticker->work);
+	tick.seq_lo = log_sequence_value();
+	PushActiveSnapshot(GetTransactionSnapshot());
+	snapshot = OidFunctionCall0(F_PG_CURRENT_SNAPSHOT);
+	tick.seq_hi = log_sequence_value();
+	tick.tick = ticker->last.tick + 1;
+	tick.era = log_era();
+	tick.epoch = ticker->last.epoch;
+	tick.at = GetCurrentTimestamp();
+	tick_parse_snapshot(&tick, snapshot, ticker->work);
+
+	if (!certain)
+	{
+		TickReader *reader = tick_reader_open(GetActiveSnapshot());
+		bool		any = batch_any(reader, GetActiveSnapshot(), &ticker->last, &tick);
+
+		tick_reader_close(reader);
+		if (!any)
+		{
+			MemoryContextSwitchTo(caller);
+			worker_commit();
+			MemoryContextReset(ticker->work);
+			return false;
+		}
+	}
+	if (ticker->last.tick == 0)
+		history_begin(&tick);
+	tick_insert(&tick, snapshot);
+	MemoryContextSwitchTo(caller);
+	commit_lazily();
+	wait_until_durable(ticker, XactLastCommitEnd);
+
+	if (ticker->last.xip != NULL)
+		pfree(ticker->last.xip);
+	ticker->last = tick;
+	ticker->last.xip = NULL;
+	ticker->last.xip_allocated = 0;
+	if (tick.nxip > 0)
+	{
+		ticker->last.xip = MemoryContextAlloc(TopMemoryContext, tick.nxip * sizeof(uint64));
+		memcpy(ticker->last.xip, tick.xip, tick.nxip * sizeof(uint64));
+		ticker->last.xip_allocated = tick.nxip;
+	}
+	ticker->last_tick_at = tick.at;
+	publish(ticker);
+	MemoryContextReset(ticker->work);
+	return true;
+}
+
+/* Makes the history ours; publishes what the ticker before us may have left unpublished. */
+static void
+settle(Ticker *ticker)
+{
+	bool		wrote = false;
+	MemoryContext caller;
+
+	worker_begin();
+	caller = MemoryContextSwitchTo(TopMemoryContext);
+	ticker->settled = history_settle(&ticker->last, &wrote);
+	MemoryContextSwitchTo(caller);
+	/* A commit with an id is waited for, and with it everything before. */
+	if (ticker->settled && ticker->last.tick != 0)
+		(void) GetTopTransactionId();
+	worker_commit();
+	if (!ticker->settled || ticker->last.tick == 0)
+		return;
+	if (wrote)
+		publish(ticker);
+	else
+		pg_atomic_write_u64(&ticker->slot->published, (uint64) ticker->last.tick);
+}
+
+/* Not sooner than the interval after the last tick; commits meanwhile fall into the same tick. */
+static void
+coalesce(Ticker *ticker)
+{
+	for (;;)
+	{
+		long		left = tick_interval_ms -
+			TimestampDifferenceMilliseconds(ticker->last_tick_at, GetCurrentTimestamp());
+
+		if (left <= 0)
+			return;
+		/* The latch is not waited for: each commit would wake us. */
+		(void) WaitLatch(NULL, WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, Min(left, NAP_MS), PG_WAIT_EXTENSION);
+		worker_check(ticker->slot);
+	}
+}
+
+void
+backoffice_ticker_main(Datum arg)
+{
+	Ticker		ticker = {0};
+	int			reloads = 0;
+
+	ticker.slot = worker_start(WORKER_TICKER);
+	ticker.work = AllocSetContextCreate(TopMemoryContext, "backoffice tick", ALLOCSET_DEFAULT_SIZES);
+	ask_for_durability();
+	settle(&ticker);
+
+	for (;;)
+	{
+		bool		poll = TimestampDifferenceExceeds(ticker.last_poll_at, GetCurrentTimestamp(), POLL_MS);
+		uint32		dirty = DIRTY_NO;
+
+		worker_check(ticker.slot);
+		if (reloads != worker_reloads)
+			ask_for_durability();
+		reloads = worker_reloads;
+		if (ticker.settled)
+			dirty = pg_atomic_exchange_u32(&ticker.slot->dirty, DIRTY_NO);
+
+		/* An empty log may have been filled by a restore since. */
+		if ((!ticker.settled || ticker.last.tick == 0) && (poll || dirty != DIRTY_NO))
+			settle(&ticker);
+		if (ticker.settled && (dirty != DIRTY_NO || poll))
+		{
+			coalesce(&ticker);
+			take_tick(&ticker, dirty == DIRTY_YES);
+		}
+		if (poll)
+			ticker.last_poll_at = GetCurrentTimestamp();
+		if (pg_atomic_read_u32(&ticker.slot->dirty) == DIRTY_NO || !ticker.settled)
+			worker_wait(ticker.slot, POLL_MS);
+	}
+}
+
+void
+ticker_init(void)
+{
+	DefineCustomIntVariable("backoffice.tick_interval_ms",
+							"Least time between two announcements of events.",
+							"Commits in between are announced together. The first after a pause is announced at once.",
+							&tick_interval_ms, 2, 0, 1000, PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
+}
