@@ -1,0 +1,539 @@
+-- certificates: the order flow.
+--
+-- Orders, payments and clients arrive in any order, twice, late, corrected. So nothing is done "on" a message: each is stored
+-- as the newest word on its order or payment, and then certificates.reconcile_order() moves the order's units (the single
+-- certificates it asks for) to what all that is known says they should be. It runs again whenever something is learned, and
+-- running it twice changes nothing. Everything happens under the lock on the order's row.
+--
+-- PL/pgSQL by exception: this is a decision tree over rows, run by the dispatcher, off the hot path.
+
+-- An alert or error on the stream, once per order and kind.
+CREATE OR REPLACE FUNCTION certificates.order_alert(order_ref text, kind text, status text, detail jsonb) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    alerting_channel text;
+BEGIN
+    UPDATE certificates.orders o SET alerts = o.alerts || (order_alert.kind || ':' || order_alert.status)
+    WHERE o.organization_id = backoffice.current_organization() AND o.order_ref = order_alert.order_ref
+      AND (order_alert.kind || ':' || order_alert.status) <> ALL (o.alerts)
+    RETURNING o.channel INTO alerting_channel;
+    IF FOUND THEN
+        PERFORM certificates.emit(certificates.order_key(order_alert.order_ref), order_alert.kind, alerting_channel, order_alert.status,
+                                  jsonb_build_object('orderRef', order_alert.order_ref) || coalesce(order_alert.detail, '{}'));
+    END IF;
+END $$;
+COMMENT ON FUNCTION certificates.order_alert(text, text, text, jsonb) IS
+'Emits an alert or error about an order, each status once per order. Permission: the extension only.';
+GRANT EXECUTE ON FUNCTION certificates.order_alert(text, text, text, jsonb) TO backoffice_definer;
+
+-- Events that concern an order and no single certificate need a key that is the same for all of them.
+CREATE OR REPLACE FUNCTION certificates.order_key(order_ref text) RETURNS uuid
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp
+    AS $$ SELECT md5(coalesce(backoffice.current_organization()::text, '') || ':' || coalesce(order_ref, ''))::uuid $$;
+COMMENT ON FUNCTION certificates.order_key(text) IS
+'The key under which events about an order as a whole are emitted. Permission: the extension only.';
+GRANT EXECUTE ON FUNCTION certificates.order_key(text) TO backoffice_definer;
+
+-- The order's row, locked; made when this is the first word of it.
+CREATE OR REPLACE FUNCTION certificates.lock_order(order_ref text) RETURNS certificates.orders
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    o certificates.orders;
+BEGIN
+    INSERT INTO certificates.orders (organization_id, order_ref) VALUES (backoffice.current_organization(), lock_order.order_ref)
+    ON CONFLICT DO NOTHING;
+    SELECT * INTO STRICT o FROM certificates.orders x
+    WHERE x.organization_id = backoffice.current_organization() AND x.order_ref = lock_order.order_ref FOR UPDATE;
+    RETURN o;
+END $$;
+COMMENT ON FUNCTION certificates.lock_order(text) IS 'An order''s row, locked, made when it is new. Permission: the extension only.';
+GRANT EXECUTE ON FUNCTION certificates.lock_order(text) TO backoffice_definer;
+
+CREATE OR REPLACE FUNCTION certificates.handle_client(message jsonb) RETURNS void
+    LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
+    INSERT INTO certificates.clients AS c (organization_id, client_ref, client_version, contacts)
+    VALUES (backoffice.current_organization(), message ->> 'clientId', coalesce((message ->> 'version')::bigint, 1), coalesce(message -> 'contacts', '{}'))
+    ON CONFLICT (organization_id, client_ref) DO UPDATE
+        SET client_version = EXCLUDED.client_version, contacts = EXCLUDED.contacts, updated_at = backoffice.now()
+        WHERE c.client_version <= EXCLUDED.client_version
+$$;
+COMMENT ON FUNCTION certificates.handle_client(jsonb) IS 'Stores what All_Clients says, unless a newer version is known. Permission: the extension only.';
+GRANT EXECUTE ON FUNCTION certificates.handle_client(jsonb) TO backoffice_definer;
+
+CREATE OR REPLACE FUNCTION certificates.handle_order(message jsonb) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    org uuid := backoffice.current_organization();
+    ref text := message ->> 'orderId';
+    o certificates.orders := certificates.lock_order(message ->> 'orderId');
+    currencies text[];
+BEGIN
+    -- Duplicates and what was overtaken by a newer version.
+    IF (message ->> 'version')::bigint <= o.order_version THEN
+        RETURN;
+    END IF;
+    SELECT array_agg(DISTINCT l #>> '{amount,currency}') INTO currencies FROM jsonb_array_elements(message -> 'lines') l;
+    IF cardinality(currencies) > 1 THEN
+        PERFORM backoffice.raise('PT422', 'mixed_currencies', 'an order has one currency', array_to_string(currencies, ', '));
+    END IF;
+    UPDATE certificates.orders x SET order_version = (message ->> 'version')::bigint, cancelled = message ->> 'status' = 'cancelled',
+           channel = message ->> 'channel', client_ref = coalesce(message #>> '{customer,clientId}', x.client_ref),
+           -- A cancellation may come without lines: what was ordered is still what was paid for.
+           currency = coalesce(currencies[1], x.currency),
+           total_minor = CASE WHEN message ->> 'status' = 'cancelled' AND message -> 'lines' = '[]' THEN x.total_minor
+                ELSE (SELECT coalesce(sum((l #>> '{amount,minor}')::bigint), 0) FROM jsonb_array_elements(message -> 'lines') l) END,
+           updated_at = backoffice.now()
+    WHERE x.organization_id = org AND x.order_ref = ref;
+    IF message ->> 'status' <> 'cancelled' OR message -> 'lines' <> '[]' THEN
+        DELETE FROM certificates.order_lines x WHERE x.organization_id = org AND x.order_ref = ref;
+        INSERT INTO certificates.order_lines (organization_id, order_ref, line_id, pool, certificate_id, quantity, amount_minor)
+        SELECT org, ref, l ->> 'lineId', l ->> 'pool', (l ->> 'certificateId')::uuid, coalesce((l ->> 'quantity')::int, 1), (l #>> '{amount,minor}')::bigint
+        FROM jsonb_array_elements(message -> 'lines') l;
+    END IF;
+    PERFORM certificates.reconcile_order(ref);
+END $$;
+COMMENT ON FUNCTION certificates.handle_order(jsonb) IS
+'Stores the newest version of an order and moves its certificates accordingly. Errors: PT422 mixed_currencies. Permission: the extension only.';
+GRANT EXECUTE ON FUNCTION certificates.handle_order(jsonb) TO backoffice_definer;
+
+CREATE OR REPLACE FUNCTION certificates.handle_payment(message jsonb) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    org uuid := backoffice.current_organization();
+    ref text := message ->> 'orderId';
+    p certificates.payments;
+BEGIN
+    PERFORM certificates.lock_order(ref);
+    SELECT * INTO p FROM certificates.payments x WHERE x.organization_id = org AND x.payment_ref = message ->> 'paymentId' FOR UPDATE;
+    IF NOT FOUND THEN
+        INSERT INTO certificates.payments (organization_id, payment_ref, order_ref, type, status, amount_minor, currency, details, occurred_at)
+        VALUES (org, message ->> 'paymentId', ref, message ->> 'type', message ->> 'status', (message #>> '{amount,minor}')::bigint,
+                message #>> '{amount,currency}', message -> 'refund', (message ->> 'occurredAt')::timestamptz);
+    ELSIF p.order_ref <> ref OR p.type <> message ->> 'type' OR p.amount_minor <> (message #>> '{amount,minor}')::bigint
+          OR p.currency <> message #>> '{amount,currency}' THEN
+        PERFORM certificates.order_alert(ref, 'error', 'payment_conflict:' || p.payment_ref,
+            jsonb_build_object('paymentRef', p.payment_ref, 'reason', 'a payment of that id came with another order, type or amount before'));
+        RETURN;
+    ELSE
+        -- The same payment again: pending may become final, a refund may bring the details it lacked; nothing else changes.
+        UPDATE certificates.payments x
+        SET status = CASE WHEN x.status = 'pending' THEN message ->> 'status' ELSE x.status END,
+            details = CASE WHEN x.applied_at IS NULL THEN coalesce(message -> 'refund', x.details) ELSE x.details END
+        WHERE x.organization_id = org AND x.payment_ref = p.payment_ref;
+    END IF;
+    PERFORM certificates.reconcile_order(ref);
+END $$;
+COMMENT ON FUNCTION certificates.handle_payment(jsonb) IS
+'Stores a payment, or what is new about it, and moves the order''s certificates accordingly. Permission: the extension only.';
+GRANT EXECUTE ON FUNCTION certificates.handle_payment(jsonb) TO backoffice_definer;
+
+-- What the order asks for, as units: new ones are added, those no longer asked for are cancelled.
+CREATE OR REPLACE FUNCTION certificates.sync_units(o certificates.orders) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    u record;
+BEGIN
+    INSERT INTO certificates.order_units AS x (organization_id, order_ref, line_id, unit, amount_minor)
+    SELECT l.organization_id, l.order_ref, l.line_id, n,
+           -- A line's amount in equal parts; the first unit carries the rest.
+           l.amount_minor / l.quantity + CASE WHEN n = 1 THEN l.amount_minor % l.quantity ELSE 0 END
+    FROM certificates.order_lines l, generate_series(1, l.quantity) n
+    WHERE l.organization_id = o.organization_id AND l.order_ref = o.order_ref AND (l.pool IS NOT NULL OR l.certificate_id IS NOT NULL)
+    ON CONFLICT (organization_id, order_ref, line_id, unit) DO UPDATE
+        SET amount_minor = EXCLUDED.amount_minor,
+            state = CASE WHEN x.state = 'cancelled' AND NOT o.cancelled THEN 'wanted' ELSE x.state END,
+            certificate_id = CASE WHEN x.state = 'cancelled' AND NOT o.cancelled THEN NULL ELSE x.certificate_id END;
+    FOR u IN
+        SELECT x.* FROM certificates.order_units x
+        WHERE x.organization_id = o.organization_id AND x.order_ref = o.order_ref AND x.state NOT IN ('cancelled', 'refunded', 'used')
+          AND (o.cancelled OR NOT EXISTS (
+              SELECT FROM certificates.order_lines l
+              WHERE l.organization_id = x.organization_id AND l.order_ref = x.order_ref AND l.line_id = x.line_id AND x.unit <= l.quantity
+                AND (l.pool IS NOT NULL OR l.certificate_id IS NOT NULL)))
+        ORDER BY x.line_id, x.unit
+    LOOP
+        PERFORM certificates.undo_unit(u, 'cancelled', 'the order was cancelled or changed');
+    END LOOP;
+END $$;
+COMMENT ON FUNCTION certificates.sync_units(certificates.orders) IS
+'Makes an order''s units those of its newest version. Permission: the extension only.';
+GRANT EXECUTE ON FUNCTION certificates.sync_units(certificates.orders) TO backoffice_definer;
+
+-- Takes one unit back: false (state used) if money was taken from its certificate.
+CREATE OR REPLACE FUNCTION certificates.undo_unit(u certificates.order_units, outcome text, reason text) RETURNS boolean
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    c record;
+BEGIN
+    IF u.certificate_id IS NOT NULL THEN
+        SELECT x.state, x.balance_minor = x.face_value_minor AND x.held_minor = 0 AS untouched, x.order_ref INTO c
+        FROM certificates.certificates x WHERE x.organization_id = u.organization_id AND x.id = u.certificate_id FOR UPDATE;
+        IF c.state = 'reserved' AND u.state <> 'issued' AND c.order_ref = u.order_ref THEN
+            PERFORM certificates.release(u.certificate_id);
+        ELSIF u.state IN ('issued', 'used') AND c.state IN ('issued', 'active', 'blocked') AND c.untouched THEN
+            IF outcome = 'refunded' THEN
+                PERFORM certificates.refund_purchase(u.certificate_id, reason);
+            ELSE
+                PERFORM certificates.void_purchase(u.certificate_id, reason);
+            END IF;
+        ELSIF u.state IN ('issued', 'used') AND c.state NOT IN ('refunded', 'voided') THEN
+            UPDATE certificates.order_units x SET state = 'used'
+            WHERE x.organization_id = u.organization_id AND x.order_ref = u.order_ref AND x.line_id = u.line_id AND x.unit = u.unit;
+            PERFORM certificates.order_alert(u.order_ref, 'alert', 'certificate_used:' || u.certificate_id,
+                jsonb_build_object('certificateId', u.certificate_id, 'certificateState', c.state, 'reason', reason));
+            RETURN false;
+        END IF;
+    END IF;
+    UPDATE certificates.order_units x SET state = outcome
+    WHERE x.organization_id = u.organization_id AND x.order_ref = u.order_ref AND x.line_id = u.line_id AND x.unit = u.unit;
+    RETURN true;
+END $$;
+COMMENT ON FUNCTION certificates.undo_unit(certificates.order_units, text, text) IS
+'Takes one unit of an order back: releases its reservation, or undoes its purchase if the certificate is untouched. outcome: cancelled or refunded. False: it was used, and an alert was emitted. Permission: the extension only.';
+GRANT EXECUTE ON FUNCTION certificates.undo_unit(certificates.order_units, text, text) TO backoffice_definer;
+
+-- Ties the certificates that an order names to it, where they are reserved and nobody else's.
+CREATE OR REPLACE FUNCTION certificates.adopt_units(o certificates.orders) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    u record;
+    c record;
+    trouble text;
+BEGIN
+    FOR u IN
+        SELECT x.*, l.certificate_id AS named, l.pool FROM certificates.order_units x
+        JOIN certificates.order_lines l ON l.organization_id = x.organization_id AND l.order_ref = x.order_ref AND l.line_id = x.line_id
+        WHERE x.organization_id = o.organization_id AND x.order_ref = o.order_ref AND l.certificate_id IS NOT NULL
+          AND x.unit = 1 AND x.state IN ('wanted', 'reserved', 'blocked') AND x.certificate_id IS DISTINCT FROM l.certificate_id
+        ORDER BY l.certificate_id
+    LOOP
+        trouble := NULL;
+        SELECT x.id, x.state, x.order_ref, p.code AS pool INTO c
+        FROM certificates.certificates x JOIN certificates.pools p ON p.organization_id = x.organization_id AND p.id = x.pool_id
+        WHERE x.organization_id = o.organization_id AND x.id = u.named FOR UPDATE OF x;
+        IF NOT FOUND THEN
+            trouble := 'unknown_certificate';
+        ELSIF c.pool <> u.pool THEN
+            trouble := 'other_pool';
+        ELSIF c.state = 'reserved' AND (c.order_ref IS NOT NULL AND c.order_ref <> o.order_ref OR EXISTS (
+                SELECT FROM certificates.order_units y WHERE y.organization_id = o.organization_id AND y.certificate_id = c.id
+                  AND y.state IN ('reserved', 'issued', 'used'))) THEN
+            trouble := 'certificate_of_another_order';
+        ELSIF c.state NOT IN ('reserved', 'available') THEN
+            trouble := 'certificate_not_reserved';
+        END IF;
+        IF trouble IS NOT NULL THEN
+            -- It is told, and the order gets another certificate of the pool when it is paid.
+            PERFORM certificates.order_alert(o.order_ref, 'alert', trouble || ':' || u.named,
+                jsonb_build_object('certificateId', u.named, 'lineId', u.line_id));
+        ELSIF c.state = 'reserved' THEN
+            UPDATE certificates.certificates x SET order_ref = o.order_ref, order_line = u.line_id, client_ref = coalesce(o.client_ref, x.client_ref)
+            WHERE x.organization_id = o.organization_id AND x.id = c.id;
+            UPDATE certificates.order_units x SET certificate_id = c.id, state = 'reserved'
+            WHERE x.organization_id = o.organization_id AND x.order_ref = o.order_ref AND x.line_id = u.line_id AND x.unit = u.unit;
+        END IF;
+    END LOOP;
+END $$;
+COMMENT ON FUNCTION certificates.adopt_units(certificates.orders) IS
+'Ties the reserved certificates that an order names to it. Permission: the extension only.';
+GRANT EXECUTE ON FUNCTION certificates.adopt_units(certificates.orders) TO backoffice_definer;
+
+-- Issues the certificate of one paid unit, reserving one where it has none (any more). False: the pool is empty.
+CREATE OR REPLACE FUNCTION certificates.issue_unit(o certificates.orders, u certificates.order_units, pool text, payment text) RETURNS boolean
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    certificate uuid;
+    r certificates.reservation;
+BEGIN
+    IF u.certificate_id IS NOT NULL THEN
+        SELECT x.id INTO certificate FROM certificates.certificates x
+        WHERE x.organization_id = o.organization_id AND x.id = u.certificate_id AND x.state = 'reserved' AND x.order_ref = o.order_ref FOR UPDATE;
+    END IF;
+    IF certificate IS NULL THEN
+        IF pool IS NULL THEN
+            SELECT p.code INTO pool FROM certificates.order_lines l
+            JOIN certificates.certificates x ON x.organization_id = l.organization_id AND x.id = l.certificate_id
+            JOIN certificates.pools p ON p.organization_id = x.organization_id AND p.id = x.pool_id
+            WHERE l.organization_id = o.organization_id AND l.order_ref = o.order_ref AND l.line_id = u.line_id;
+        END IF;
+        IF NOT EXISTS (SELECT FROM certificates.pools p WHERE p.organization_id = o.organization_id AND p.code = pool AND p.state NOT IN ('paused', 'closed')) THEN
+            PERFORM certificates.order_alert(o.order_ref, 'alert', 'no_such_pool:' || coalesce(pool, u.line_id), jsonb_build_object('lineId', u.line_id, 'pool', pool));
+            UPDATE certificates.order_units x SET state = 'blocked', certificate_id = NULL
+            WHERE x.organization_id = o.organization_id AND x.order_ref = o.order_ref AND x.line_id = u.line_id AND x.unit = u.unit;
+            RETURN false;
+        END IF;
+        -- A blocked order asks again and again: it is told once (order_alert), not at each try.
+        IF u.state = 'blocked' AND NOT EXISTS (
+                SELECT FROM certificates.pools p WHERE p.organization_id = o.organization_id AND p.code = pool AND p.state IN ('open', 'low')) THEN
+            RETURN false;
+        END IF;
+        r := certificates.reserve_next(pool => pool, channel => o.channel, order_ref => o.order_ref);
+        certificate := r.id;
+    END IF;
+    IF certificate IS NULL THEN
+        UPDATE certificates.order_units x SET state = 'blocked', certificate_id = NULL
+        WHERE x.organization_id = o.organization_id AND x.order_ref = o.order_ref AND x.line_id = u.line_id AND x.unit = u.unit;
+        RETURN false;
+    END IF;
+    UPDATE certificates.certificates x SET state = 'issued', issued_at = backoffice.now(), hold_until = NULL,
+           valid_until = coalesce(x.valid_until, backoffice.now() + p.validity),
+           order_ref = o.order_ref, order_line = u.line_id, client_ref = coalesce(o.client_ref, x.client_ref), payment_ref = payment
+    FROM certificates.pools p
+    WHERE x.organization_id = o.organization_id AND x.id = certificate AND p.organization_id = x.organization_id AND p.id = x.pool_id;
+    UPDATE certificates.order_units x SET state = 'issued', certificate_id = certificate, payment_ref = payment
+    WHERE x.organization_id = o.organization_id AND x.order_ref = o.order_ref AND x.line_id = u.line_id AND x.unit = u.unit;
+    PERFORM certificates.request_notification(certificate);
+    RETURN true;
+END $$;
+COMMENT ON FUNCTION certificates.issue_unit(certificates.orders, certificates.order_units, text, text) IS
+'Issues the certificate of one paid unit and asks CRM to notify the client; false: the pool has none, and the unit is blocked. Permission: the extension only.';
+GRANT EXECUTE ON FUNCTION certificates.issue_unit(certificates.orders, certificates.order_units, text, text) TO backoffice_definer;
+
+-- The units that one refund is for, or what is missing to know them.
+CREATE OR REPLACE FUNCTION certificates.match_refund(o certificates.orders, p certificates.payments, OUT units certificates.order_units[], OUT missing text, OUT detail text)
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    all_units certificates.order_units[];
+    refunded_before bigint;
+    wanted_ids text[] := ARRAY(SELECT jsonb_array_elements_text(coalesce(p.details -> 'certificateIds', '[]')));
+    wanted_lines text[] := ARRAY(SELECT jsonb_array_elements_text(coalesce(p.details -> 'lineIds', '[]')));
+    amount bigint;
+BEGIN
+    IF o.order_version = 0 THEN
+        missing := 'order';
+        RETURN;
+    END IF;
+    IF o.currency IS DISTINCT FROM p.currency THEN
+        missing := 'currency';
+        detail := format('the order is in %s', o.currency);
+        RETURN;
+    END IF;
+    SELECT array_agg(x ORDER BY x.line_id, x.unit) INTO all_units FROM certificates.order_units x
+    WHERE x.organization_id = o.organization_id AND x.order_ref = o.order_ref AND x.state <> 'refunded';
+    SELECT coalesce(sum(x.amount_minor), 0) INTO refunded_before FROM certificates.payments x
+    WHERE x.organization_id = o.organization_id AND x.order_ref = o.order_ref AND x.type = 'refund' AND x.applied_at IS NOT NULL;
+
+    IF wanted_ids <> '{}' OR wanted_lines <> '{}' THEN
+        SELECT array_agg(x ORDER BY x.line_id, x.unit) INTO units FROM unnest(all_units) x
+        WHERE x.line_id = ANY (wanted_lines) OR x.certificate_id::text = ANY (wanted_ids)
+           OR EXISTS (SELECT FROM certificates.order_lines l WHERE l.organization_id = x.organization_id AND l.order_ref = x.order_ref
+                        AND l.line_id = x.line_id AND l.certificate_id::text = ANY (wanted_ids) AND x.unit = 1);
+        SELECT string_agg(w, ', ') INTO detail FROM unnest(wanted_ids) w
+        WHERE NOT EXISTS (SELECT FROM unnest(units) x WHERE x.certificate_id::text = w)
+          AND NOT EXISTS (SELECT FROM certificates.order_lines l WHERE l.organization_id = o.organization_id AND l.order_ref = o.order_ref AND l.certificate_id::text = w);
+        IF detail IS NOT NULL THEN
+            missing := 'certificates';
+            detail := 'not of this order: ' || detail;
+            RETURN;
+        END IF;
+        -- Lines of other goods count with their amount, and concern no certificate.
+        amount := (SELECT coalesce(sum(x.amount_minor), 0) FROM unnest(units) x)
+            + (SELECT coalesce(sum(l.amount_minor), 0) FROM certificates.order_lines l
+               WHERE l.organization_id = o.organization_id AND l.order_ref = o.order_ref AND l.line_id = ANY (wanted_lines)
+                 AND l.pool IS NULL AND l.certificate_id IS NULL);
+        IF amount <> p.amount_minor THEN
+            missing := 'amount';
+            detail := format('the named certificates and lines cost %s', amount);
+        END IF;
+    ELSIF p.amount_minor = o.total_minor - refunded_before THEN
+        units := all_units;
+    ELSE
+        missing := 'certificates';
+        detail := format('the refund is a part of what remains (%s), and does not say of which certificates', o.total_minor - refunded_before);
+    END IF;
+END $$;
+COMMENT ON FUNCTION certificates.match_refund(certificates.orders, certificates.payments) IS
+'Which units of an order a refund is for; missing: what is not known yet (order, currency, certificates, amount). Permission: the extension only.';
+GRANT EXECUTE ON FUNCTION certificates.match_refund(certificates.orders, certificates.payments) TO backoffice_definer;
+
+-- One refund: its certificates are taken back, all or none; or it is recorded what is missing.
+CREATE OR REPLACE FUNCTION certificates.apply_refund(o certificates.orders, p certificates.payments) RETURNS boolean
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    m record;
+    u certificates.order_units;
+    told boolean;
+BEGIN
+    m := certificates.match_refund(o, p);
+    IF m.missing IS NULL THEN
+        SELECT string_agg(c.id::text, ', '), count(*) > 0 INTO m.detail, told
+        FROM unnest(m.units) x JOIN certificates.certificates c ON c.organization_id = x.organization_id AND c.id = x.certificate_id
+        WHERE x.state IN ('issued', 'used') AND c.state NOT IN ('refunded', 'voided')
+          AND (c.state NOT IN ('issued', 'active', 'blocked') OR c.balance_minor <> c.face_value_minor OR c.held_minor <> 0);
+        IF told THEN
+            m.missing := 'unused';
+            m.detail := 'used: ' || m.detail;
+        END IF;
+    END IF;
+    IF m.missing IS NOT NULL THEN
+        INSERT INTO certificates.pending_refunds AS r (organization_id, payment_ref, order_ref, amount_minor, currency, missing, detail)
+        VALUES (o.organization_id, p.payment_ref, o.order_ref, p.amount_minor, p.currency, m.missing, m.detail)
+        ON CONFLICT (organization_id, payment_ref) DO UPDATE SET missing = EXCLUDED.missing, detail = EXCLUDED.detail
+            WHERE (r.missing, r.detail) IS DISTINCT FROM (EXCLUDED.missing, EXCLUDED.detail);
+        IF FOUND THEN
+            PERFORM certificates.emit(certificates.order_key(o.order_ref), 'refund.pendingDetails', o.channel, 'pending',
+                jsonb_build_object('orderRef', o.order_ref, 'paymentRef', p.payment_ref, 'amountMinor', p.amount_minor, 'currency', p.currency,
+                                   'missing', m.missing, 'detail', m.detail));
+        END IF;
+        RETURN false;
+    END IF;
+    FOREACH u IN ARRAY coalesce(m.units, '{}') LOOP
+        PERFORM certificates.undo_unit(u, 'refunded', 'refunded by payment ' || p.payment_ref);
+    END LOOP;
+    UPDATE certificates.payments x SET applied_at = backoffice.now() WHERE x.organization_id = o.organization_id AND x.payment_ref = p.payment_ref;
+    UPDATE certificates.pending_refunds r SET resolved_at = backoffice.now()
+    WHERE r.organization_id = o.organization_id AND r.payment_ref = p.payment_ref;
+    PERFORM certificates.emit(certificates.order_key(o.order_ref), 'refund', o.channel, 'completed',
+        jsonb_build_object('orderRef', o.order_ref, 'paymentRef', p.payment_ref, 'amountMinor', p.amount_minor, 'currency', p.currency,
+            'certificateIds', coalesce((SELECT jsonb_agg(x.certificate_id) FROM unnest(m.units) x WHERE x.certificate_id IS NOT NULL), '[]')));
+    RETURN true;
+END $$;
+COMMENT ON FUNCTION certificates.apply_refund(certificates.orders, certificates.payments) IS
+'Takes back what a refund paid back, emitting refund; or records what is missing, emitting refund.pendingDetails. True: done. Permission: the extension only.';
+GRANT EXECUTE ON FUNCTION certificates.apply_refund(certificates.orders, certificates.payments) TO backoffice_definer;
+
+CREATE OR REPLACE FUNCTION certificates.apply_refunds(o certificates.orders) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    p certificates.payments;
+    progress boolean := true;
+BEGIN
+    -- One refund's effect may be what another waited for. Those that name what they are for go first.
+    WHILE progress LOOP
+        progress := false;
+        FOR p IN
+            SELECT * FROM certificates.payments x
+            WHERE x.organization_id = o.organization_id AND x.order_ref = o.order_ref AND x.type = 'refund' AND x.status = 'succeeded' AND x.applied_at IS NULL
+            ORDER BY x.details IS NULL, x.payment_ref
+        LOOP
+            progress := certificates.apply_refund(o, p) OR progress;
+        END LOOP;
+    END LOOP;
+END $$;
+COMMENT ON FUNCTION certificates.apply_refunds(certificates.orders) IS 'Applies every refund of an order that can be. Permission: the extension only.';
+GRANT EXECUTE ON FUNCTION certificates.apply_refunds(certificates.orders) TO backoffice_definer;
+
+-- What has to be told about the money of an order.
+CREATE OR REPLACE FUNCTION certificates.watch_payments(o certificates.orders, captured bigint) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    p record;
+BEGIN
+    FOR p IN
+        SELECT * FROM certificates.payments x
+        WHERE x.organization_id = o.organization_id AND x.order_ref = o.order_ref AND x.type = 'capture' AND x.status = 'succeeded'
+          AND x.currency <> o.currency
+    LOOP
+        PERFORM certificates.order_alert(o.order_ref, 'alert', 'payment_currency:' || p.payment_ref,
+            jsonb_build_object('paymentRef', p.payment_ref, 'currency', p.currency, 'orderCurrency', o.currency));
+    END LOOP;
+    IF captured > o.total_minor AND NOT o.cancelled THEN
+        PERFORM certificates.order_alert(o.order_ref, 'alert', 'overpaid',
+            jsonb_build_object('capturedMinor', captured, 'totalMinor', o.total_minor, 'currency', o.currency));
+    END IF;
+    IF o.cancelled AND captured > (SELECT coalesce(sum(x.amount_minor), 0) FROM certificates.payments x
+            WHERE x.organization_id = o.organization_id AND x.order_ref = o.order_ref AND x.type = 'refund' AND x.status = 'succeeded') THEN
+        PERFORM certificates.order_alert(o.order_ref, 'alert', 'refund_due',
+            jsonb_build_object('capturedMinor', captured, 'currency', o.currency, 'reason', 'the order is cancelled, the money is not given back'));
+    END IF;
+END $$;
+COMMENT ON FUNCTION certificates.watch_payments(certificates.orders, bigint) IS
+'Alerts about the money of an order: another currency, too much, or kept after a cancellation. captured: minor units. Permission: the extension only.';
+GRANT EXECUTE ON FUNCTION certificates.watch_payments(certificates.orders, bigint) TO backoffice_definer;
+
+CREATE OR REPLACE FUNCTION certificates.reconcile_order(order_ref text) RETURNS text
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+    o certificates.orders := certificates.lock_order(reconcile_order.order_ref);
+    captured bigint;
+    payment text;
+    u certificates.order_units;
+    outcome text := 'open';
+BEGIN
+    PERFORM certificates.sync_units(o);
+    IF NOT o.cancelled THEN
+        PERFORM certificates.adopt_units(o);
+    END IF;
+    PERFORM certificates.apply_refunds(o);
+
+    SELECT coalesce(sum(p.amount_minor), 0), max(p.payment_ref) INTO captured, payment FROM certificates.payments p
+    WHERE p.organization_id = o.organization_id AND p.order_ref = o.order_ref AND p.type = 'capture' AND p.status = 'succeeded' AND p.currency = o.currency;
+    IF o.order_version > 0 THEN
+        PERFORM certificates.watch_payments(o, captured);
+    END IF;
+    IF o.order_version > 0 AND NOT o.cancelled AND captured >= o.total_minor THEN
+        outcome := 'fulfilled';
+        FOR u IN
+            SELECT * FROM certificates.order_units x
+            WHERE x.organization_id = o.organization_id AND x.order_ref = o.order_ref AND x.state IN ('wanted', 'reserved', 'blocked')
+            ORDER BY x.line_id, x.unit
+        LOOP
+            IF NOT certificates.issue_unit(o, u, (SELECT l.pool FROM certificates.order_lines l WHERE l.organization_id = o.organization_id
+                                                    AND l.order_ref = o.order_ref AND l.line_id = u.line_id), payment) THEN
+                outcome := 'blocked';
+            END IF;
+        END LOOP;
+    END IF;
+    IF o.order_version = 0 THEN
+        outcome := 'expected';
+    ELSIF o.cancelled THEN
+        outcome := 'cancelled';
+    ELSIF (SELECT count(*) > 0 AND bool_and(x.state = 'refunded') FROM certificates.order_units x
+           WHERE x.organization_id = o.organization_id AND x.order_ref = o.order_ref AND x.state <> 'cancelled') THEN
+        outcome := 'refunded';
+    END IF;
+    UPDATE certificates.orders x SET state = outcome, updated_at = backoffice.now()
+    WHERE x.organization_id = o.organization_id AND x.order_ref = o.order_ref AND x.state <> outcome;
+    RETURN outcome;
+END $$;
+COMMENT ON FUNCTION certificates.reconcile_order(text) IS
+'Moves the certificates of an order to what its newest version and its payments say; running it again changes nothing. Returns the order''s state. Permission: the extension only; operators call certificates.retry_order().';
+GRANT EXECUTE ON FUNCTION certificates.reconcile_order(text) TO backoffice_definer;
+
+CREATE OR REPLACE FUNCTION certificates.retry_order(order_ref text) RETURNS text
+    LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    PERFORM access.require('certificates.issue');
+    IF NOT EXISTS (SELECT FROM certificates.orders o WHERE o.organization_id = backoffice.current_organization() AND o.order_ref = retry_order.order_ref) THEN
+        PERFORM backoffice.raise('PT404', 'order_not_found', 'there is no such order', retry_order.order_ref);
+    END IF;
+    RETURN certificates.reconcile_order(retry_order.order_ref);
+END $$;
+COMMENT ON FUNCTION certificates.retry_order(text) IS
+'Looks at an order again, e.g. after a pool was filled (the keeper does that too). Returns the order''s state. Permission: certificates.issue. Errors: PT404 order_not_found.';
+GRANT EXECUTE ON FUNCTION certificates.retry_order(text) TO backoffice_service;
+
+-- One message of a feed. What it can't understand is told on the stream and not raised, so that the feed goes on; what may
+-- pass by itself (locks, serialization, resources, shutdown) is raised, and the dispatcher tries again.
+CREATE OR REPLACE FUNCTION certificates.handle_message(topic text, message jsonb) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    state text;
+    what text;
+    detail text;
+BEGIN
+    CASE topic
+        WHEN 'All_SalesOrder' THEN PERFORM certificates.handle_order(message);
+        WHEN 'All_Payments' THEN PERFORM certificates.handle_payment(message);
+        WHEN 'All_Clients' THEN PERFORM certificates.handle_client(message);
+        WHEN 'certificates.commands' THEN PERFORM certificates.reconcile_order(message ->> 'orderId');
+    END CASE;
+EXCEPTION WHEN OTHERS THEN
+    GET STACKED DIAGNOSTICS state = RETURNED_SQLSTATE, what = MESSAGE_TEXT, detail = PG_EXCEPTION_DETAIL;
+    IF left(state, 2) IN ('40', '53', '55', '57', '58', 'XX') OR state = 'PT503' THEN
+        RAISE;
+    END IF;
+    PERFORM certificates.emit(certificates.order_key(coalesce(message ->> 'orderId', message ->> 'clientId')), 'error', message ->> 'channel', 'rejected',
+        jsonb_build_object('topic', topic, 'orderRef', message ->> 'orderId', 'paymentRef', message ->> 'paymentId',
+                           'sqlstate', state, 'error', what, 'detail', detail));
+END $$;
+COMMENT ON FUNCTION certificates.handle_message(text, jsonb) IS
+'Handles one message of All_SalesOrder, All_Payments, All_Clients or certificates.commands for the acting organization; what can''t be understood becomes an error event. Permission: the extension only.';
+GRANT EXECUTE ON FUNCTION certificates.handle_message(text, jsonb) TO backoffice_definer;
+
+-- The order flow uses the context's own functions as backoffice_definer.
+GRANT EXECUTE ON FUNCTION certificates.reserve_next(text, text, text, text, interval) TO backoffice_definer;
+GRANT EXECUTE ON FUNCTION certificates.refund_purchase(uuid, text), certificates.void_purchase(uuid, text) TO backoffice_definer;
