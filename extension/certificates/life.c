@@ -8,6 +8,7 @@
 #include "access/htup_details.h"
 #include "catalog/pg_type.h"
 #include "certificates/certificates.h"
+#include "certificates/codes.h"
 #include "certificates/redemptions.h"
 #include "certificates/stream.h"
 #include "core/keys.h"
@@ -16,7 +17,6 @@
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
-#define CODE_PURPOSE "certificates.code"
 #define MAX_REF_BYTES 200
 #define MAX_REASON_BYTES 500
 #define ISSUED_COLUMNS 7
@@ -65,7 +65,7 @@ read_code(const Certificate *certificate)
 	bool		isnull;
 
 	(void) bo_spi_run(&read, args, NULL, 1);
-	return keys_decrypt(CODE_PURPOSE, &owner, DatumGetByteaPP(bo_spi_datum(0, 1, &isnull)), &length);
+	return keys_decrypt(PURPOSE_CODE, &owner, DatumGetByteaPP(bo_spi_datum(0, 1, &isnull)), &length);
 }
 
 static Datum
@@ -121,6 +121,8 @@ certificates_issue(PG_FUNCTION_ARGS)
 	if (begin_issue(key, id, order_ref, client_ref))
 	{
 		certificate_lock(&life.organization_id, id, &certificate);
+		if (!certificate_is(&certificate, "reserved"))
+			certificate_refuse(&certificate, "issued", "reserved certificates are issued");
 		life_issue(&certificate, order_ref, client_ref, true);
 		if (key != NULL)
 			idempotency_finish("certificates.issue", key, NULL);

@@ -1,0 +1,156 @@
+BEGIN;
+SELECT plan(82);
+SET LOCAL ROLE backoffice_service;
+SELECT access.create_organization('Flowers') AS org \gset
+SELECT access.create_organization('Rival') AS rival \gset
+SELECT access.act_as(:'org');
+SELECT lives_ok($$ SELECT certificates.create_pool('gift', 'EUR', 5000), certificates.create_pool('card', 'EUR', 5000, requires_activation => true) $$, 'pools');
+SELECT certificates.generate_codes('gift', 12);
+SELECT certificates.generate_codes('card', 1);
+
+CREATE FUNCTION pg_temp.take(pool text DEFAULT 'gift') RETURNS uuid LANGUAGE sql AS $$ SELECT (certificates.reserve_next(pool, 'pos', 'O-1')).id $$;
+CREATE FUNCTION pg_temp.sold(pool text DEFAULT 'gift') RETURNS uuid LANGUAGE sql AS $$ SELECT (certificates.issue(pg_temp.take(pool))).id $$;
+CREATE FUNCTION pg_temp.money(c uuid) RETURNS text LANGUAGE sql AS $$
+    SELECT format('%s %s/%s', state, balance_minor - held_minor, balance_minor) FROM certificates.certificates WHERE id = c $$;
+-- The events of one certificate since the last call.
+RESET ROLE;
+CREATE TEMPORARY TABLE seen AS SELECT id FROM events.log WHERE false;
+CREATE FUNCTION pg_temp.events(c uuid) RETURNS text LANGUAGE plpgsql SECURITY DEFINER AS $$
+DECLARE
+    told text;
+BEGIN
+    SELECT string_agg(type, ' ' ORDER BY seq) INTO told FROM events.log WHERE key = c::text AND id NOT IN (SELECT id FROM seen);
+    INSERT INTO seen SELECT id FROM events.log WHERE key = c::text AND id NOT IN (SELECT id FROM seen);
+    RETURN told;
+END $$;
+SET LOCAL ROLE backoffice_service;
+
+-- issue
+SELECT pg_temp.take() AS a \gset
+SELECT is(pg_temp.money(:'a'), 'reserved 5000/5000', 'reserved');
+SELECT throws_ok(format('SELECT certificates.redeem(%L, 1)', :'a'), 'PT409', 'the certificate can''t be redeemed', 'a reserved certificate pays nothing');
+SELECT throws_ok(format('SELECT certificates.block(%L)', :'a'), 'PT409', NULL, 'nor is it blocked');
+SELECT * FROM certificates.issue(:'a', 'O-7', 'client 7', 'key 1') \gset issued_
+SELECT is(:'issued_state'::text, 'issued', 'issued');
+SELECT ok(length(:'issued_code') >= 16, 'with its code');
+SELECT is(:'issued_balance_minor'::text, '5000', 'and its value');
+SELECT is((SELECT (i).code FROM certificates.issue(:'a', 'O-7', 'client 7', 'key 1') i), :'issued_code'::text, 'the same key again: the same code');
+SELECT throws_ok(format('SELECT certificates.issue(%L, %L, %L, %L)', :'a', 'O-8', 'client 7', 'key 1'), 'PT409', NULL, 'the same key with another order: a conflict');
+SELECT throws_ok(format('SELECT certificates.issue(%L)', :'a'), 'PT409', NULL, 'it is issued once');
+SELECT is((SELECT count(*) FROM certificates.certificates WHERE id = :'a' AND disclosed_at IS NOT NULL AND valid_until > backoffice.now() + interval '360 days'
+    AND order_ref = 'O-7' AND client_ref = 'client 7' AND hold_until IS NULL), 1::bigint, 'disclosed, valid, and whose it is');
+SELECT is(pg_temp.events(:'a'), 'certificate.reserved certificate.issued', 'each step has its event');
+
+-- one-step redemption
+SELECT throws_ok(format('SELECT certificates.redeem(%L, %s)', :'a', n), '22023', 'invalid amount', 'amount ' || n)
+FROM unnest(ARRAY['0', '-1', 'NULL', '-9223372036854775808']) n;
+SELECT throws_ok(format('SELECT certificates.redeem(%L, 5001)', :'a'), 'PT409', 'the certificate has not enough money', 'more than there is');
+SELECT throws_ok(format('SELECT certificates.redeem(%L, 9223372036854775807)', :'a'), 'PT409', 'the certificate has not enough money', 'far more than there is');
+SELECT is((SELECT (r.kind, r.state, r.amount_minor, r.balance_minor, r.available_minor, r.currency)::text FROM certificates.redeem(:'a', 2000, 'r1') r),
+    '(captured,partially_redeemed,2000,3000,3000,EUR)', 'redeem 2000');
+SELECT certificates.redeem(:'a', 2000, 'r1');
+SELECT is(pg_temp.money(:'a'), 'partially_redeemed 3000/3000', 'again with the same key: nothing happens');
+SELECT throws_ok(format('SELECT certificates.redeem(%L, 2001, %L)', :'a', 'r1'), 'PT409', 'the idempotency key was used for another request', 'another amount under that key');
+SELECT is((SELECT r.state FROM certificates.redeem(:'a', 3000) r), 'redeemed', 'the rest');
+SELECT throws_ok(format('SELECT certificates.redeem(%L, 1)', :'a'), 'PT409', 'the certificate has not enough money', 'nothing is left');
+SELECT is(pg_temp.events(:'a'), 'certificate.partially_redeemed redemption.captured certificate.redeemed redemption.captured', 'told');
+
+-- refund of redemptions
+SELECT throws_ok(format('SELECT certificates.refund(%L, 5001)', :'a'), 'PT409', 'more than was redeemed can''t be refunded', 'never more than was taken');
+SELECT is((SELECT (r.kind, r.state, r.balance_minor)::text FROM certificates.refund(:'a', 1000, 'f1') r), '(refunded,partially_redeemed,1000)', 'a part');
+SELECT certificates.refund(:'a', 1000, 'f1');
+SELECT is(pg_temp.money(:'a'), 'partially_redeemed 1000/1000', 'once per key');
+SELECT throws_ok(format('SELECT certificates.refund(%L, 4001)', :'a'), 'PT409', 'more than was redeemed can''t be refunded', 'nor in two parts');
+SELECT is((SELECT r.state FROM certificates.refund(:'a', 4000) r), 'active', 'all of it: as new');
+SELECT results_eq(format('SELECT state, captured_minor, refunded_minor FROM certificates.redemptions WHERE certificate_id = %L ORDER BY id', :'a'),
+    $$ VALUES ('refunded', 2000::bigint, 2000::bigint), ('refunded', 3000, 3000) $$, 'each redemption knows what it gave back');
+SELECT is(pg_temp.events(:'a'), 'certificate.restored redemption.refunded certificate.restored redemption.refunded', 'told');
+
+-- holds
+SELECT pg_temp.sold() AS b \gset
+SELECT certificates.authorize(:'b', 2000, 'h1') AS h1 \gset
+SELECT certificates.authorize(:'b', 2500) AS h2 \gset
+SELECT is(pg_temp.money(:'b'), 'issued 500/5000', 'two holds count at once');
+SELECT is(certificates.authorize(:'b', 2000, 'h1'), :'h1'::uuid, 'the same key: the same hold');
+SELECT throws_ok(format('SELECT certificates.authorize(%L, 501)', :'b'), 'PT409', 'the certificate has not enough money', 'no third beyond the rest');
+SELECT throws_ok(format('SELECT certificates.redeem(%L, 501)', :'b'), 'PT409', 'the certificate has not enough money', 'nor a redemption');
+SELECT throws_ok(format('SELECT certificates.authorize(%L, 1, NULL, %L)', :'b', t), '22023', NULL, 'ttl ' || t) FROM unnest(ARRAY['0', '-1 s', '367 days']) t;
+SELECT throws_ok(format('SELECT certificates.capture(%L, 2001)', :'h1'), 'PT409', 'more than is held can''t be captured', 'a capture fits its hold');
+SELECT is((SELECT (r.kind, r.state, r.amount_minor, r.balance_minor, r.available_minor)::text FROM certificates.capture(:'h1', 1500) r),
+    '(captured,partially_redeemed,1500,3500,1000)', 'a part of the hold; the rest is free');
+SELECT throws_ok(format('SELECT certificates.capture(%L)', :'h1'), 'PT409', NULL, 'captured once');
+SELECT throws_ok(format('SELECT certificates.release_hold(%L)', :'h1'), 'PT409', NULL, 'and no longer released');
+SELECT is((SELECT r.available_minor FROM certificates.release_hold(:'h2') r), 3500::bigint, 'released');
+SELECT throws_ok(format('SELECT certificates.capture(%L)', :'h2'), 'PT409', NULL, 'a released hold is gone');
+SELECT throws_ok($$ SELECT certificates.capture('00000000-0000-0000-0000-000000000000') $$, 'PT404', NULL, 'an unknown hold');
+SELECT is(pg_temp.events(:'b'), 'certificate.reserved certificate.issued redemption.authorized redemption.authorized certificate.partially_redeemed redemption.captured redemption.released', 'told');
+
+-- holds end by themselves
+SELECT certificates.authorize(:'b', 3500, NULL, '1 hour') AS h3 \gset
+RESET ROLE;
+SELECT set_config('backoffice.frozen_now', (now() + interval '61 minutes')::text, true);
+SET LOCAL ROLE backoffice_service;
+SELECT throws_ok(format('SELECT certificates.capture(%L)', :'h3'), 'PT409', 'the hold is not open', 'too late to capture');
+SELECT is((SELECT r.balance_minor FROM certificates.redeem(:'b', 1000) r), 2500::bigint, 'its money is free again, keeper or not');
+SELECT is((SELECT state FROM certificates.redemptions WHERE id = :'h3'), 'expired', 'the hold has ended');
+
+-- block
+SELECT certificates.authorize(:'b', 500) AS h4 \gset
+SELECT is(certificates.block(:'b', 'stolen'), 'partially_redeemed', 'blocked');
+SELECT is(certificates.block(:'b'), 'partially_redeemed', 'twice is once');
+SELECT throws_ok(format('SELECT certificates.redeem(%L, 1)', :'b'), 'PT409', 'the certificate is blocked', 'pays nothing');
+SELECT throws_ok(format('SELECT certificates.capture(%L)', :'h4'), 'PT409', 'the certificate is blocked', 'not even for a hold');
+SELECT is((SELECT r.state FROM certificates.refund(:'b', 500) r), 'blocked', 'but takes money back');
+SELECT is(certificates.unblock(:'b'), 'partially_redeemed', 'returns to the state before');
+SELECT throws_ok(format('SELECT certificates.unblock(%L)', :'b'), 'PT409', NULL, 'unblocked once');
+SELECT is((SELECT r.balance_minor FROM certificates.capture(:'h4') r), 2500::bigint, 'the hold is good again');
+
+-- activation
+SELECT pg_temp.sold('card') AS c \gset
+SELECT throws_ok(format('SELECT certificates.redeem(%L, 1)', :'c'), 'PT409', 'the certificate can''t be redeemed', 'to be activated first');
+SELECT is(certificates.activate(:'c'), 'active', 'activated');
+SELECT is(certificates.activate(:'c'), 'active', 'twice is once');
+SELECT lives_ok(format('SELECT certificates.redeem(%L, 1)', :'c'), 'pays');
+
+-- validity
+SELECT pg_temp.sold() AS d \gset
+SELECT certificates.block(:'d');
+RESET ROLE;
+SELECT set_config('backoffice.frozen_now', (now() + interval '2 years')::text, true);
+SET LOCAL ROLE backoffice_service;
+SELECT throws_ok(format('SELECT certificates.redeem(%L, 1)', :'c'), 'PT409', 'the certificate has expired', 'expired, keeper or not');
+SELECT is(certificates.unblock(:'d'), 'expired', 'validity ended while it was blocked');
+SELECT throws_ok(format('SELECT certificates.extend(%L, now())', :'d'), '22023', NULL, 'extended into the past');
+SELECT throws_ok(format('SELECT certificates.extend(%L, %L)', :'d', 'infinity'), '22023', NULL, 'or for ever');
+SELECT is(certificates.extend(:'d', backoffice.now() + interval '1 day'), 'active', 'extended');
+SELECT is((SELECT r.balance_minor FROM certificates.redeem(:'d', 1) r), 4999::bigint, 'pays again');
+
+-- the purchase ends
+SELECT throws_ok(format('SELECT certificates.refund_purchase(%L)', :'d'), 'PT409', NULL, 'not of a used one');
+SELECT pg_temp.sold() AS e \gset
+SELECT certificates.authorize(:'e', 1) AS h5 \gset
+SELECT throws_ok(format('SELECT certificates.refund_purchase(%L)', :'e'), 'PT409', 'the certificate was used', 'not with open holds');
+SELECT certificates.release_hold(:'h5');
+SELECT is(certificates.refund_purchase(:'e', 'returned'), 'refunded', 'refunded');
+SELECT is(certificates.refund_purchase(:'e'), 'refunded', 'twice is once');
+SELECT is(pg_temp.money(:'e'), 'refunded 0/0', 'worth nothing');
+SELECT throws_ok(format('SELECT certificates.redeem(%L, 1)', :'e'), 'PT409', NULL, 'pays nothing');
+SELECT pg_temp.sold() AS f \gset
+SELECT is(certificates.void_purchase(:'f'), 'voided', 'voided');
+
+-- replacement
+SELECT certificates.extend(:'b', backoffice.now() + interval '1 day');
+SELECT certificates.replace(:'b', 'lost') AS g \gset
+SELECT is(pg_temp.money(:'b') || ', ' || pg_temp.money(:'g'), 'replaced 0/0, issued 2500/2500', 'the money moves to the successor');
+SELECT is((SELECT replaced_by FROM certificates.certificates WHERE id = :'b'), :'g'::uuid, 'which is linked');
+SELECT throws_ok(format('SELECT certificates.replace(%L)', :'b'), 'PT409', NULL, 'once');
+
+-- other tenants, other rights
+SELECT throws_ok($$ SELECT certificates.redeem('00000000-0000-0000-0000-000000000000', 1) $$, 'PT404', NULL, 'an unknown certificate');
+SELECT throws_ok($$ SELECT certificates.redeem(NULL, 1) $$, '22023', NULL, 'NULL');
+RESET ROLE;
+SELECT is((SELECT count(*) FROM events.log WHERE organization_id = :'org' AND (payload ->> 'eventId')::uuid <> id), 0::bigint, 'an envelope''s eventId is the event''s id');
+SELECT throws_ok(format('UPDATE certificates.certificates SET balance_minor = -1 WHERE id = %L', :'g'), '23514', NULL, 'no balance below zero, whoever writes');
+SELECT throws_ok(format('UPDATE certificates.certificates SET held_minor = balance_minor + 1 WHERE id = %L', :'g'), '23514', NULL, 'no holds beyond the balance');
+SELECT * FROM finish();
+ROLLBACK;
