@@ -32,12 +32,14 @@ CREATE TABLE events.ticks (
     era bigint NOT NULL,
     seq_lo bigint NOT NULL,
     seq_hi bigint NOT NULL,
+    next_xid xid8 NOT NULL,
     at timestamptz NOT NULL,
     epoch int NOT NULL,
     snapshot pg_snapshot NOT NULL
 ) PARTITION BY RANGE (tick);
 COMMENT ON TABLE events.ticks IS 'Announcements of the ticker: tick n makes readable what its snapshot sees and that of tick n-1 does not.';
 COMMENT ON COLUMN events.ticks.seq_lo IS 'Last number of the sequence before the snapshot was taken.';
+COMMENT ON COLUMN events.ticks.next_xid IS 'The next transaction id after seq_lo was read: transactions from here on have numbers above seq_lo. (Above the snapshot''s xmax is not enough: that is one more than the latest id that is over.)';
 COMMENT ON COLUMN events.ticks.seq_hi IS 'Last number of the sequence after the snapshot was taken.';
 
 CREATE TABLE events.epochs (

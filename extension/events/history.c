@@ -182,7 +182,7 @@ close_era(Tick *last, int64 era)
 	closing.seq_hi = log_sequence_value();
 	closing.at = GetCurrentTimestamp();
 	closing.epoch = open_epoch(closing.tick);
-	closing.xmin = closing.xmax = XMAX_OF_CLOSED_ERA;
+	closing.xmin = closing.xmax = closing.next_xid = XMAX_OF_CLOSED_ERA;
 	tick_insert(&closing, tick_snapshot_of_closed_era());
 	*last = closing;
 }

@@ -19,6 +19,7 @@
  */
 #include "events/workers.h"
 
+#include "access/transam.h"
 #include "access/xact.h"
 #include "access/xlog.h"
 #include "commands/async.h"
@@ -133,7 +134,9 @@ take_tick(Ticker *ticker, bool certain)
 	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
 	caller = MemoryContextSwitchTo(ticker->work);
+	/* In this order: who has an id from here on took it after seq_lo was read. */
 	tick.seq_lo = log_sequence_value();
+	tick.next_xid = U64FromFullTransactionId(ReadNextFullTransactionId());
 	PushActiveSnapshot(GetTransactionSnapshot());
 	snapshot = OidFunctionCall0(F_PG_CURRENT_SNAPSHOT);
 	tick.seq_hi = log_sequence_value();

@@ -20,6 +20,7 @@
 #include "utils/lsyscache.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
+#include "utils/xid8.h"
 
 /* What stands in a pg_snapshot (utils/adt/xid8funcs.c keeps it to itself). */
 typedef struct StoredSnapshot
@@ -124,6 +125,7 @@ read_row(TickReader *reader, Tick *into)
 	into->era = DatumGetInt64(values[TICKS_ERA - 1]);
 	into->seq_lo = DatumGetInt64(values[TICKS_SEQ_LO - 1]);
 	into->seq_hi = DatumGetInt64(values[TICKS_SEQ_HI - 1]);
+	into->next_xid = U64FromFullTransactionId(DatumGetFullTransactionId(values[TICKS_NEXT_XID - 1]));
 	into->at = DatumGetTimestampTz(values[TICKS_AT - 1]);
 	into->epoch = DatumGetUInt32(values[TICKS_EPOCH - 1]);
 	tick_parse_snapshot(into, values[TICKS_SNAPSHOT - 1], reader->context);
@@ -333,6 +335,7 @@ tick_insert(const Tick *tick, Datum snapshot)
 	values[TICKS_ERA - 1] = Int64GetDatum(tick->era);
 	values[TICKS_SEQ_LO - 1] = Int64GetDatum(tick->seq_lo);
 	values[TICKS_SEQ_HI - 1] = Int64GetDatum(tick->seq_hi);
+	values[TICKS_NEXT_XID - 1] = FullTransactionIdGetDatum(FullTransactionIdFromU64(tick->next_xid));
 	values[TICKS_AT - 1] = TimestampTzGetDatum(tick->at);
 	values[TICKS_EPOCH - 1] = UInt32GetDatum(tick->epoch);
 	values[TICKS_SNAPSHOT - 1] = snapshot;

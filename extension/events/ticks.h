@@ -18,6 +18,7 @@ typedef struct Tick
 	int64		era;
 	int64		seq_lo;
 	int64		seq_hi;
+	uint64		next_xid;		/* transactions from here on have numbers above seq_lo */
 	TimestampTz at;
 	uint32		epoch;
 	/* the snapshot */

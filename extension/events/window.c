@@ -4,9 +4,12 @@
  *
  * Batch n is what tick n sees and tick n-1 does not.  Of one era that is
  *
- *   - transactions from xmax of tick n-1 to xmax of tick n, but those still in
- *     progress at tick n.  They took their id after the snapshot of tick n-1, so
- *     their numbers are above its seq_lo;
+ *   - transactions with ids from next_xid of tick n-1, but those still in progress
+ *     at tick n.  They took their id after seq_lo of tick n-1 was read, so their
+ *     numbers are above it;
+ *   - those between xmax and next_xid of tick n-1.  A snapshot's xmax is one more
+ *     than the latest id that is over: ids above it may have been taken long before.
+ *     There are at most as many as were running;
  *   - stragglers: in progress at tick n-1 and over at tick n.  Looked up one by
  *     one, so that one old transaction does not widen the scan.
  *
@@ -117,15 +120,19 @@ static void
 collect_batch(Collector *collector, const Tick *before, int64 first, int64 last)
 {
 	const Tick *cur = collector->cur;
-	bool		same_era = before->tick != 0 && before->era == cur->era;
-	uint64		xid = same_era ? before->xmax : 0;
 
 	/*
 	 * The first tick of an era follows the one that closed the era before; its
 	 * seq_lo is what the sequence had reached when that history ended.
 	 */
-	collect(collector, xid, cur->xmax, Max(first, before->seq_lo + 1), last);
-	for (int i = 0; same_era && i < before->nxip; i++)
+	if (before->tick == 0 || before->era != cur->era)
+	{
+		collect(collector, 0, cur->xmax, Max(first, before->seq_lo + 1), last);
+		return;
+	}
+	collect(collector, Max(before->xmax, before->next_xid), cur->xmax, Max(first, before->seq_lo + 1), last);
+	collect(collector, before->xmax, Min(before->next_xid, cur->xmax), first, last);
+	for (int i = 0; i < before->nxip; i++)
 	{
 		if (tick_sees(cur, before->xip[i]))
 			collect(collector, before->xip[i], before->xip[i] + 1, first, last);
@@ -180,13 +187,12 @@ window_load(Relation leaf, Relation index, Snapshot snapshot,
 
 /*
  * Where to look: rows of batch n lie above the number that the oldest of its
- * transactions may have begun with, up to seq_hi of tick n.  For transactions that
- * began after tick n-1 that is seq_lo of tick n-1; for a straggler it is seq_lo of
- * a tick whose xmax it had not reached, which is found by going back in doubling
- * steps (most stragglers are one or two ticks old).
+ * transactions may have begun with, up to seq_hi of tick n.  For an id from
+ * next_xid of a tick on that is seq_lo of this tick.  So the right tick is found
+ * by going back in doubling steps; most transactions are one or two ticks old.
  */
 static int64
-floor_of_straggler(TickReader *ticks, const Tick *before, uint64 xid)
+floor_of(TickReader *ticks, const Tick *before, uint64 xid)
 {
 	Tick		tick = {0};
 	int64		bound = 0;
@@ -197,7 +203,7 @@ floor_of_straggler(TickReader *ticks, const Tick *before, uint64 xid)
 		/* Dropped by retention: what is left of the log is the bound. */
 		if (!tick_get(ticks, number, &tick))
 			break;
-		if (tick.era != before->era || tick.xmax <= xid)
+		if (tick.era != before->era || tick.next_xid <= xid)
 		{
 			bound = tick.seq_lo;
 			break;
@@ -209,22 +215,32 @@ floor_of_straggler(TickReader *ticks, const Tick *before, uint64 xid)
 	return bound;
 }
 
+/* The oldest transaction of the batch whose id is below next_xid of the tick before; false: none can be. */
+static bool
+oldest_early(const Tick *before, const Tick *cur, uint64 *xid)
+{
+	if (before->tick == 0 || before->era != cur->era)
+		return false;
+	for (int i = 0; i < before->nxip; i++)
+	{
+		*xid = before->xip[i];	/* ascending */
+		if (tick_sees(cur, *xid))
+			return true;
+	}
+	*xid = before->xmax;
+	return *xid < Min(before->next_xid, cur->xmax);
+}
+
 int64
 batch_lowest(TickReader *ticks, const Tick *before, const Tick *cur)
 {
 	int64		lowest = before->seq_lo;
+	uint64		xid;
 	int64		first,
 				last;
 
-	/* Ascending: the first straggler is the oldest. */
-	for (int i = 0; before->era == cur->era && i < before->nxip; i++)
-	{
-		if (tick_sees(cur, before->xip[i]))
-		{
-			lowest = Min(lowest, floor_of_straggler(ticks, before, before->xip[i]));
-			break;
-		}
-	}
+	if (oldest_early(before, cur, &xid))
+		lowest = Min(lowest, floor_of(ticks, before, xid));
 	if (leaf_range(&log_leaves, &first, &last))
 		lowest = Max(lowest, LEAF_FIRST(first, LOG_LEAF_BITS) - 1);
 	return lowest;
