@@ -9,6 +9,8 @@
 #include "certificates/life.h"
 #include "certificates/pools.h"
 #include "certificates/rows.h"
+#include "certificates/sweep.h"
+#include "certificates/throttle.h"
 #include "utils/builtins.h"
 
 char *
@@ -68,4 +70,6 @@ certificates_init(void)
 	pools_init();
 	rows_init();
 	life_keeper_init();
+	sweep_init();
+	throttle_init();
 }

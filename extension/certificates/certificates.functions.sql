@@ -149,3 +149,69 @@ COMMENT ON VIEW certificates.import IS
 GRANT INSERT ON certificates.import TO backoffice_service, backoffice_admin;
 CREATE TRIGGER import_row INSTEAD OF INSERT ON certificates.import FOR EACH ROW EXECUTE FUNCTION certificates.import_row();
 CREATE TRIGGER import_end AFTER INSERT ON certificates.import FOR EACH STATEMENT EXECUTE FUNCTION certificates.import_end();
+
+CREATE OR REPLACE FUNCTION certificates.release(id uuid, reason text DEFAULT NULL) RETURNS text
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'certificates_release_sql';
+COMMENT ON FUNCTION certificates.release(uuid, text) IS
+'Gives a reservation back: available again (certificate.released), or voided if its code was shown (certificate.voided). Once more changes nothing. reason: goes into the event. Returns the state. Permission: certificates.release. Errors: PT404 certificate_not_found, PT409 not_reserved.';
+GRANT EXECUTE ON FUNCTION certificates.release(uuid, text) TO backoffice_service, backoffice_admin;
+
+CREATE OR REPLACE FUNCTION certificates.disclose_code(id uuid) RETURNS text
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'certificates_disclose_code';
+COMMENT ON FUNCTION certificates.disclose_code(uuid) IS
+'Shows the code of a certificate that is reserved or sold, e.g. to print it, and emits audit.code_disclosed. A certificate whose code was shown never returns to its pool. Permission: certificates.disclose_code. Errors: PT404 certificate_not_found, PT409 not_reserved; F0000 key_file_missing, key_unknown.';
+GRANT EXECUTE ON FUNCTION certificates.disclose_code(uuid) TO backoffice_service, backoffice_admin;
+
+CREATE OR REPLACE FUNCTION certificates.request_notification(id uuid) RETURNS void
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'certificates_request_notification_sql';
+COMMENT ON FUNCTION certificates.request_notification(uuid) IS
+'Emits notification.requested for a certificate that was sold: the CRM may then call reveal_cvc() and send the CVC to the client. Permission: certificates.notify. Errors: PT404 certificate_not_found, PT409 not_issued.';
+GRANT EXECUTE ON FUNCTION certificates.request_notification(uuid) TO backoffice_service, backoffice_admin;
+
+CREATE OR REPLACE FUNCTION certificates.reveal_cvc(id uuid) RETURNS text
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'certificates_reveal_cvc';
+COMMENT ON FUNCTION certificates.reveal_cvc(uuid) IS
+'The CVC of a certificate for which notification.requested was emitted; emits audit.cvc_revealed. Where the pool says so, the stored CVC is destroyed by this. Permission: certificates.reveal_cvc. Errors: PT404 certificate_not_found, PT409 notification_not_requested, PT410 cvc_destroyed; F0000 key_file_missing, key_unknown.';
+GRANT EXECUTE ON FUNCTION certificates.reveal_cvc(uuid) TO backoffice_service, backoffice_admin;
+
+CREATE OR REPLACE FUNCTION certificates.verify_cvc(code text, cvc text) RETURNS boolean
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'certificates_verify_cvc';
+COMMENT ON FUNCTION certificates.verify_cvc(text, text) IS
+'Is this the CVC of a sold certificate with this code? False, in the same time, for an unknown code and a wrong CVC. Failures are counted per code, per principal and per database; no rollback undoes that. Permission: certificates.verify_cvc. Errors: PT429 throttled (says after how many seconds to try again).';
+GRANT EXECUTE ON FUNCTION certificates.verify_cvc(text, text) TO backoffice_service, backoffice_admin;
+
+CREATE OR REPLACE FUNCTION certificates.find_by_code(code text, cvc text) RETURNS uuid
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'certificates_find_by_code';
+COMMENT ON FUNCTION certificates.find_by_code(text, text) IS
+'The id of the sold certificate with this code and CVC, NULL as verify_cvc() says false. Permission: certificates.verify_cvc. Errors: PT429 throttled.';
+GRANT EXECUTE ON FUNCTION certificates.find_by_code(text, text) TO backoffice_service, backoffice_admin;
+
+CREATE OR REPLACE FUNCTION certificates.sweep() RETURNS bigint
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'certificates_sweep';
+COMMENT ON FUNCTION certificates.sweep() IS
+'What the keeper does every second, for all pools of all organizations now: returns reservations whose hold is over, and certificates that the cursor has passed. Returns how many. Permission: backoffice_admin.';
+GRANT EXECUTE ON FUNCTION certificates.sweep() TO backoffice_admin, backoffice_kernel;
+
+CREATE OR REPLACE VIEW certificates.pool_status WITH (security_invoker = true) AS
+SELECT p.id, p.code AS pool, p.state, p.currency, p.face_value_minor, p.low_water, p.created,
+       count(*) FILTER (WHERE c.state = 'available') AS available,
+       count(*) FILTER (WHERE c.state = 'reserved') AS reserved,
+       count(*) FILTER (WHERE c.state IN ('issued', 'active', 'partially_redeemed', 'blocked')) AS issued,
+       count(*) FILTER (WHERE c.state IN ('redeemed', 'expired', 'voided', 'replaced', 'retired')) AS terminal,
+       coalesce(sum(c.balance_minor) FILTER (WHERE c.state IN ('issued', 'active', 'partially_redeemed', 'blocked')), 0)::bigint AS outstanding_minor
+FROM certificates.pools p
+LEFT JOIN certificates.certificates c ON c.organization_id = p.organization_id AND c.pool_id = p.id
+WHERE p.organization_id = (SELECT backoffice.current_organization())
+  AND (c.organization_id IS NULL OR c.organization_id = (SELECT backoffice.current_organization()))
+GROUP BY p.organization_id, p.id;
+COMMENT ON VIEW certificates.pool_status IS
+'The pools of the organization and what is in them. issued: sold and of use (issued, active, partially redeemed, blocked); terminal: used up, expired, voided, replaced or retired; outstanding_minor: what the issued ones are worth.';
+GRANT SELECT ON certificates.pool_status TO backoffice_user, backoffice_service, backoffice_admin;
+
+CREATE OR REPLACE VIEW certificates.conservation WITH (security_invoker = true) AS
+SELECT s.id, s.pool, s.created, s.available, s.reserved AS held, s.issued, s.terminal,
+       s.created - s.available - s.reserved - s.issued - s.terminal AS difference
+FROM certificates.pool_status s;
+COMMENT ON VIEW certificates.conservation IS
+'Per pool: certificates ever created, less those available, held, issued and terminal. difference is 0, always; created is counted on its own when codes come in.';
+GRANT SELECT ON certificates.conservation TO backoffice_user, backoffice_service, backoffice_admin;

@@ -33,6 +33,8 @@
 #include "portability/instr_time.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
+#include "utils/jsonb.h"
+#include "utils/numeric.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
@@ -382,6 +384,48 @@ check_pool_gives(const Pool *pool)
 				 pool->state == POOL_PAUSED ? errhint("certificates.resume_pool() opens it again.") : 0));
 }
 
+#define IDEMPOTENCY_SCOPE "certificates.reserve_next"
+
+/* What a repeated request is answered. */
+static Jsonb *
+stored_answer(const pg_uuid_t *id, TimestampTz hold_until)
+{
+	char	   *answer = psprintf("{\"id\": \"%s\", \"holdUntil\": " INT64_FORMAT "}", bo_uuid_text(id), hold_until);
+
+	return DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(answer)));
+}
+
+static void
+read_answer(const Jsonb *answer, pg_uuid_t *id, TimestampTz *hold_until)
+{
+	JsonbValue	value;
+
+	if (answer == NULL ||
+		getKeyJsonValueFromContainer((JsonbContainer *) &answer->root, "id", 2, &value) == NULL)
+		elog(ERROR, "the stored answer of a reservation is damaged");
+	*id = *DatumGetUUIDP(DirectFunctionCall1(uuid_in, CStringGetDatum(pnstrdup(value.val.string.val, value.val.string.len))));
+	if (getKeyJsonValueFromContainer((JsonbContainer *) &answer->root, "holdUntil", 9, &value) == NULL)
+		elog(ERROR, "the stored answer of a reservation is damaged");
+	*hold_until = DatumGetInt64(DirectFunctionCall1(numeric_int8, NumericGetDatum(value.val.numeric)));
+}
+
+/* True: an equal request came before, and its answer is put into request and id. */
+static bool
+answered_before(FunctionCallInfo fcinfo, const char *key, const Pool *pool, ReserveRequest *request, pg_uuid_t *id)
+{
+	IdempotencyHash *hash = idempotency_hash_begin();
+	Jsonb	   *answer;
+
+	idempotency_hash_bytes(hash, &pool->id, sizeof(pg_uuid_t));
+	idempotency_hash_text(hash, request->channel);
+	idempotency_hash_text(hash, request->order_ref);
+	idempotency_hash_bytes(hash, PG_ARGISNULL(4) ? NULL : PG_GETARG_INTERVAL_P(4), PG_ARGISNULL(4) ? 0 : sizeof(Interval));
+	if (idempotency_begin(IDEMPOTENCY_SCOPE, key, hash, &answer))
+		return false;
+	read_answer(answer, id, &request->hold_until);
+	return true;
+}
+
 /* reserve_next(pool text, channel text, order_ref text, idempotency_key text, hold interval) */
 Datum
 certificates_reserve_next(PG_FUNCTION_ARGS)
@@ -389,14 +433,25 @@ certificates_reserve_next(PG_FUNCTION_ARGS)
 	Pool		pool;
 	ReserveRequest request;
 	pg_uuid_t	id;
+	char	   *key;
 
 	access_require("certificates.reserve");
 	pool = *pool_require(certificates_arg(fcinfo, 0, "pool", 64, true));
 	request.channel = certificates_arg(fcinfo, 1, "channel", 64, true);
 	request.order_ref = certificates_arg(fcinfo, 2, "order_ref", 200, false);
+	key = certificates_arg(fcinfo, 3, "idempotency_key", IDEMPOTENCY_KEY_MAX_BYTES, false);
 	request.hold_until = end_of_hold(fcinfo, 4, &pool);
+
+	if (key != NULL && answered_before(fcinfo, key, &pool, &request, &id))
+		PG_RETURN_DATUM(reservation(fcinfo, &pool, &id, request.hold_until));
 	check_pool_gives(&pool);
 	if (!certificates_reserve(&pool, &request, &id))
+	{
+		if (key != NULL)
+			idempotency_forget(IDEMPOTENCY_SCOPE, key);
 		PG_RETURN_DATUM(reservation(fcinfo, &pool, NULL, 0));
+	}
+	if (key != NULL)
+		idempotency_finish(IDEMPOTENCY_SCOPE, key, stored_answer(&id, request.hold_until));
 	PG_RETURN_DATUM(reservation(fcinfo, &pool, &id, request.hold_until));
 }

@@ -200,3 +200,21 @@ idempotency_finish(const char *scope, const char *key, Jsonb *response)
 	bo_spi_end();
 	bo_user_restore(saved);
 }
+
+void
+idempotency_forget(const char *scope, const char *key)
+{
+	static BoPlan forget = {
+		"DELETE FROM backoffice.idempotency_keys WHERE organization_id = $1 AND scope = $2 AND key = $3",
+		3, {UUIDOID, TEXTOID, TEXTOID}
+	};
+	Datum		args[3];
+	BoUser		saved;
+
+	key_arguments(scope, key, args);
+	saved = bo_user_kernel();
+	bo_spi_begin();
+	bo_spi_run(&forget, args, NULL, 0);
+	bo_spi_end();
+	bo_user_restore(saved);
+}

@@ -44,4 +44,7 @@ extern bool idempotency_begin(const char *scope, const char *key, IdempotencyHas
 /* Stores the answer that replays will get; response may be NULL. */
 extern void idempotency_finish(const char *scope, const char *key, Jsonb *response);
 
+/* The request had no effect worth remembering: a repetition is tried afresh. */
+extern void idempotency_forget(const char *scope, const char *key);
+
 #endif

@@ -1,0 +1,314 @@
+/*
+ * sweep.c
+ *		Holds that end, slots that were skipped, and the marks of pools.
+ *
+ * A sweep goes through a pool's certificates from hold_slot (nothing below is
+ * available or reserved) to the allocator's cursor:
+ *
+ *	- reserved, and the hold is over: back to the pool (or voided, if its code
+ *	  was shown);
+ *	- available although the cursor has passed it (its reservation rolled back,
+ *	  the server crashed, or it was released while the pool's row was busy): a
+ *	  new slot at the end;
+ *	- locked by a transaction in progress, prepared ones too: left alone.
+ *
+ * Then the marks move up: hold_slot to the first certificate still available
+ * or reserved, sweep_slot to the first still available.  A reservation in
+ * progress looks available here, so neither mark passes it before it has
+ * ended.  A certificate taken out of the cursor's reach this very moment may
+ * be moved under the hands of the one who is about to take it: that one finds
+ * it changed, and takes the next.
+ *
+ * A pool with many open reservations is swept in steps of STEP_SLOTS, each a
+ * transaction of its own; all state that outlives a step is where to go on.
+ */
+#include "certificates/sweep.h"
+
+#include "access/xact.h"
+#include "catalog/pg_type_d.h"
+#include "certificates/allocator.h"
+#include "certificates/pools.h"
+#include "certificates/release.h"
+#include "core/spi.h"
+#include "events/events.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#define SWEEP_INTERVAL_MS 1000
+#define STEP_SLOTS 5000
+#define STEP_POOLS 50			/* pools with little to do, in one transaction */
+#define STEP_SETTLED 1000
+#define ROUND_COST_FACTOR 10	/* rounds take this part of the time (1 / 10), no more */
+
+PG_FUNCTION_INFO_V1(certificates_sweep);
+
+/* Where a round over all pools stands. */
+typedef struct Round
+{
+	pg_uuid_t	organization_id;	/* of the pool in work, or of the last one done */
+	pg_uuid_t	pool_id;
+	bool		in_pool;
+	int64		from;			/* next slot to look at */
+	int64		upto;			/* the cursor when this pool's sweep began */
+	int64		next_slot;		/* and the pool's next slot */
+	int64		first_open;		/* first slot seen that stays available or reserved; 0: none */
+	int64		first_available;	/* first that stays available; 0: none */
+	int64		settled;		/* certificates returned or voided */
+} Round;
+
+static BoPlan next_pool_plan = {
+	"SELECT organization_id, id, next_slot, hold_slot FROM certificates.pools "
+	"WHERE (organization_id, id) > ($1, $2) AND hold_slot < next_slot ORDER BY organization_id, id LIMIT 1",
+	2, {UUIDOID, UUIDOID}
+};
+
+static BoPlan open_slots_plan = {
+	"SELECT slot_no, id, state = 'available', coalesce(hold_until <= $5, false) FROM certificates.certificates "
+	"WHERE organization_id = $1 AND pool_id = $2 AND slot_no >= $3 AND slot_no < $4 AND state IN ('available', 'reserved') "
+	"ORDER BY slot_no",
+	5, {UUIDOID, UUIDOID, INT8OID, INT8OID, TIMESTAMPTZOID}
+};
+
+static BoPlan lock_pool_plan = {
+	"SELECT sweep_slot FROM certificates.pools WHERE organization_id = $1 AND id = $2 FOR NO KEY UPDATE SKIP LOCKED",
+	2, {UUIDOID, UUIDOID}
+};
+
+static BoPlan marks_plan = {
+	"UPDATE certificates.pools SET hold_slot = $3, sweep_slot = $4 "
+	"WHERE organization_id = $1 AND id = $2 AND (hold_slot <> $3 OR sweep_slot <> $4)",
+	4, {UUIDOID, UUIDOID, INT8OID, INT8OID}
+};
+
+typedef struct OpenSlot
+{
+	int64		slot_no;
+	pg_uuid_t	id;
+	bool		available;
+	bool		over;			/* reserved, and the hold has ended */
+} OpenSlot;
+
+/* The next pool that may have something open; false: the round is over. */
+static bool
+next_pool(Round *round)
+{
+	Datum		args[2] = {UUIDPGetDatum(&round->organization_id), UUIDPGetDatum(&round->pool_id)};
+	SlotCursor *cursor;
+
+	bo_spi_begin();
+	if (bo_spi_run(&next_pool_plan, args, NULL, 1) == 0)
+	{
+		bo_spi_end();
+		return false;
+	}
+	round->organization_id = bo_spi_uuid(0, 1);
+	round->pool_id = bo_spi_uuid(0, 2);
+	round->next_slot = bo_spi_int64(0, 3);
+	round->from = bo_spi_int64(0, 4);
+	bo_spi_end();
+	cursor = allocator_find(&round->organization_id, &round->pool_id);
+	round->upto = cursor ? Min(round->next_slot, (int64) pg_atomic_read_u64(&cursor->next)) : round->next_slot;
+	round->first_open = round->first_available = 0;
+	round->in_pool = true;
+	return true;
+}
+
+static OpenSlot *
+open_slots(const Round *round, int64 upto, int64 *count)
+{
+	Datum		args[5] = {UUIDPGetDatum(&round->organization_id), UUIDPGetDatum(&round->pool_id),
+		Int64GetDatum(round->from), Int64GetDatum(upto), TimestampTzGetDatum(bo_now())};
+	MemoryContext caller = CurrentMemoryContext;
+	OpenSlot   *slots;
+
+	bo_spi_begin();
+	*count = bo_spi_run(&open_slots_plan, args, NULL, 0);
+	slots = MemoryContextAlloc(caller, Max(*count, 1) * sizeof(OpenSlot));
+	for (int64 i = 0; i < *count; i++)
+		slots[i] = (OpenSlot) {bo_spi_int64(i, 1), bo_spi_uuid(i, 2), bo_spi_bool(i, 3), bo_spi_bool(i, 4)};
+	bo_spi_end();
+	return slots;
+}
+
+/* One certificate; true: nothing of it stays in this slot. */
+static bool
+settle(Round *round, const OpenSlot *slot, bool passed)
+{
+	char	   *state;
+
+	if (slot->over)
+	{
+		ReleaseResult result = certificates_release(&round->organization_id, &slot->id, "hold_expired", "expired",
+													bo_now(), false, &state);
+
+		/* Released in place (the pool's row was busy) it is still there; busy or extended, too. */
+		if (result == RELEASE_VOIDED)
+			round->settled++;
+		if (result == RELEASED)
+		{
+			round->settled++;
+			return true;
+		}
+		return result == RELEASE_VOIDED;
+	}
+	if (slot->available && passed &&
+		certificates_return_slot(&round->organization_id, &round->pool_id, &slot->id))
+	{
+		round->settled++;
+		return true;
+	}
+	return false;
+}
+
+/* After the last step: the marks, and the pool's state. */
+static void
+finish_pool(Round *round)
+{
+	Datum		args[4] = {UUIDPGetDatum(&round->organization_id), UUIDPGetDatum(&round->pool_id)};
+	const Pool *pool;
+	bool		locked;
+
+	args[2] = Int64GetDatum(round->first_open > 0 ? round->first_open : round->upto);
+	args[3] = Int64GetDatum(round->first_available > 0 ? round->first_available : round->upto);
+	bo_spi_begin();
+	locked = bo_spi_run(&lock_pool_plan, args, NULL, 1) > 0;
+	if (locked)
+		bo_spi_run(&marks_plan, args, NULL, 0);
+	bo_spi_end();
+	round->in_pool = false;
+	pool = pool_by_id(&round->organization_id, &round->pool_id);
+	if (locked && pool != NULL &&
+		(pool->state == POOL_LOW || pool->state == POOL_EMPTY ||
+		 (pool->state == POOL_OPEN && round->next_slot - round->upto <= pool->low_water)))
+	{
+		PoolState	to = pool_state_for(pool, pool_stock(pool));
+
+		if (to != pool->state)
+			pool_move(pool, to, -1);
+	}
+}
+
+/* One step: a stretch of slots of one pool. */
+static void
+step(Round *round)
+{
+	int64		upto = Min(round->upto, round->from + STEP_SLOTS);
+	SlotCursor *cursor = allocator_find(&round->organization_id, &round->pool_id);
+	Datum		args[2] = {UUIDPGetDatum(&round->organization_id), UUIDPGetDatum(&round->pool_id)};
+	int64		count;
+	int64		sweep_slot = 1;
+	OpenSlot   *slots;
+
+	/* The pool's row first, as everybody does who needs both; busy: another time. */
+	bo_spi_begin();
+	if (bo_spi_run(&lock_pool_plan, args, NULL, 1) == 0)
+	{
+		bo_spi_end();
+		round->in_pool = false;
+		return;
+	}
+	sweep_slot = bo_spi_int64(0, 1);
+	bo_spi_end();
+
+	slots = open_slots(round, upto, &count);
+	for (int64 i = 0; i < count; i++)
+	{
+		bool		passed = cursor != NULL || slots[i].slot_no < sweep_slot;
+
+		CHECK_FOR_INTERRUPTS();
+		if (settle(round, &slots[i], passed))
+			continue;
+		if (round->first_open == 0)
+			round->first_open = slots[i].slot_no;
+		if (slots[i].available && round->first_available == 0)
+			round->first_available = slots[i].slot_no;
+	}
+	pfree(slots);
+	round->from = upto;
+	if (round->from >= round->upto)
+		finish_pool(round);
+}
+
+/* Some steps; true: the round goes on. */
+static bool
+sweep_some(Round *round, int steps)
+{
+	for (int i = 0; i < steps; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (!round->in_pool && !next_pool(round))
+		{
+			memset(round, 0, sizeof(Round));
+			return false;
+		}
+		step(round);
+		if (round->in_pool || round->settled >= STEP_SETTLED)
+			break;
+	}
+	round->settled = 0;
+	return true;
+}
+
+static bool
+keeper_task(void)
+{
+	static Round round;			/* zero: from the first pool on */
+	static TimestampTz began,
+				rest_until;
+	TimestampTz now = GetCurrentTimestamp();
+	Round		work = round;
+	bool		more;
+
+	if (now < rest_until)
+		return false;
+	if (began == 0)
+		began = now;
+	/* What a failed step learned is forgotten with its transaction: go on behind that pool. */
+	round.in_pool = false;
+	more = sweep_some(&work, STEP_POOLS);
+	round = work;
+	if (!more)
+	{
+		rest_until = GetCurrentTimestamp() + (GetCurrentTimestamp() - began) * ROUND_COST_FACTOR;
+		began = 0;
+	}
+	return more;
+}
+
+/* sweep(): a whole round now */
+Datum
+certificates_sweep(PG_FUNCTION_ARGS)
+{
+	Round		round;
+	BoUser		user;
+	int64		settled = 0;
+	bool		more;
+
+	if (IsolationUsesXactSnapshot())
+		ereport(ERROR,
+				(errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),
+				 errmsg("a sweep needs isolation level read committed"),
+				 bo_code("isolation_level", "it has to see the newest rows")));
+	user = bo_user_kernel();
+	memset(&round, 0, sizeof(round));
+	do
+	{
+		round.settled = 0;
+		more = true;
+		if (!round.in_pool && !next_pool(&round))
+			more = false;
+		else
+			step(&round);
+		settled += round.settled;
+	} while (more);
+	bo_user_restore(user);
+	PG_RETURN_INT64(settled);
+}
+
+void
+sweep_init(void)
+{
+	events_register_keeper_task("certificates.sweep", SWEEP_INTERVAL_MS, keeper_task);
+}
