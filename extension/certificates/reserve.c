@@ -185,7 +185,7 @@ take_slot_directly(Relation rel, const Pool *pool, int64 slot, const ReserveRequ
 	step.new_row = reserved_row(rel, row, request, &version);
 	step.version = version;
 	step.desc = RelationGetDescr(rel);
-	if (!bo_storage_update(rel, &row->t_self, step.new_row))
+	if (!bo_storage_update(rel, row, step.new_row))
 		return false;
 	if (step.event != NULL)
 		certificate_emit_step(&step);

@@ -37,11 +37,11 @@ extern bool bo_storage_probe(StorageProbe *probe, ScanKey keys, int nkeys);
 extern void bo_storage_probe_end(StorageProbe *probe);
 
 /*
- * Puts tuple in the place of the version at tid, and counts the command up.
- * False, and nothing done: another transaction has locked or changed that
- * version.  Never waits.  Conditions as for bo_storage_insert().
+ * Puts tuple in the place of row, as found, and counts the command up.  False,
+ * and nothing done: another transaction has locked or changed it.  Never
+ * waits.  Conditions as for bo_storage_insert().
  */
-extern bool bo_storage_update(Relation rel, ItemPointer tid, HeapTuple tuple);
+extern bool bo_storage_update(Relation rel, HeapTuple row, HeapTuple tuple);
 
 /* Index entries of rows that are in the heap. */
 extern void bo_storage_index(Relation rel, HeapTuple tuple);

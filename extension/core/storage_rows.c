@@ -8,6 +8,7 @@
 #include "access/genam.h"
 #include "access/heapam.h"
 #include "access/hio.h"
+#include "access/htup_details.h"
 #include "access/tableam.h"
 #include "access/xact.h"
 #include "catalog/index.h"
@@ -84,14 +85,34 @@ bo_storage_probe_end(StorageProbe *probe)
 	pfree(probe);
 }
 
+/*
+ * Is it only this very transaction that has locked the row?  heap_update()
+ * calls that "being modified" too, and told to wait would not have to.  A
+ * mere key share lock is not enough (others may have more), but on a version
+ * that this transaction made: nobody else sees that, and locks taken before an
+ * update are carried over as key share locks.
+ */
+static bool
+locked_by_us(HeapTuple row)
+{
+	HeapTupleHeader header = row->t_data;
+
+	return HEAP_XMAX_IS_LOCKED_ONLY(header->t_infomask) &&
+		(header->t_infomask & (HEAP_XMAX_INVALID | HEAP_XMAX_IS_MULTI)) == 0 &&
+		(HEAP_XMAX_IS_EXCL_LOCKED(header->t_infomask) ||
+		 TransactionIdIsCurrentTransactionId(HeapTupleHeaderGetXmin(header))) &&
+		TransactionIdIsCurrentTransactionId(HeapTupleHeaderGetRawXmax(header));
+}
+
 bool
-bo_storage_update(Relation rel, ItemPointer tid, HeapTuple tuple)
+bo_storage_update(Relation rel, HeapTuple row, HeapTuple tuple)
 {
 	TM_FailureData failure;
 	LockTupleMode mode;
 
 	Assert(CheckRelationLockedByMe(rel, RowExclusiveLock, true));
-	if (heap_update(rel, tid, tuple, GetCurrentCommandId(true), InvalidSnapshot, false, &failure, &mode) != TM_Ok)
+	if (heap_update(rel, &row->t_self, tuple, GetCurrentCommandId(true), InvalidSnapshot, locked_by_us(row),
+					&failure, &mode) != TM_Ok)
 		return false;
 	if (!HeapTupleIsHeapOnly(tuple))
 		bo_storage_index(rel, tuple);
