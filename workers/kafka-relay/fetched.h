@@ -1,0 +1,34 @@
+/* Reads the packed batch that events.fetch() returns. */
+#ifndef BACKOFFICE_RELAY_FETCHED_H
+#define BACKOFFICE_RELAY_FETCHED_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "kafka-relay/event.h"
+#include "kafka-relay/window.h"
+
+typedef struct FetchedBatch
+{
+	Batch		batch;			/* first: what the window counts */
+	void	   *result;			/* the PGresult that holds the bytes */
+	const unsigned char *at;
+	const unsigned char *end;
+	uint32_t	count;			/* events left to read */
+	uint32_t	total;
+	Position	until;			/* the log was read up to here */
+	bool		more;			/* there was more than fitted */
+	bool		has_next;		/* next was read and not yet taken */
+	bool		shards[WINDOW_MAX_SHARDS];	/* that were asked for */
+	RelayEvent	next;
+} FetchedBatch;
+
+/* Reads the batch's head. False: malformed, why is told. */
+extern bool fetched_open(FetchedBatch *batch, const void *bytes, size_t len, const char **why);
+
+/* The next event, or NULL at the end; *why is set when the bytes are malformed. Stays the same until fetched_take(). */
+extern const RelayEvent *fetched_peek(FetchedBatch *batch, const char **why);
+extern void fetched_take(FetchedBatch *batch);
+
+#endif

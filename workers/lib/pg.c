@@ -1,0 +1,299 @@
+#include "lib/pg.h"
+
+#include <inttypes.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+
+#include "lib/log.h"
+
+/* What the client waits beyond the server's own statement timeout before it calls the server dead. */
+#define GRACE_MS 5000
+
+static void pg_ready(void *context, uint32_t events);
+
+static void
+keep_error(Pg *pg, const char *text)
+{
+	size_t		len;
+
+	snprintf(pg->error, sizeof(pg->error), "%s", text != NULL ? text : "out of memory");
+	len = strlen(pg->error);
+	while (len > 0 && (pg->error[len - 1] == '\n' || pg->error[len - 1] == ' '))
+		pg->error[--len] = '\0';
+}
+
+/* The connection is gone: close it, give the waiting query its NULL, tell the owner. */
+static void
+drop(Pg *pg, const char *why)
+{
+	PgResultFunction on_result = pg->on_result;
+
+	if (pg->conn == NULL)
+		return;
+	keep_error(pg, why);
+	log_warn("database connection lost", F_STR("connection", pg->name), F_STR("error", pg->error));
+	pg_close(pg);
+	if (on_result != NULL)
+		on_result(pg->result_context, NULL);
+	if (pg->lost != NULL)
+		pg->lost(pg->context);
+}
+
+static void
+query_overdue(void *context)
+{
+	drop(context, "the server did not answer within the statement timeout");
+}
+
+void
+pg_init(Pg *pg, Loop *loop, const char *dsn, const char *name, int64_t statement_timeout_ms)
+{
+	memset(pg, 0, sizeof(*pg));
+	pg->loop = loop;
+	pg->dsn = dsn;
+	pg->name = name;
+	pg->statement_timeout_ms = statement_timeout_ms;
+	loop_timer_init(loop, &pg->deadline, query_overdue, pg);
+}
+
+static void
+quiet_notice(void *context, const PGresult *result)
+{
+	const char *message = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
+
+	(void) context;
+	log_debug("database notice", F_STR("notice", message));
+}
+
+bool
+pg_connect(Pg *pg, int timeout_s)
+{
+	char		timeout[16];
+	char		settings[160];
+	const char *keywords[] = {"dbname", "connect_timeout", "fallback_application_name", "client_encoding",
+	"keepalives_idle", "keepalives_interval", "keepalives_count", "tcp_user_timeout", NULL};
+	const char *values[] = {pg->dsn, timeout, pg->name, "UTF8", "10", "5", "3", "20000", NULL};
+	PGresult   *result;
+
+	pg_close(pg);
+	snprintf(timeout, sizeof(timeout), "%d", timeout_s);
+	pg->conn = PQconnectdbParams(keywords, values, 1);
+	if (pg->conn == NULL || PQstatus(pg->conn) != CONNECTION_OK)
+	{
+		keep_error(pg, pg->conn == NULL ? NULL : PQerrorMessage(pg->conn));
+		pg_close(pg);
+		return false;
+	}
+	PQsetNoticeReceiver(pg->conn, quiet_notice, NULL);
+	snprintf(settings, sizeof(settings),
+			 "SET statement_timeout = %" PRId64 "; SET idle_in_transaction_session_timeout = 60000; SET lock_timeout = 10000",
+			 pg->statement_timeout_ms);
+	result = PQexec(pg->conn, settings);
+	if (PQresultStatus(result) != PGRES_COMMAND_OK || PQsetnonblocking(pg->conn, 1) != 0 ||
+		!loop_watch(pg->loop, PQsocket(pg->conn), EPOLLIN, pg_ready, pg))
+	{
+		keep_error(pg, PQerrorMessage(pg->conn));
+		PQclear(result);
+		pg_close(pg);
+		return false;
+	}
+	PQclear(result);
+	return true;
+}
+
+void
+pg_close(Pg *pg)
+{
+	if (pg->conn == NULL)
+		return;
+	loop_forget(pg->loop, PQsocket(pg->conn));
+	loop_timer_off(&pg->deadline);
+	PQfinish(pg->conn);
+	pg->conn = NULL;
+	pg->on_result = NULL;
+}
+
+bool
+pg_idle(const Pg *pg)
+{
+	return pg->conn != NULL && pg->on_result == NULL;
+}
+
+void
+pg_text(PgParams *params, const char *value)
+{
+	params->values[params->n] = value;
+	params->formats[params->n] = 0;
+	params->lengths[params->n++] = 0;
+}
+
+void
+pg_int(PgParams *params, int64_t value)
+{
+	snprintf(params->numbers[params->n], sizeof(params->numbers[0]), "%" PRId64, value);
+	pg_text(params, params->numbers[params->n]);
+}
+
+void
+pg_bytes(PgParams *params, const void *bytes, int len)
+{
+	params->values[params->n] = bytes;
+	params->formats[params->n] = 1;
+	params->lengths[params->n++] = len;
+}
+
+static void
+watch_output(Pg *pg)
+{
+	int			flushed = PQflush(pg->conn);
+
+	loop_watch(pg->loop, PQsocket(pg->conn), flushed == 1 ? EPOLLIN | EPOLLOUT : EPOLLIN, pg_ready, pg);
+}
+
+bool
+pg_send(Pg *pg, const char *sql, const PgParams *params, int result_format, PgResultFunction on_result, void *context)
+{
+	if (pg->conn == NULL)
+		return false;
+	pg->on_result = on_result;
+	pg->result_context = context;
+	if (!PQsendQueryParams(pg->conn, sql, params ? params->n : 0, NULL, params ? params->values : NULL,
+						   params ? params->lengths : NULL, params ? params->formats : NULL, result_format))
+	{
+		drop(pg, PQerrorMessage(pg->conn));
+		return false;
+	}
+	loop_timer_in(pg->loop, &pg->deadline, pg->statement_timeout_ms + GRACE_MS);
+	watch_output(pg);
+	return true;
+}
+
+static void
+take_notifications(Pg *pg)
+{
+	bool		any = false;
+	PGnotify   *notification;
+
+	while (pg->conn != NULL && (notification = PQnotifies(pg->conn)) != NULL)
+	{
+		any = true;
+		PQfreemem(notification);
+	}
+	if (any && pg->notified != NULL)
+		pg->notified(pg->context);
+}
+
+/* The result that the query ends with; libpq wants to be asked until it says NULL. */
+static PGresult *
+take_result(Pg *pg)
+{
+	PGresult   *last = NULL;
+	PGresult   *result;
+
+	while ((result = PQgetResult(pg->conn)) != NULL)
+	{
+		PQclear(last);
+		last = result;
+	}
+	return last;
+}
+
+static void
+pg_ready(void *context, uint32_t events)
+{
+	Pg		   *pg = context;
+
+	if (pg->conn == NULL)
+		return;
+	if (events & EPOLLOUT)
+		watch_output(pg);
+	if (!PQconsumeInput(pg->conn))
+	{
+		drop(pg, PQerrorMessage(pg->conn));
+		return;
+	}
+	if (pg->on_result != NULL && !PQisBusy(pg->conn))
+	{
+		PgResultFunction on_result = pg->on_result;
+		PGresult   *result = take_result(pg);
+
+		if (PQstatus(pg->conn) == CONNECTION_BAD)
+		{
+			PQclear(result);
+			drop(pg, PQerrorMessage(pg->conn));
+			return;
+		}
+		pg->on_result = NULL;
+		loop_timer_off(&pg->deadline);
+		on_result(pg->result_context, result);
+	}
+	take_notifications(pg);
+}
+
+PGresult *
+pg_query(Pg *pg, const char *sql, const PgParams *params, int result_format)
+{
+	int64_t		deadline = loop_monotonic_ms() + pg->statement_timeout_ms + GRACE_MS;
+	PGresult   *result;
+
+	if (pg->conn == NULL)
+		return NULL;
+	if (!PQsendQueryParams(pg->conn, sql, params ? params->n : 0, NULL, params ? params->values : NULL,
+						   params ? params->lengths : NULL, params ? params->formats : NULL, result_format))
+	{
+		drop(pg, PQerrorMessage(pg->conn));
+		return NULL;
+	}
+	for (;;)
+	{
+		int			unsent = PQflush(pg->conn);
+		int64_t		left = deadline - loop_monotonic_ms();
+		struct pollfd socket = {.fd = PQsocket(pg->conn), .events = (short) (unsent == 1 ? POLLIN | POLLOUT : POLLIN)};
+
+		if (unsent < 0 || !PQconsumeInput(pg->conn))
+		{
+			drop(pg, PQerrorMessage(pg->conn));
+			return NULL;
+		}
+		if (!PQisBusy(pg->conn))
+			break;
+		if (left <= 0)
+		{
+			query_overdue(pg);
+			return NULL;
+		}
+		poll(&socket, 1, (int) left);
+	}
+	result = take_result(pg);
+	if (PQstatus(pg->conn) == CONNECTION_BAD)
+	{
+		PQclear(result);
+		drop(pg, PQerrorMessage(pg->conn));
+		return NULL;
+	}
+	if (!pg_good(pg, result, NULL))
+	{
+		PQclear(result);
+		return NULL;
+	}
+	return result;
+}
+
+bool
+pg_good(Pg *pg, const PGresult *result, char *sqlstate)
+{
+	ExecStatusType status = PQresultStatus(result);
+	const char *code;
+
+	if (status == PGRES_TUPLES_OK || status == PGRES_COMMAND_OK || status == PGRES_SINGLE_TUPLE)
+		return true;
+	code = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+	if (sqlstate != NULL)
+		snprintf(sqlstate, 6, "%s", code != NULL ? code : "XX000");
+	keep_error(pg, PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY) != NULL ?
+			   PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY) : PQresultErrorMessage(result));
+	return false;
+}

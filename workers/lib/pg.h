@@ -1,0 +1,68 @@
+/*
+ * One connection to the database, driven by the loop: one query at a time,
+ * its result by callback; notifications by callback; a lost connection is
+ * told once and made again by the owner, with backoff.
+ */
+#ifndef BACKOFFICE_PG_H
+#define BACKOFFICE_PG_H
+
+#include <libpq-fe.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "lib/loop.h"
+
+#define PG_MAX_PARAMS 16
+
+typedef struct Pg Pg;
+
+/* The callback owns the result. NULL: the connection was lost before there was one. */
+typedef void (*PgResultFunction) (void *context, PGresult *result);
+
+typedef struct PgParams
+{
+	int			n;
+	const char *values[PG_MAX_PARAMS];
+	int			lengths[PG_MAX_PARAMS];
+	int			formats[PG_MAX_PARAMS];
+	char		numbers[PG_MAX_PARAMS][24];
+} PgParams;
+
+struct Pg
+{
+	Loop	   *loop;
+	PGconn	   *conn;			/* NULL: not connected */
+	const char *dsn;
+	const char *name;			/* application_name, and in the log */
+	int64_t		statement_timeout_ms;
+	void		(*notified) (void *context);	/* any notification came */
+	void		(*lost) (void *context);
+	void	   *context;
+	PgResultFunction on_result; /* NULL: idle */
+	void	   *result_context;
+	LoopTimer	deadline;		/* of the running query */
+	char		error[256];		/* of the last failure */
+};
+
+extern void pg_init(Pg *pg, Loop *loop, const char *dsn, const char *name, int64_t statement_timeout_ms);
+
+/* Connects, at most timeout_s long; sets session settings. False: see pg->error. */
+extern bool pg_connect(Pg *pg, int timeout_s);
+extern void pg_close(Pg *pg);
+extern bool pg_idle(const Pg *pg);
+
+extern void pg_text(PgParams *params, const char *value);
+extern void pg_int(PgParams *params, int64_t value);
+extern void pg_bytes(PgParams *params, const void *bytes, int len);
+
+/* Starts a query; result_format 0 text, 1 binary. False: the connection is lost (lost() was called). */
+extern bool pg_send(Pg *pg, const char *sql, const PgParams *params, int result_format,
+					PgResultFunction on_result, void *context);
+
+/* Waits for the result of one query: for start-up and shut-down. NULL: failed, see pg->error. The connection must be idle. */
+extern PGresult *pg_query(Pg *pg, const char *sql, const PgParams *params, int result_format);
+
+/* Whether the result is rows or done; else pg->error says why and the SQLSTATE is copied (6 bytes). */
+extern bool pg_good(Pg *pg, const PGresult *result, char *sqlstate);
+
+#endif
