@@ -29,6 +29,7 @@ typedef struct RelayEvent
 	bool		has_organization;
 	unsigned char organization[16];
 	int64_t		occurred_at_us; /* since 1970 */
+	Bytes		topic;
 	Bytes		key;
 	Bytes		type;
 	Bytes		headers;		/* JSON text of an object */

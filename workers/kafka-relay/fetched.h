@@ -15,20 +15,23 @@ typedef struct FetchedBatch
 	void	   *result;			/* the PGresult that holds the bytes */
 	const unsigned char *at;
 	const unsigned char *end;
-	uint32_t	count;			/* events left to read */
-	uint32_t	total;
+	int			shard_count;
 	Position	until;			/* the log was read up to here */
-	bool		more;			/* there was more than fitted */
 	bool		has_next;		/* next was read and not yet taken */
 	bool		shards[WINDOW_MAX_SHARDS];	/* that were asked for */
 	RelayEvent	next;
 } FetchedBatch;
 
-/* Reads the batch's head. False: malformed, why is told. */
-extern bool fetched_open(FetchedBatch *batch, const void *bytes, size_t len, const char **why);
+extern bool fetched_open(FetchedBatch *batch, const void *bytes, size_t len, int shard_count, const char **why);
 
 /* The next event, or NULL at the end; *why is set when the bytes are malformed. Stays the same until fetched_take(). */
 extern const RelayEvent *fetched_peek(FetchedBatch *batch, const char **why);
 extern void fetched_take(FetchedBatch *batch);
+
+/* events.position in binary. */
+extern bool position_unpack(const void *bytes, size_t len, Position *position);
+
+/* As the server reckons it: FNV-1a of the key, or of the id without one, high bits folded in, modulo the shards. */
+extern int	event_shard(const RelayEvent *event, int shard_count);
 
 #endif

@@ -24,6 +24,7 @@
 #include "lib/metrics.h"
 #include "lib/pg.h"
 
+#define PARK_WAITING "waits behind a parked event of its key"
 #define RELAY_MAX_TOPICS 256
 #define RELAY_QUEUED_BATCHES 2
 
@@ -50,6 +51,7 @@ typedef struct RelaySettings
 	int64_t		window_events;
 	int64_t		window_bytes;
 	int64_t		message_max_bytes;
+	int64_t		batch_limit_bytes;	/* of a produce request: what the topics allow */
 	int64_t		replication;
 	int64_t		statement_timeout_ms;
 	int64_t		heartbeat_ms;
@@ -79,7 +81,6 @@ typedef struct Park
 {
 	struct Park *next;
 	Slot	   *slot;
-	bool		waiting;		/* behind an earlier one of its key */
 	char		reason[200];
 } Park;
 
@@ -125,9 +126,19 @@ typedef struct Relay
 	int64_t		settled_since_advance;
 	Position	advancing[WINDOW_MAX_SHARDS];
 	bool		advancing_has[WINDOW_MAX_SHARDS];
+
+	/* parked.c */
 	Park	   *parks;			/* to be written, in order */
 	Park	  **parks_end;
 	Park	   *parking;		/* being written */
+	LoopTimer	due_timer;
+	bool		want_due;
+	bool		want_held;
+	bool		held_loaded;
+	PGresult   *due_rows;		/* parked events that were given free */
+	int			due_next;
+	Slot		due_slot;
+	bool		due_sent;		/* due_slot waits to be unparked */
 
 	/* producer */
 	rd_kafka_t *producer;
@@ -153,7 +164,7 @@ typedef struct Relay
 /* relay.c */
 extern void relay_produce(Relay *relay);	/* as much of the queued batches as fits */
 extern void relay_delivered(Relay *relay, Slot *slot, rd_kafka_resp_err_t err);
-extern void relay_park(Relay *relay, Slot *slot, bool waiting, const char *reason);
+extern void relay_park(Relay *relay, Slot *slot, const char *reason);
 extern void relay_want_rewind(Relay *relay, const char *why);
 extern void relay_rewind(Relay *relay);
 extern void relay_drop_batches(Relay *relay);
@@ -182,7 +193,7 @@ extern void produce_init(Relay *relay);
 extern RelayTopic *topics_find(Relay *relay, int32_t id);
 extern void topics_take(Relay *relay, const PGresult *rows);
 extern void topics_ask(Relay *relay);
-extern void topics_answered(Relay *relay, const rd_kafka_event_t *event);
+extern void topics_answered(Relay *relay, rd_kafka_event_t *event);
 extern bool topics_settled(const Relay *relay);
 extern void topics_producer_gone(Relay *relay);
 

@@ -29,7 +29,7 @@ step_event(const Step *step, const RelayEvent *event, int64_t max_bytes)
 	if (event->shard < 0 || event->shard >= WINDOW_MAX_SHARDS)
 		return VERDICT_SKIP;
 	shard = &step->window->shards[event->shard];
-	if (!shard->owned || position_compare(&event->position, &shard->read) <= 0)
+	if (!shard->owned || shard->leaving || position_compare(&event->position, &shard->read) <= 0)
 		return VERDICT_SKIP;
 	if (step->held_keys->count > 0)
 	{

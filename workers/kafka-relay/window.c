@@ -41,6 +41,7 @@ window_own(Window *window, int shard, int64_t fence, const Position *from)
 	WindowShard *state = &window->shards[shard];
 
 	state->owned = true;
+	state->leaving = false;
 	state->fence = fence;
 	state->read = state->done = state->saved = *from;
 }
@@ -77,6 +78,7 @@ window_disown(Window *window, int shard)
 {
 	empty_shard(window, &window->shards[shard]);
 	window->shards[shard].owned = false;
+	window->shards[shard].leaving = false;
 }
 
 Slot *

@@ -36,6 +36,7 @@ typedef struct Slot
 typedef struct WindowShard
 {
 	bool		owned;
+	bool		leaving;		/* another relay wants it: nothing more is added */
 	int64_t		fence;
 	Position	read;			/* everything up to here was taken from the log */
 	Position	done;			/* everything up to here is settled */

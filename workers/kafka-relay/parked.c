@@ -1,0 +1,386 @@
+#include "kafka-relay/parked.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "kafka-relay/headers.h"
+#include "lib/log.h"
+
+#define DUE_MS 1000
+
+static const char park_sql[] =
+"SELECT events.park($1, $2::int, $3::uuid, $4::events.position, $5, $6, $7, $8::jsonb, $9::jsonb, $10, $11::uuid,"
+" pg_catalog.to_timestamp(0) + pg_catalog.make_interval(secs => $12::bigint / 1000000) + $13::bigint * interval '1 us')";
+
+/* Every key with something parked; the kernel's own bookkeeping decides what waits behind what. */
+static const char held_sql[] =
+"SELECT DISTINCT t.id, p.key FROM events.parked p JOIN events.topics t ON t.name = p.topic"
+" WHERE p.consumer = $1 AND p.key IS NOT NULL";
+
+static const char due_sql[] =
+"SELECT d.shard, d.\"position\"::text, d.id, d.organization_id, d.topic, d.key, d.type, d.payload, d.headers,"
+" (extract(epoch FROM d.occurred_at) * 1000000)::bigint, t.id"
+" FROM events.parked_due($1, $2::int[], 100) AS d JOIN events.topics t ON t.name = d.topic ORDER BY d.\"position\"";
+
+static void
+failed(Relay *relay, const char *what)
+{
+	relay_note_error(relay, relay->control.error);
+	log_warn(what, F_STR("error", relay->control.error));
+}
+
+/* -- writing down -- */
+
+static char *
+copy_bytes(const Bytes *bytes)
+{
+	return bytes->data == NULL ? NULL : strndup(bytes->data, bytes->len);
+}
+
+static void
+park_done(void *context, PGresult *result)
+{
+	Relay	   *relay = context;
+	Park	   *park = relay->parking;
+	char		id[40];
+
+	relay->parking = NULL;
+	if (park == NULL)
+	{
+		PQclear(result);
+		control_next(relay);
+		return;
+	}
+	if (result != NULL && pg_good(&relay->control, result, NULL))
+	{
+		if (park->slot != NULL)
+		{
+			uuid_format(park->slot->id, id);
+			log_error("event parked", F_STR("event_id", id), F_STR("reason", park->reason),
+					  F_TEXT("topic", park->slot->event.topic.data, park->slot->event.topic.len));
+			metric_add(&metric_parked, 1);
+			if (park->slot == &relay->due_slot)
+				relay->due_sent = false;
+			else
+				window_settle(&relay->window, park->slot);
+		}
+		free(park);
+	}
+	else
+	{
+		if (result != NULL)
+			failed(relay, "event not parked, will try again");
+		/* First again: the order of a key is the order of its rows. */
+		park->next = relay->parks;
+		if (relay->parks == NULL)
+			relay->parks_end = &park->next;
+		relay->parks = park;
+		if (result != NULL)
+		{
+			PQclear(result);
+			loop_timer_in(&relay->loop, &relay->heartbeat_timer, 500);
+			return;
+		}
+	}
+	PQclear(result);
+	relay_produce(relay);
+}
+
+static void
+send_park(Relay *relay)
+{
+	Park	   *park = relay->parks;
+	RelayEvent *event = &park->slot->event;
+	PgParams	params = {.n = 0};
+	char		id[40];
+	char		organization[40];
+	char		position[64];
+	char	   *texts[] = {copy_bytes(&event->topic), copy_bytes(&event->key), copy_bytes(&event->type),
+	copy_bytes(&event->payload), copy_bytes(&event->headers)};
+
+	relay->parks = park->next;
+	if (relay->parks == NULL)
+		relay->parks_end = &relay->parks;
+	park->next = NULL;
+	relay->parking = park;
+	uuid_format(event->id, id);
+	uuid_format(event->organization, organization);
+	snprintf(position, sizeof(position), "%08x:%" PRId64 ":%" PRId64, event->position.epoch, event->position.tick,
+			 event->position.seq);
+	pg_text(&params, relay->settings.consumer);
+	pg_int(&params, event->shard);
+	pg_text(&params, id);
+	pg_text(&params, position);
+	for (int i = 0; i < 5; i++)
+		pg_text(&params, texts[i]);
+	pg_text(&params, park->reason);
+	pg_text(&params, event->has_organization ? organization : NULL);
+	pg_int(&params, event->occurred_at_us / 1000000 * 1000000);
+	pg_int(&params, event->occurred_at_us % 1000000);
+	pg_send(&relay->control, park_sql, &params, 0, park_done, relay);
+	for (int i = 0; i < 5; i++)
+		free(texts[i]);
+}
+
+void
+parked_forget(Relay *relay)
+{
+	while (relay->parks != NULL)
+	{
+		Park	   *park = relay->parks;
+
+		relay->parks = park->next;
+		free(park);
+	}
+	relay->parks_end = &relay->parks;
+	if (relay->parking != NULL)
+		relay->parking->slot = NULL;
+	/* A parked event on its way again goes again. */
+	PQclear(relay->due_rows);
+	relay->due_rows = NULL;
+	relay->due_sent = false;
+	relay->want_held = true;
+}
+
+/* -- keys that are held back -- */
+
+static void
+held_done(void *context, PGresult *result)
+{
+	Relay	   *relay = context;
+	char		key[STEP_KEY_MAX];
+	bool		good = result != NULL && pg_good(&relay->control, result, NULL);
+
+	if (good)
+	{
+		idset_clear(&relay->held_keys);
+		for (int i = 0; i < PQntuples(result); i++)
+		{
+			Bytes		text = {PQgetvalue(result, i, 1), (size_t) PQgetlength(result, i, 1)};
+			size_t		len = step_key((int32_t) strtol(PQgetvalue(result, i, 0), NULL, 10), &text, key, sizeof(key));
+
+			good = idset_add(&relay->held_keys, key, len) && good;
+		}
+		/* What is to be parked and was not seen yet. */
+		for (Park *park = relay->parks; park != NULL; park = park->next)
+		{
+			size_t		len = step_key(park->slot->event.topic_id, &park->slot->event.key, key, sizeof(key));
+
+			good = (len == 0 || idset_add(&relay->held_keys, key, len)) && good;
+		}
+	}
+	else if (result != NULL)
+		failed(relay, "parked events not read");
+	PQclear(result);
+	if (good)
+		relay->held_loaded = true;
+	else
+		relay->want_held = true;
+	relay_produce(relay);
+	source_look(relay);
+}
+
+static void
+send_held(Relay *relay)
+{
+	PgParams	params = {.n = 0};
+
+	relay->want_held = false;
+	pg_text(&params, relay->settings.consumer);
+	pg_send(&relay->control, held_sql, &params, 0, held_done, relay);
+}
+
+/* -- events that were given free -- */
+
+static Bytes
+column(const PGresult *rows, int row, int number)
+{
+	if (PQgetisnull(rows, row, number))
+		return (Bytes) {NULL, 0};
+	return (Bytes) {PQgetvalue(rows, row, number), (size_t) PQgetlength(rows, row, number)};
+}
+
+static bool
+uuid_parse(const char *text, unsigned char *uuid)
+{
+	int			digits = 0;
+
+	for (; *text != '\0' && digits < 32; text++)
+	{
+		int			value = *text >= '0' && *text <= '9' ? *text - '0' : *text >= 'a' && *text <= 'f' ? *text - 'a' + 10 : -1;
+
+		if (value < 0)
+			continue;
+		uuid[digits / 2] = (unsigned char) (digits % 2 ? uuid[digits / 2] | value : value << 4);
+		digits++;
+	}
+	return digits == 32;
+}
+
+static void
+send_due_event(Relay *relay)
+{
+	const PGresult *rows = relay->due_rows;
+	int			row = relay->due_next++;
+	Slot	   *slot = &relay->due_slot;
+	RelayEvent *event = &slot->event;
+	RelayTopic *topic = topics_find(relay, (int32_t) strtol(PQgetvalue(rows, row, 10), NULL, 10));
+
+	memset(slot, 0, sizeof(*slot));
+	if (topic == NULL || topic->state != TOPIC_READY ||
+		sscanf(PQgetvalue(rows, row, 1), "%" SCNx32 ":%" SCNd64 ":%" SCNd64, &event->position.epoch,
+			   &event->position.tick, &event->position.seq) != 3 ||
+		!uuid_parse(PQgetvalue(rows, row, 2), event->id))
+		return;
+	memcpy(slot->id, event->id, sizeof(slot->id));
+	event->shard = (int) strtol(PQgetvalue(rows, row, 0), NULL, 10);
+	event->has_organization = !PQgetisnull(rows, row, 3) && uuid_parse(PQgetvalue(rows, row, 3), event->organization);
+	event->topic_id = topic->id;
+	event->topic = column(rows, row, 4);
+	event->key = column(rows, row, 5);
+	event->type = column(rows, row, 6);
+	event->payload = column(rows, row, 7);
+	event->headers = column(rows, row, 8);
+	event->occurred_at_us = strtoll(PQgetvalue(rows, row, 9), NULL, 10);
+	relay->due_sent = produce_alone(relay, topic, slot);
+}
+
+static void
+unpark_done(void *context, PGresult *result)
+{
+	Relay	   *relay = context;
+
+	if (result != NULL && !pg_good(&relay->control, result, NULL))
+		failed(relay, "event not unparked: it will be sent again");
+	PQclear(result);
+	relay->due_sent = false;
+	control_next(relay);
+}
+
+void
+parked_answered(Relay *relay, rd_kafka_resp_err_t err)
+{
+	char		reason[200];
+
+	if (err == RD_KAFKA_RESP_ERR_NO_ERROR)
+	{
+		metric_add(&metric_acked, 1);
+		relay->due_slot.settled = true;
+		return;
+	}
+	snprintf(reason, sizeof(reason), "refused by Kafka: %s (%s)", rd_kafka_err2str(err), rd_kafka_err2name(err));
+	if (step_report(err) == OUTCOME_REFUSED)
+		relay_park(relay, &relay->due_slot, reason);
+	else
+		relay->due_sent = false;	/* it stays due */
+}
+
+static bool
+send_unpark(Relay *relay)
+{
+	PgParams	params = {.n = 0};
+	char		id[40];
+	char		list[44];
+
+	if (!relay->due_sent || !relay->due_slot.settled)
+		return false;
+	relay->due_slot.settled = false;
+	uuid_format(relay->due_slot.id, id);
+	snprintf(list, sizeof(list), "{%s}", id);
+	log_info("parked event sent", F_STR("event_id", id));
+	pg_text(&params, relay->settings.consumer);
+	pg_text(&params, list);
+	pg_send(&relay->control, "SELECT events.unpark($1, $2::uuid[])", &params, 0, unpark_done, relay);
+	return true;
+}
+
+static void
+due_done(void *context, PGresult *result)
+{
+	Relay	   *relay = context;
+
+	if (result != NULL && pg_good(&relay->control, result, NULL) && PQntuples(result) > 0)
+	{
+		relay->due_rows = result;
+		relay->due_next = 0;
+		control_next(relay);
+		return;
+	}
+	if (result != NULL && !pg_good(&relay->control, result, NULL))
+		failed(relay, "events to send again not read");
+	PQclear(result);
+	control_next(relay);
+}
+
+static void
+send_due(Relay *relay)
+{
+	PgParams	params = {.n = 0};
+	char		list[WINDOW_MAX_SHARDS * 4 + 4] = "{";
+	size_t		used = 1;
+
+	relay->want_due = false;
+	for (int i = 0; i < WINDOW_MAX_SHARDS; i++)
+		if (relay->window.shards[i].owned && !relay->window.shards[i].leaving)
+			used += (size_t) snprintf(list + used, sizeof(list) - used, "%s%d", used > 1 ? "," : "", i);
+	strcpy(list + used, "}");
+	pg_text(&params, relay->settings.consumer);
+	pg_text(&params, list);
+	pg_send(&relay->control, due_sql, &params, 0, due_done, relay);
+}
+
+/* The rows are through: what was behind them may be due now, and their keys may be free. */
+static void
+due_through(Relay *relay)
+{
+	PQclear(relay->due_rows);
+	relay->due_rows = NULL;
+	relay->want_due = true;
+	relay->want_held = true;
+}
+
+bool
+parked_send(Relay *relay)
+{
+	if (relay->parks != NULL)
+		send_park(relay);
+	else if (send_unpark(relay))
+		;
+	else if (relay->want_held)
+		send_held(relay);
+	else if (relay->due_rows != NULL && !relay->due_sent && relay->alone_slot == NULL && relay->producer != NULL &&
+			 !relay->draining)
+	{
+		if (relay->due_next < PQntuples(relay->due_rows))
+			send_due_event(relay);
+		else
+			due_through(relay);
+		return false;
+	}
+	else if (relay->want_due && relay->due_rows == NULL && !relay->draining)
+		send_due(relay);
+	else
+		return false;
+	return true;
+}
+
+static void
+due_time(void *context)
+{
+	Relay	   *relay = context;
+
+	loop_timer_in(&relay->loop, &relay->due_timer, DUE_MS);
+	relay->want_due = true;
+	control_next(relay);
+}
+
+void
+parked_init(Relay *relay)
+{
+	relay->parks_end = &relay->parks;
+	relay->want_held = true;
+	loop_timer_init(&relay->loop, &relay->due_timer, due_time, relay);
+	loop_timer_in(&relay->loop, &relay->due_timer, DUE_MS);
+}
