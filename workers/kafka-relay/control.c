@@ -147,6 +147,7 @@ take_leases(Relay *relay, const PGresult *rows)
 	if (gained > 0)
 	{
 		relay->want_held = true;
+		relay->held_loaded = false;
 		log_info("shards leased", F_INT("gained", gained), F_INT("shards", count_shards(relay)));
 	}
 	metric_set(&metric_shards, count_shards(relay));

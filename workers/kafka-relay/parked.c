@@ -24,6 +24,12 @@ static const char due_sql[] =
 " (extract(epoch FROM d.occurred_at) * 1000000)::bigint, t.id"
 " FROM events.parked_due($1, $2::int[], 100) AS d JOIN events.topics t ON t.name = d.topic ORDER BY d.\"position\"";
 
+/* What waited behind the event that was sent goes next, one at a time, in order. */
+static const char unpark_sql[] =
+"SELECT events.unpark($1, ARRAY[$2::uuid]), (SELECT events.retry_parked($1, n.id) FROM (SELECT p.id, p.reason, p.state"
+" FROM events.parked p WHERE p.consumer = $1 AND p.topic = $3 AND p.key = $4 AND p.id <> $2::uuid"
+" ORDER BY p.\"position\" LIMIT 1) AS n WHERE n.state = 'parked' AND n.reason = $5)";
+
 static void
 failed(Relay *relay, const char *what)
 {
@@ -140,6 +146,7 @@ parked_forget(Relay *relay)
 	/* A parked event on its way again goes again. */
 	PQclear(relay->due_rows);
 	relay->due_rows = NULL;
+	idset_clear(&relay->due_held);
 	relay->due_sent = false;
 	relay->want_held = true;
 }
@@ -150,7 +157,7 @@ static void
 held_done(void *context, PGresult *result)
 {
 	Relay	   *relay = context;
-	char		key[STEP_KEY_MAX];
+	static char key[STEP_KEY_MAX];
 	bool		good = result != NULL && pg_good(&relay->control, result, NULL);
 
 	if (good)
@@ -226,6 +233,8 @@ send_due_event(Relay *relay)
 	int			row = relay->due_next++;
 	Slot	   *slot = &relay->due_slot;
 	RelayEvent *event = &slot->event;
+	char		key[STEP_KEY_MAX];
+	size_t		key_len;
 	RelayTopic *topic = topics_find(relay, (int32_t) strtol(PQgetvalue(rows, row, 10), NULL, 10));
 
 	memset(slot, 0, sizeof(*slot));
@@ -244,7 +253,12 @@ send_due_event(Relay *relay)
 	event->payload = column(rows, row, 7);
 	event->headers = column(rows, row, 8);
 	event->occurred_at_us = strtoll(PQgetvalue(rows, row, 9), NULL, 10);
-	relay->due_sent = produce_alone(relay, topic, slot);
+	relay->due_sent = true;
+	key_len = step_key(topic->id, &event->key, key, sizeof(key));
+	if (key_len > 0 && idset_has(&relay->due_held, key, key_len))
+		relay_park(relay, slot, PARK_WAITING);
+	else if (!produce_alone(relay, topic, slot))
+		relay->due_sent = false;
 }
 
 static void
@@ -257,6 +271,17 @@ unpark_done(void *context, PGresult *result)
 	PQclear(result);
 	relay->due_sent = false;
 	control_next(relay);
+}
+
+/* Refused again: what comes behind it in this round does not pass it. */
+static void
+hold_due(Relay *relay)
+{
+	char		key[STEP_KEY_MAX];
+	size_t		len = step_key(relay->due_slot.event.topic_id, &relay->due_slot.event.key, key, sizeof(key));
+
+	if (len > 0 && !idset_add(&relay->due_held, key, len))
+		relay_want_rewind(relay, "out of memory");
 }
 
 void
@@ -272,7 +297,10 @@ parked_answered(Relay *relay, rd_kafka_resp_err_t err)
 	}
 	snprintf(reason, sizeof(reason), "refused by Kafka: %s (%s)", rd_kafka_err2str(err), rd_kafka_err2name(err));
 	if (step_report(err) == OUTCOME_REFUSED)
+	{
+		hold_due(relay);
 		relay_park(relay, &relay->due_slot, reason);
+	}
 	else
 		relay->due_sent = false;	/* it stays due */
 }
@@ -282,17 +310,24 @@ send_unpark(Relay *relay)
 {
 	PgParams	params = {.n = 0};
 	char		id[40];
-	char		list[44];
+	char	   *topic;
+	char	   *key;
 
 	if (!relay->due_sent || !relay->due_slot.settled)
 		return false;
+	topic = copy_bytes(&relay->due_slot.event.topic);
+	key = copy_bytes(&relay->due_slot.event.key);
 	relay->due_slot.settled = false;
 	uuid_format(relay->due_slot.id, id);
-	snprintf(list, sizeof(list), "{%s}", id);
 	log_info("parked event sent", F_STR("event_id", id));
 	pg_text(&params, relay->settings.consumer);
-	pg_text(&params, list);
-	pg_send(&relay->control, "SELECT events.unpark($1, $2::uuid[])", &params, 0, unpark_done, relay);
+	pg_text(&params, id);
+	pg_text(&params, topic);
+	pg_text(&params, key);
+	pg_text(&params, PARK_WAITING);
+	pg_send(&relay->control, unpark_sql, &params, 0, unpark_done, relay);
+	free(topic);
+	free(key);
 	return true;
 }
 
@@ -337,6 +372,7 @@ due_through(Relay *relay)
 {
 	PQclear(relay->due_rows);
 	relay->due_rows = NULL;
+	idset_clear(&relay->due_held);
 	relay->want_due = true;
 	relay->want_held = true;
 }
@@ -357,7 +393,7 @@ parked_send(Relay *relay)
 			send_due_event(relay);
 		else
 			due_through(relay);
-		return false;
+		return parked_send(relay);
 	}
 	else if (relay->want_due && relay->due_rows == NULL && !relay->draining)
 		send_due(relay);

@@ -94,7 +94,7 @@ reports(Relay *relay, rd_kafka_event_t *event)
 }
 
 static void
-trouble(Relay *relay, const rd_kafka_event_t *event)
+trouble(Relay *relay, rd_kafka_event_t *event)
 {
 	rd_kafka_resp_err_t err = rd_kafka_event_error(event);
 	const char *text = rd_kafka_event_error_string(event);
@@ -119,7 +119,7 @@ trouble(Relay *relay, const rd_kafka_event_t *event)
 
 /* The statistics tell whether a broker is connected when nothing is being sent. */
 static void
-statistics(const rd_kafka_event_t *event)
+statistics(rd_kafka_event_t *event)
 {
 	const char *json = rd_kafka_event_stats(event);
 	bool		up = json != NULL && strstr(json, "\"state\":\"UP\"") != NULL;

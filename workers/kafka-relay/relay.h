@@ -138,7 +138,8 @@ typedef struct Relay
 	PGresult   *due_rows;		/* parked events that were given free */
 	int			due_next;
 	Slot		due_slot;
-	bool		due_sent;		/* due_slot waits to be unparked */
+	bool		due_sent;		/* due_slot is on its way, or waits to be unparked */
+	IdSet		due_held;		/* keys of which one was refused again in this round */
 
 	/* producer */
 	rd_kafka_t *producer;

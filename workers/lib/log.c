@@ -179,6 +179,14 @@ format_time(char *out, size_t size, int64_t now_ms)
 	return used + (size_t) snprintf(out + used, size - used, ".%03dZ", (int) (now_ms % 1000));
 }
 
+static size_t
+text_length(const LogField *field)
+{
+	if (field->text == NULL)
+		return 0;
+	return field->text_len == SIZE_MAX ? strlen(field->text) : field->text_len;
+}
+
 size_t
 log_format(char *out, size_t size, int64_t now_ms, LogLevel level, const char *message,
 		   const LogField *fields, size_t n)
@@ -200,11 +208,10 @@ log_format(char *out, size_t size, int64_t now_ms, LogLevel level, const char *m
 		if (fields[i].name == NULL || room < strlen(fields[i].name) + 40)
 			continue;
 		used += (size_t) snprintf(out + used, size - used, ",\"%s\":", fields[i].name);
-		if (fields[i].text == NULL)
+		if (!fields[i].is_text)
 			used += (size_t) snprintf(out + used, size - used, "%" PRId64, fields[i].number);
 		else
-			used += log_json_string(out + used, size - used - 4, fields[i].text,
-									fields[i].text_len == SIZE_MAX ? strlen(fields[i].text) : fields[i].text_len);
+			used += log_json_string(out + used, size - used - 4, fields[i].text, text_length(&fields[i]));
 	}
 	out[used++] = '}';
 	out[used++] = '\n';

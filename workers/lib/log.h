@@ -21,13 +21,14 @@ typedef enum LogLevel
 typedef struct LogField
 {
 	const char *name;			/* NULL: no field */
-	const char *text;			/* NULL: the number counts */
+	bool		is_text;
+	const char *text;			/* NULL: an empty one */
 	size_t		text_len;		/* SIZE_MAX: up to the NUL */
 	int64_t		number;
 } LogField;
 
-#define F_STR(field, value)		{.name = (field), .text = (value) ? (value) : "", .text_len = SIZE_MAX}
-#define F_TEXT(field, value, len) {.name = (field), .text = (value) ? (value) : "", .text_len = (len)}
+#define F_STR(field, value)		{.name = (field), .is_text = true, .text = (value), .text_len = SIZE_MAX}
+#define F_TEXT(field, value, len) {.name = (field), .is_text = true, .text = (value), .text_len = (len)}
 #define F_INT(field, value)		{.name = (field), .number = (int64_t) (value)}
 
 #define log_at(level, message, ...) \
