@@ -515,6 +515,7 @@ control_init(Relay *relay)
 	loop_timer_init(&relay->loop, &relay->advance_timer, advance_due, relay);
 	loop_timer_init(&relay->loop, &relay->heartbeat_timer, heartbeat_due, relay);
 	loop_timer_init(&relay->loop, &relay->topics_timer, topics_due, relay);
+	topics_init(relay);
 	parked_init(relay);
 	loop_timer_in(&relay->loop, &relay->control_timer, 0);
 	loop_timer_in(&relay->loop, &relay->advance_timer, relay->settings.advance_ms);

@@ -117,6 +117,7 @@ typedef struct Relay
 	LoopTimer	advance_timer;
 	LoopTimer	heartbeat_timer;
 	LoopTimer	topics_timer;
+	LoopTimer	topics_ask_timer;
 	bool		want_renew;
 	bool		want_advance;
 	bool		want_heartbeat;
@@ -191,6 +192,7 @@ extern bool produce_alone(Relay *relay, RelayTopic *topic, Slot *slot);
 extern void produce_init(Relay *relay);
 
 /* topics.c */
+extern void topics_init(Relay *relay);
 extern RelayTopic *topics_find(Relay *relay, int32_t id);
 extern void topics_take(Relay *relay, const PGresult *rows);
 extern void topics_ask(Relay *relay);

@@ -9,6 +9,7 @@
 #include "lib/log.h"
 
 #define ADMIN_TIMEOUT_MS 10000
+#define ASK_AGAIN_MS 20
 
 RelayTopic *
 topics_find(Relay *relay, int32_t id)
@@ -91,11 +92,63 @@ ask_create(Relay *relay)
 	rd_kafka_NewTopic_destroy_array(wanted, n);
 }
 
+/* Called when a broker is connected, so that the answer comes at once. */
+static bool
+has_controller(rd_kafka_t *producer)
+{
+	const struct rd_kafka_metadata *metadata;
+	int32_t		controller = rd_kafka_controllerid(producer, 0);
+	bool		found = false;
+
+	if (rd_kafka_metadata(producer, 0, NULL, &metadata, 1000) != RD_KAFKA_RESP_ERR_NO_ERROR)
+		return true;
+	for (int i = 0; i < metadata->broker_cnt; i++)
+		found = found || metadata->brokers[i].id == controller;
+	rd_kafka_metadata_destroy(metadata);
+	return found;
+}
+
+/*
+ * A cluster without a controller can't create topics (librdkafka's mock): asking
+ * it would only time out.  Until the first metadata came, nothing is known.
+ */
 void
 topics_ask(Relay *relay)
 {
-	if (relay->producer != NULL && relay->topics_loaded)
+	char	   *cluster;
+
+	if (relay->producer == NULL || !relay->topics_loaded || topics_settled(relay))
+		return;
+	cluster = rd_kafka_clusterid(relay->producer, 0);
+	if (cluster == NULL)
+		loop_timer_in(&relay->loop, &relay->topics_ask_timer, ASK_AGAIN_MS);
+	else if (has_controller(relay->producer))
 		ask_create(relay);
+	else
+	{
+		log_info("the cluster has no controller: topics are left to it");
+		for (int i = 0; i < relay->topic_count; i++)
+			if (relay->topics[i].state == TOPIC_UNKNOWN)
+				relay->topics[i].state = TOPIC_READY;
+	}
+	if (cluster != NULL)
+	{
+		rd_kafka_mem_free(relay->producer, cluster);
+		relay_produce(relay);
+		source_look(relay);
+	}
+}
+
+static void
+ask_again(void *context)
+{
+	topics_ask(context);
+}
+
+void
+topics_init(Relay *relay)
+{
+	loop_timer_init(&relay->loop, &relay->topics_ask_timer, ask_again, relay);
 }
 
 /* Reads back what limits the topics have: a topic that was there already may keep less than promised. */

@@ -18,6 +18,8 @@ kafka_log(const rd_kafka_t *rk, int level, const char *facility, const char *tex
 
 	(void) rk;
 	/* A broker that is away is told by our own state; librdkafka repeats itself at every attempt. */
+	if (strcmp(facility, "CONFWARN") == 0)
+		ours = LOG_LEVEL_DEBUG;
 	if (strcmp(facility, "FAIL") == 0 || strcmp(facility, "ERROR") == 0)
 		ours = LOG_LEVEL_INFO;
 	log_at(ours, "librdkafka", F_STR("facility", facility), F_STR("detail", text));
