@@ -4,6 +4,7 @@
  */
 #include "core/core.h"
 
+#include "events/dispatcher.h"
 #include "events/internal.h"
 #include "events/slots.h"
 
@@ -12,6 +13,7 @@ events_init(void)
 {
 	slots_init();
 	emit_init();
+	dispatcher_init();
 	ticker_init();
 	partitions_init();
 	guard_init();

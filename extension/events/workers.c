@@ -14,10 +14,13 @@
 #include "storage/latch.h"
 #include "tcop/tcopprot.h"
 #include "utils/guc.h"
+#include "utils/memutils.h"
 #include "utils/snapmgr.h"
 #include "utils/wait_event.h"
 
 int			worker_reloads = 0;
+
+char	   *worker_default_search_path;
 
 void
 worker_begin(void)
@@ -73,6 +76,7 @@ worker_start(WorkerKind kind)
 	/* Whatever the cluster's defaults are: these transactions write, and read what is committed. */
 	SetConfigOption("default_transaction_isolation", "read committed", PGC_SUSET, PGC_S_OVERRIDE);
 	SetConfigOption("default_transaction_read_only", "off", PGC_SUSET, PGC_S_OVERRIDE);
+	worker_default_search_path = MemoryContextStrdup(TopMemoryContext, GetConfigOption("search_path", false, false));
 	SetConfigOption("search_path", "pg_catalog, pg_temp", PGC_SUSET, PGC_S_OVERRIDE);
 	SetConfigOption("application_name", MyBgworkerEntry->bgw_name, PGC_SUSET, PGC_S_OVERRIDE);
 	pgstat_report_appname(MyBgworkerEntry->bgw_name);

@@ -33,6 +33,9 @@ extern int	worker_reloads;
 extern void worker_begin(void);
 extern void worker_commit(void);
 
+/* The search_path of the database's settings: worker_start() sets a safe one for the worker's own statements. */
+extern char *worker_default_search_path;
+
 /* The entry points. */
 extern PGDLLEXPORT void backoffice_launcher_main(Datum arg);
 extern PGDLLEXPORT void backoffice_ticker_main(Datum arg);
