@@ -104,10 +104,8 @@ expire(void)
 	return more;
 }
 
-#pragma weak events_register_keeper_task
 void
 life_keeper_init(void)
 {
-	if (events_register_keeper_task != NULL)
-		events_register_keeper_task("certificates: expiry", INTERVAL_MS, expire);
+	events_register_keeper_task("certificates: expiry", INTERVAL_MS, expire);
 }

@@ -69,24 +69,26 @@ DECLARE
     ref text := message ->> 'orderId';
     o certificates.orders := certificates.lock_order(message ->> 'orderId');
     currencies text[];
+    told bigint := (message ->> 'version')::bigint;
+    has_lines boolean := message ->> 'status' <> 'cancelled' OR message -> 'lines' <> '[]';
 BEGIN
-    -- Duplicates and what was overtaken by a newer version.
-    IF (message ->> 'version')::bigint <= o.order_version THEN
+    -- Duplicates, and what was overtaken by a newer version; but a cancellation that came without lines still wants them.
+    IF told <= o.lines_version OR told <= o.order_version AND NOT (o.cancelled AND has_lines) THEN
         RETURN;
     END IF;
     SELECT array_agg(DISTINCT l #>> '{amount,currency}') INTO currencies FROM jsonb_array_elements(message -> 'lines') l;
     IF cardinality(currencies) > 1 THEN
         PERFORM backoffice.raise('PT422', 'mixed_currencies', 'an order has one currency', array_to_string(currencies, ', '));
     END IF;
-    UPDATE certificates.orders x SET order_version = (message ->> 'version')::bigint, cancelled = message ->> 'status' = 'cancelled',
-           channel = message ->> 'channel', client_ref = coalesce(message #>> '{customer,clientId}', x.client_ref),
-           -- A cancellation may come without lines: what was ordered is still what was paid for.
-           currency = coalesce(currencies[1], x.currency),
-           total_minor = CASE WHEN message ->> 'status' = 'cancelled' AND message -> 'lines' = '[]' THEN x.total_minor
-                ELSE (SELECT coalesce(sum((l #>> '{amount,minor}')::bigint), 0) FROM jsonb_array_elements(message -> 'lines') l) END,
-           updated_at = backoffice.now()
-    WHERE x.organization_id = org AND x.order_ref = ref;
-    IF message ->> 'status' <> 'cancelled' OR message -> 'lines' <> '[]' THEN
+    IF told > o.order_version THEN
+        UPDATE certificates.orders x SET order_version = told, cancelled = message ->> 'status' = 'cancelled', channel = message ->> 'channel',
+               client_ref = coalesce(message #>> '{customer,clientId}', x.client_ref)
+        WHERE x.organization_id = org AND x.order_ref = ref;
+    END IF;
+    IF has_lines THEN
+        UPDATE certificates.orders x SET lines_version = told, currency = coalesce(currencies[1], x.currency), updated_at = backoffice.now(),
+               total_minor = (SELECT coalesce(sum((l #>> '{amount,minor}')::bigint), 0) FROM jsonb_array_elements(message -> 'lines') l)
+        WHERE x.organization_id = org AND x.order_ref = ref;
         DELETE FROM certificates.order_lines x WHERE x.organization_id = org AND x.order_ref = ref;
         INSERT INTO certificates.order_lines (organization_id, order_ref, line_id, pool, certificate_id, quantity, amount_minor)
         SELECT org, ref, l ->> 'lineId', l ->> 'pool', (l ->> 'certificateId')::uuid, coalesce((l ->> 'quantity')::int, 1), (l #>> '{amount,minor}')::bigint
@@ -133,7 +135,7 @@ GRANT EXECUTE ON FUNCTION certificates.handle_payment(jsonb) TO backoffice_defin
 CREATE OR REPLACE FUNCTION certificates.sync_units(o certificates.orders) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    u record;
+    u certificates.order_units;
 BEGIN
     INSERT INTO certificates.order_units AS x (organization_id, order_ref, line_id, unit, amount_minor)
     SELECT l.organization_id, l.order_ref, l.line_id, n,
@@ -301,7 +303,7 @@ DECLARE
     wanted_lines text[] := ARRAY(SELECT jsonb_array_elements_text(coalesce(p.details -> 'lineIds', '[]')));
     amount bigint;
 BEGIN
-    IF o.order_version = 0 THEN
+    IF o.lines_version = 0 THEN
         missing := 'order';
         RETURN;
     END IF;
@@ -537,3 +539,4 @@ GRANT EXECUTE ON FUNCTION certificates.handle_message(text, jsonb) TO backoffice
 -- The order flow uses the context's own functions as backoffice_definer.
 GRANT EXECUTE ON FUNCTION certificates.reserve_next(text, text, text, text, interval) TO backoffice_definer;
 GRANT EXECUTE ON FUNCTION certificates.refund_purchase(uuid, text), certificates.void_purchase(uuid, text) TO backoffice_definer;
+GRANT EXECUTE ON FUNCTION certificates.release(uuid, text), certificates.request_notification(uuid) TO backoffice_definer;

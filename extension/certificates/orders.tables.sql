@@ -6,6 +6,7 @@ CREATE TABLE certificates.orders (
     state           text NOT NULL DEFAULT 'expected',
     version         bigint NOT NULL DEFAULT 1,
     order_version   bigint NOT NULL DEFAULT 0 CHECK (order_version >= 0),
+    lines_version   bigint NOT NULL DEFAULT 0,
     cancelled       boolean NOT NULL DEFAULT false,
     channel         text,
     client_ref      text,
@@ -19,6 +20,7 @@ CREATE TABLE certificates.orders (
 );
 COMMENT ON TABLE certificates.orders IS 'Orders as last told by All_SalesOrder; also those that only a payment has named yet (order_version 0).';
 COMMENT ON COLUMN certificates.orders.order_version IS 'The newest version that arrived; older ones are ignored.';
+COMMENT ON COLUMN certificates.orders.lines_version IS 'The version that the lines are of: a cancellation may come without.';
 COMMENT ON COLUMN certificates.orders.alerts IS 'Which alerts were raised, so that each is raised once.';
 CREATE INDEX orders_blocked ON certificates.orders (organization_id, order_ref) WHERE state = 'blocked';
 
