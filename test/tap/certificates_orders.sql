@@ -166,7 +166,7 @@ SELECT is(pg_temp.run(9021, ARRAY[pg_temp.sale(1, 'created', jsonb_build_array(p
 SELECT is((SELECT count(*) FROM events.log WHERE type = 'alert' AND payload ->> 'status' = 'no_such_pool:nope'), 1::bigint, 'and alerts');
 SELECT is(pg_temp.run(9022, ARRAY[pg_temp.sale(1, 'created', jsonb_build_array(pg_temp.line('a', 1000))), pg_temp.pay('p', 'capture', 1000, '{"amount": {"minor": 1000, "currency": "USD"}}')]), 'open: 0 issued, 0 refunded, 0 pending, 0 errors', 'another currency pays nothing');
 SELECT is(pg_temp.run(9023, ARRAY[pg_temp.sale(1, 'created', jsonb_build_array(pg_temp.line('a', 1000))), pg_temp.pay('p', 'capture', 1500)]), 'fulfilled: 1 issued, 0 refunded, 0 pending, 0 errors', 'too much');
-SELECT is((SELECT array_agg(payload ->> 'status' ORDER BY 1) FROM events.log WHERE type = 'alert' AND payload #>> '{payload,orderRef}' IN ('order 9022', 'order 9023')), '{overpaid,"payment_currency:9022 p"}', 'both alert');
+SELECT is((SELECT array_agg(payload ->> 'status' ORDER BY payload ->> 'status') FROM events.log WHERE type = 'alert' AND payload #>> '{payload,orderRef}' IN ('order 9022', 'order 9023')), '{overpaid,"payment_currency:9022 p"}', 'both alert');
 SELECT is(pg_temp.run(9023, ARRAY[pg_temp.pay('p', 'capture', 7)]), 'fulfilled: 1 issued, 0 refunded, 0 pending, 1 errors', 'the same payment with another amount');
 SELECT is(pg_temp.run(9024, ARRAY[pg_temp.pay('r', 'refund', 7)]), 'expected: 0 issued, 0 refunded, 1 pending, 0 errors', 'a refund of an unknown order waits');
 SELECT lives_ok($$ SELECT certificates.handle_message('All_Clients', '{"clientId": "c1", "version": 2, "contacts": {"email": "a@example.org"}}'),
