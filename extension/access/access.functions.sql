@@ -108,10 +108,10 @@ SELECT m.organization_id, m.user_id, u.email, m.state, u.state AS user_state, m.
              ORDER BY g.role) AS roles
 FROM access.memberships m
 JOIN access.users u ON u.id = m.user_id
-WHERE m.organization_id = backoffice.current_organization();
+WHERE m.organization_id = backoffice.current_organization() AND access.can('access.read');
 COMMENT ON VIEW access.members IS
-'The members of the organization acted for, with the roles they hold now.';
-GRANT SELECT ON access.members TO backoffice_user, backoffice_service;
+'The members of the organization acted for, with the roles they hold now. Permission: access.read, else no rows.';
+GRANT SELECT ON access.members TO backoffice_service;
 
 SELECT events.define_topic('access.audit', 'user id or role name', '365 days', 1, 'internal', 'Who changed whose rights: role.defined, role.granted, role.revoked.');
 SELECT access.define_permission('access.read', 'see members and roles');

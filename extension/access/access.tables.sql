@@ -103,8 +103,9 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON access.memberships, access.roles, access
 GRANT SELECT ON access.organizations, access.permissions TO backoffice_definer;
 GRANT SELECT (id, email, state, created_at) ON access.users TO backoffice_definer;
 -- What the security_invoker views read.
-GRANT SELECT ON access.organizations, access.memberships, access.roles, access.role_grants, access.permissions TO backoffice_service, backoffice_user;
-GRANT SELECT (id, email, state, created_at) ON access.users TO backoffice_service, backoffice_user;
+GRANT SELECT ON access.organizations, access.memberships, access.roles, access.role_grants, access.permissions TO backoffice_service;
+GRANT SELECT (id, email, state, created_at) ON access.users TO backoffice_service;
+GRANT SELECT ON access.permissions TO backoffice_admin;
 
 SELECT pg_catalog.pg_extension_config_dump('access.organizations', '');
 SELECT pg_catalog.pg_extension_config_dump('access.users', '');

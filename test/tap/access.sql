@@ -1,6 +1,6 @@
 -- Organizations, users, roles: what works, and what every kind of garbage is answered with.
 BEGIN;
-SELECT plan(93);
+SELECT plan(96);
 
 -- Runs a statement as a role and answers its SQLSTATE and symbolic code, or 'ok'.
 CREATE FUNCTION pg_temp.code_of(statement text, as_role text DEFAULT 'backoffice_service') RETURNS text LANGUAGE plpgsql AS $$
@@ -174,6 +174,11 @@ SELECT is(pg_temp.code_as(:'acme', :'bob', format($$SELECT access.add_member(%L,
 SELECT is(pg_temp.code_as(:'acme', NULL, format($$SELECT access.add_member(%L, %L)$$, :'acme', :'eve')), 'ok', 'a service does');
 SELECT is(pg_temp.code_of(format($$SELECT access.set_user_state(%L, 'asleep')$$, :'ann')), '22023 bad_state', 'a state that is none');
 SELECT is(pg_temp.code_of(format($$SELECT access.set_user_state(%L, 'disabled')$$, :'nobody')), 'PT404 unknown_user', 'the state of nobody');
+
+SELECT is(pg_temp.answer_as(:'acme', :'bob', 'SELECT count(*) FROM access.members'), '2', 'who has access.read sees members');
+SELECT access.revoke_role(:'bob', 'administrator', :'acme');
+SELECT is(pg_temp.answer_as(:'acme', :'bob', 'SELECT count(*) FROM access.members'), '0', 'who has not sees none');
+SELECT is(pg_temp.code_of('SELECT * FROM access.users', 'backoffice_user'), '42501 ', 'tenants'' users read no tables');
 
 SELECT * FROM finish();
 ROLLBACK;
