@@ -91,7 +91,7 @@ GRANT EXECUTE ON FUNCTION access.define_permission(text, text) TO backoffice_adm
 CREATE OR REPLACE FUNCTION access.define_default_role(name text, permissions text[], inherits text[] DEFAULT '{}') RETURNS void
     LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'access_define_default_role';
 COMMENT ON FUNCTION access.define_default_role(text, text[], text[]) IS
-'Adds or changes a role that organizations made from now on start with; arguments as of access.define_role. Permission: EXECUTE (backoffice_admin). Errors: bad_role_name, unknown_permission, bad_list, missing_argument.';
+'Adds or changes a role that organizations made from now on start with; arguments as of access.define_role. Permission: EXECUTE (backoffice_admin). Errors: bad_role_name, built_in_role, unknown_permission, bad_list, missing_argument.';
 GRANT EXECUTE ON FUNCTION access.define_default_role(text, text[], text[]) TO backoffice_admin;
 
 CREATE OR REPLACE FUNCTION access.permission_matches(name text, pattern text) RETURNS boolean

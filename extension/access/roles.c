@@ -298,7 +298,8 @@ access_define_default_role(PG_FUNCTION_ARGS)
 {
 	static BoPlan plan = {
 		"INSERT INTO access.default_roles (name, permissions, inherits, builtin) VALUES ($1, $2, $3, $4) "
-		"ON CONFLICT (name) DO UPDATE SET permissions = excluded.permissions, inherits = excluded.inherits",
+		"ON CONFLICT (name) DO UPDATE SET permissions = excluded.permissions, inherits = excluded.inherits "
+		"WHERE access.default_roles.builtin = excluded.builtin",
 		4, {TEXTOID, TEXTARRAYOID, TEXTARRAYOID, BOOLOID}
 	};
 	char	   *name = required_text(fcinfo, 0, "name");
@@ -318,7 +319,12 @@ access_define_default_role(PG_FUNCTION_ARGS)
 	bo_spi_begin();
 	for (int i = 0; i < npatterns; i++)
 		check_pattern(patterns[i]);
-	bo_spi_run(&plan, args, NULL, 0);
+	if (bo_spi_run(&plan, args, NULL, 0) == 0)
+		ereport(ERROR,
+				(errcode(BO_CONFLICT),
+				 errmsg("the default role \"%s\" comes with the extension", name),
+				 bo_code("built_in_role", "a dump would not carry the change"),
+				 errhint("Define one of another name, or redefine the role in each organization with access.define_role().")));
 	bo_spi_end();
 	bo_user_restore(saved);
 	PG_RETURN_VOID();

@@ -28,14 +28,14 @@ def run(only=None):
         if only and name != only:
             continue
         problems = list(check())
-        yield name, not problems, "\n".join(problems)
+        yield name, not problems, "\n".join(problems[:100])
     wanted = [(name, sql, why) for name, sql, why in CATALOGUE if not only or name == only]
     if wanted:
         with Cluster() as pg:
             pg.create_database("lint")
             for name, sql, why in wanted:
                 problems = [f"{why}: {row[0]}" for row in pg.query(OURS + sql, dbname="lint")]
-                yield name, not problems, "\n".join(problems)
+                yield name, not problems, "\n".join(problems[:100])
             if not only or only == "settings-documented":
                 problems = list(settings_documented(pg))
                 yield "settings-documented", not problems, "\n".join(problems)
@@ -146,7 +146,8 @@ def lengths():
                 start = None
 
 
-MARKERS = re.compile(r"\b(" + "|".join(("TO" + "DO", "FIX" + "ME", "X" * 3, "HA" + "CK")) + r")\b|^<{7} |^>{7} ", re.M)
+# Marks of unfinished work, of unfinished merges, and of the machine it was written on.
+MARKERS = re.compile(r"\b(" + "|".join(("TO" + "DO", "FIX" + "ME", "X" * 3, "HA" + "CK")) + r")\b|^<{7} |^>{7} |/wor" + r"k/\w+", re.M)
 
 
 def markers():

@@ -1,6 +1,6 @@
 -- Organizations, users, roles: what works, and what every kind of garbage is answered with.
 BEGIN;
-SELECT plan(96);
+SELECT plan(99);
 
 -- Runs a statement as a role and answers its SQLSTATE and symbolic code, or 'ok'.
 CREATE FUNCTION pg_temp.code_of(statement text, as_role text DEFAULT 'backoffice_service') RETURNS text LANGUAGE plpgsql AS $$
@@ -147,6 +147,10 @@ SELECT is(pg_temp.code_as(:'acme', :'bob', format($$SELECT access.grant_role(%L,
 SELECT is(pg_temp.code_as(:'acme', :'bob', format($$SELECT access.revoke_role(%L, 'owner')$$, :'ann')), '42501 beyond_own_rights', 'nor revoke it');
 SELECT is(pg_temp.code_as(:'acme', :'bob', format($$SELECT access.remove_member(%L, %L)$$, :'acme', :'ann')), '42501 beyond_own_rights', 'nor remove an owner');
 SELECT is(pg_temp.code_as(:'acme', :'bob', $$SELECT access.define_role('mine', '{access.read}')$$), 'ok', 'what he has he can hand out');
+
+SELECT is(pg_temp.code_of($$SELECT access.define_default_role('owner', '{}')$$, 'backoffice_admin'), 'PT409 built_in_role', 'the default roles of the extension stay');
+SELECT is(pg_temp.code_of($$SELECT access.define_default_role('guest', '{access.read}'), access.define_default_role('guest', '{}')$$, 'backoffice_admin'), 'ok', 'others come and change');
+SELECT is(pg_temp.code_of($$SELECT access.define_default_role('guest', '{sky.read}')$$, 'backoffice_admin'), '22023 unknown_permission', 'a default role with an unknown permission');
 
 -- ---- grants ----
 SELECT is(pg_temp.code_as(:'acme', NULL, format($$SELECT access.grant_role(%L, 'ghost')$$, :'bob')), 'PT404 unknown_role', 'grant: unknown role');
