@@ -14,7 +14,7 @@ from harness.pg import Cluster
 # No checkpoint falls into a round: the set-up ends without one, so neither side writes full pages.
 CONF = {
     "fsync": "on",
-    "shared_buffers": "1GB",
+    "shared_buffers": "4GB",
     "max_wal_size": "32GB",
     "checkpoint_timeout": "1d",
     "wal_buffers": "16MB",
@@ -28,7 +28,6 @@ SECONDS = float(os.environ.get("SECONDS", "2"))
 CLIENTS = [int(c) for c in os.environ.get("CLIENTS", "1,8,32").split(",")]
 
 DATABASE = "bench"
-ORGANIZATION = "00000000-0000-7000-8000-00000000be9c"
 
 # pgbench 15 cannot prepare while it is in pipeline mode: its first statement, sent once per client, prepares the script.
 PIPELINE = """\\if :warm = 0
@@ -71,6 +70,7 @@ class Bench:
 
     def __init__(self):
         self._pg = None
+        self.organization = None
         self.figures = []
         self.dir = tempfile.mkdtemp(prefix="backoffice-bench-", dir="/tmp")
         self.cleanups = []
@@ -90,6 +90,7 @@ class Bench:
             pg.psql(DATABASE, "CREATE SCHEMA plain; GRANT USAGE ON SCHEMA plain TO PUBLIC;"
                               "ALTER DEFAULT PRIVILEGES IN SCHEMA plain GRANT ALL ON TABLES TO PUBLIC;"
                               "ALTER DEFAULT PRIVILEGES IN SCHEMA plain GRANT ALL ON SEQUENCES TO PUBLIC;")
+            self.organization = self.query("SELECT access.create_organization('bench')")[0][0]
         return self._pg
 
     def query(self, sql, params=None, user="postgres"):
@@ -111,13 +112,17 @@ class Bench:
 
     # -- measuring --
 
-    def pgbench(self, script, clients=1, seconds=None, user="bench_service", variables=None, options=""):
-        """Transactions per second, without connection time."""
+    def pgbench(self, script, clients=1, seconds=None, user="bench_service", variables=None, options="",
+                transactions=None, rate=None):
+        """Transactions per second, without connection time.  transactions: so many per client instead of seconds."""
         path = os.path.join(self.dir, f"script-{abs(hash(script))}.sql")
         with open(path, "w") as f:
             f.write(script)
         argv = [os.path.join(self.pg.bin, "pgbench"), "-n", "-M", "prepared", "-f", path, "-c", str(clients),
-                "-j", str(min(clients, 2)), "-T", str(max(1, round(seconds or SECONDS))), "-D", "warm=0"]
+                "-j", str(min(clients, 2)), "-D", "warm=0"]
+        argv += ["-t", str(transactions)] if transactions else ["-T", str(max(1, round(seconds or SECONDS)))]
+        if rate:
+            argv += ["-R", str(rate)]
         for name, value in (variables or {}).items():
             argv += ["-D", f"{name}={value}"]
         env = self.pg.env()

@@ -1,7 +1,7 @@
 """events.emit in a transaction of its own, against a plain INSERT into an outbox table."""
 import json
 
-from frame import CLIENTS, ORGANIZATION, pipeline
+from frame import CLIENTS, interleave, pipeline
 
 PAYLOAD = json.dumps({"eventId": "0193c1a2-7d4e-7abc-8def-0123456789ab", "eventType": "certificate.reserved",
                       "channel": "internet_store", "status": "reserved", "occurredAt": "2026-11-21T09:00:00Z",
@@ -24,8 +24,7 @@ def prepare(bench):
     bench.psql(OUTBOX)
     if not bench.query("SELECT 1 FROM events.topics WHERE name = 'bench'"):
         bench.query("SELECT events.define_topic('bench')")
-    bench.query("GRANT ALL ON ALL TABLES IN SCHEMA plain TO PUBLIC")
-    bench.query("GRANT ALL ON ALL SEQUENCES IN SCHEMA plain TO PUBLIC")
+        bench.query("SELECT events.grant_topic('bench', 'backoffice_service')")
 
 
 INSERT = ("INSERT INTO plain.outbox (organization_id, topic, key, type, payload) "
@@ -34,7 +33,7 @@ INSERT = ("INSERT INTO plain.outbox (organization_id, topic, key, type, payload)
 
 def emit(bench):
     prepare(bench)
-    variables = {"payload": PAYLOAD, "org": ORGANIZATION}
+    variables = {"payload": PAYLOAD, "org": bench.organization}
     key = "\\set key random(1, 1000000)"
     act = "SELECT access.act_as(:org, NULL);\n"
     ours = pipeline("BEGIN;\n" + act + "SELECT events.emit('bench', :key, 'bench.happened', :payload);\nCOMMIT;", key)
@@ -44,7 +43,6 @@ def emit(bench):
         for clients in CLIENTS:
             def run(script):
                 return lambda: bench.pgbench(script, clients, variables=variables, options=options)
-            from frame import interleave
             results = interleave({"ours": run(ours), "plain": run(plain), "claims": run(claims)})
             bench.report_rates(f"emit_{mode}_{clients}", results["ours"], results["plain"], "tx/s", 0.95,
                                note="ours sets its principal in the transaction; the baseline sets nothing")

@@ -1,0 +1,53 @@
+"""A transition of a declared life cycle, with its event, against the bare UPDATE of the same row."""
+import json
+
+from figures import emit
+from frame import CLIENTS, interleave, pipeline
+
+ROWS = 100000
+DEFINITION = {
+    "states": ["off", "on"], "initial": ["off"], "topic": "bench", "version": "version", "organization": "organization_id",
+    "transitions": [{"from": "off", "to": "on", "event": "thing.on"}, {"from": "on", "to": "off", "event": "thing.off"}],
+}
+
+
+def make(bench, table, definition):
+    bench.psql(f"""
+        CREATE TABLE plain.{table} (id bigint PRIMARY KEY, organization_id uuid NOT NULL, version int NOT NULL DEFAULT 1,
+                                    state text NOT NULL, note text) WITH (fillfactor = 50);
+        INSERT INTO plain.{table} SELECT i, '{bench.organization}', 1, 'off', repeat('x', 100) FROM generate_series(0, {ROWS - 1}) i;
+        VACUUM (ANALYZE) plain.{table};""")
+    if definition:
+        bench.query(f"SELECT lifecycle.define('plain.{table}', 'state', %s)", (json.dumps(definition),))
+
+
+def script(table, more="", version=""):
+    return pipeline(f"""BEGIN;
+SELECT set_config('request.tenant', :org, true);
+UPDATE plain.{table} SET state = CASE state WHEN 'off' THEN 'on' ELSE 'off' END{version} WHERE id = :id;
+{more}COMMIT;""", f"\\set id random(0, {ROWS - 1})")
+
+
+def lifecycle(bench):
+    emit.prepare(bench)
+    bench.psql("DROP TABLE IF EXISTS plain.thing, plain.silent, plain.bare")
+    make(bench, "thing", DEFINITION)
+    make(bench, "silent", dict(DEFINITION, emit=False))
+    make(bench, "bare", None)
+    variables = {"org": bench.organization, "payload": json.dumps({"entity": "plain.thing", "id": "12345", "from": "off", "to": "on", "version": 2})}
+    insert = ("INSERT INTO plain.outbox (organization_id, topic, key, type, payload) "
+              "VALUES (:org, 'bench', :id, 'thing.on', :payload);\n")
+    for clients in CLIENTS:
+        def run(text):
+            return lambda: bench.pgbench(text, clients, user="postgres", variables=variables)
+        results = interleave({
+            "ours": run(script("thing").replace("set_config('request.tenant', :org, true)", "access.act_as(:org, NULL)")),
+            "silent": run(script("silent").replace("set_config('request.tenant', :org, true)", "access.act_as(:org, NULL)")),
+            "bare": run(script("bare", version=", version = version + 1")),
+            "outbox": run(script("bare", insert, version=", version = version + 1"))})
+        bench.report_rates(f"lifecycle_{clients}", results["ours"], results["bare"], "tx/s", 0.85,
+                           note="with its event; the baseline only updates")
+        bench.report_rates(f"lifecycle_{clients}_silent", results["silent"], results["bare"], "tx/s",
+                           note="emit: false")
+        bench.report_rates(f"lifecycle_{clients}_vs_outbox", results["ours"], results["outbox"], "tx/s",
+                           note="the baseline also inserts into a plain outbox table")
