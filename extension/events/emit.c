@@ -316,9 +316,11 @@ at_xact_end(XactEvent event, void *arg)
 			emitted_to = NULL;
 			if (slot != NULL)
 			{
-				pg_atomic_write_u32(&slot->dirty, DIRTY_YES);
+				/* Only the first since the ticker's last snapshot pays for a signal. */
 				pg_memory_barrier();
-				slot_wake(slot, WORKER_TICKER);
+				if (pg_atomic_read_u32(&slot->dirty) != DIRTY_YES &&
+					pg_atomic_exchange_u32(&slot->dirty, DIRTY_YES) != DIRTY_YES)
+					slot_wake(slot, WORKER_TICKER);
 			}
 			break;
 		case XACT_EVENT_ABORT:

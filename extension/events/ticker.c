@@ -218,7 +218,7 @@ coalesce(Ticker *ticker)
 
 		if (left <= 0)
 			return;
-		/* The latch is not waited for: each commit would wake us. */
+		/* The latch is not waited for: what is committed meanwhile needs no waking. */
 		(void) WaitLatch(NULL, WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, Min(left, NAP_MS), PG_WAIT_EXTENSION);
 		worker_check(ticker->slot);
 	}
@@ -245,7 +245,7 @@ backoffice_ticker_main(Datum arg)
 			ask_for_durability();
 		reloads = worker_reloads;
 		if (ticker.settled)
-			dirty = pg_atomic_exchange_u32(&ticker.slot->dirty, DIRTY_NO);
+			dirty = pg_atomic_read_u32(&ticker.slot->dirty);
 
 		/* An empty log may have been filled by a restore since. */
 		if ((!ticker.settled || ticker.last.tick == 0) && (poll || dirty != DIRTY_NO))
@@ -253,6 +253,8 @@ backoffice_ticker_main(Datum arg)
 		if (ticker.settled && (dirty != DIRTY_NO || poll))
 		{
 			coalesce(&ticker);
+			/* Before the snapshot: who commits after it, marks it again and wakes us. */
+			dirty = pg_atomic_exchange_u32(&ticker.slot->dirty, DIRTY_NO);
 			take_tick(&ticker, dirty == DIRTY_YES);
 		}
 		if (poll)
