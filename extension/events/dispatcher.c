@@ -36,6 +36,7 @@
 
 #define ROUNDS			8		/* batches of one subscription before the next has its turn */
 #define RETRIES			64		/* set-aside events, likewise */
+#define ROUND_MS		10		/* from a round that left nothing to do to the next */
 #define IDLE_MS			250		/* due times and resumed subscriptions are noticed within this */
 #define IDLE_NONE_MS	2000	/* when there is no subscription at all */
 #define REST_MS			5000	/* after a failure as a whole */
@@ -322,10 +323,21 @@ go_round(MemoryContext scratch)
 	return subscriptions == NIL ? IDLE_NONE_MS : IDLE_MS;
 }
 
+/* A round looks at every subscription; under load each tick would start one. */
+static void
+breathe(TimestampTz last_round_at)
+{
+	long		left_ms = ROUND_MS - TimestampDifferenceMilliseconds(last_round_at, GetCurrentTimestamp());
+
+	if (left_ms > 0)
+		(void) WaitLatch(NULL, WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, Min(left_ms, ROUND_MS), PG_WAIT_EXTENSION);
+}
+
 void
 backoffice_dispatcher_main(Datum arg)
 {
 	DatabaseSlot *slot;
+	TimestampTz last_round_at = 0;
 	MemoryContext scratch;
 
 	slot = worker_start(WORKER_DISPATCHER);
@@ -344,7 +356,9 @@ backoffice_dispatcher_main(Datum arg)
 			proc_exit(0);
 		}
 		worker_check(slot);
+		breathe(last_round_at);
 		pause_ms = go_round(scratch);
+		last_round_at = pause_ms == 0 ? 0 : GetCurrentTimestamp();
 		MemoryContextSwitchTo(scratch);
 		MemoryContextReset(scratch);
 		if (pause_ms == 0)
