@@ -169,7 +169,8 @@ idempotency_begin(const char *scope, const char *key, IdempotencyHash *hash, Jso
 		if (attempt == MAX_ATTEMPTS)
 			ereport(ERROR,
 					(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-					 errmsg("the idempotency key is being removed concurrently"),
+					 errmsg("the idempotency key is being removed"),
+					 bo_code("removed_meanwhile", "backoffice.prune_idempotency_keys() runs in another transaction"),
 					 errhint("Try again.")));
 	}
 	bo_spi_end();

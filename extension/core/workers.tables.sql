@@ -12,7 +12,7 @@ CREATE TABLE backoffice.heartbeats (
     started_at timestamptz NOT NULL,
     PRIMARY KEY (worker, instance)
 ) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 500);
-COMMENT ON TABLE backoffice.heartbeats IS 'Last sign of life of each thin worker. Written by backoffice.heartbeat().';
+COMMENT ON TABLE backoffice.heartbeats IS 'Last sign of life of each thin worker. Written by backoffice.heartbeat(). Not dumped: workers of another time and place.';
 COMMENT ON COLUMN backoffice.heartbeats.details IS 'What the worker tells besides, e.g. counters; shown by backoffice.metrics where a value is a number.';
 GRANT SELECT, INSERT, UPDATE, DELETE ON backoffice.heartbeats TO backoffice_kernel;
 

@@ -131,6 +131,7 @@ lock_consumer(const LeaseRequest *request)
 		ereport(ERROR,
 				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
 				 errmsg("the consumer is being removed"),
+				 bo_code("removed_meanwhile", "events.remove_consumer() runs in another transaction"),
 				 errhint("Try again.")));
 	shard_count = bo_spi_int32(0, 1);
 	if (strcmp(bo_spi_text(0, 2), "worker") != 0)
@@ -289,7 +290,7 @@ events_park(PG_FUNCTION_ARGS)
 			   "topic", TextDatumGetCString(args[4]),
 			   "key", PG_ARGISNULL(5) ? NULL : TextDatumGetCString(args[5]),
 			   "eventType", TextDatumGetCString(args[6]),
-			   "reason", TextDatumGetCString(args[9]), NULL);
+			   "reason", TextDatumGetCString(args[9]), (char *) NULL);
 	bo_spi_end();
 	bo_user_restore(saved);
 	PG_RETURN_VOID();

@@ -30,7 +30,7 @@ CREATE TABLE events.consumer_instances (
     alive_until timestamptz NOT NULL,
     PRIMARY KEY (consumer, instance)
 ) WITH (fillfactor = 25, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
-COMMENT ON TABLE events.consumer_instances IS 'Running copies of a thin worker, also those that hold no shard yet: what a fair share is reckoned from.';
+COMMENT ON TABLE events.consumer_instances IS 'Running copies of a thin worker, also those that hold no shard yet: what a fair share is reckoned from. Not dumped: they sign on again.';
 
 CREATE TABLE events.parked_events (
     organization_id uuid,

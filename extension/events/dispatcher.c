@@ -43,7 +43,7 @@
 #define ERROR_MAX_BYTES	2000
 
 int			handler_timeout_ms = 30000;
-int			handler_batch_size = 500;
+int			handler_batch_events = 500;
 int			handler_retry_min_ms = 1000;
 int			handler_retry_max_ms = 300000;
 
@@ -377,10 +377,10 @@ dispatcher_init(void)
 							"How long an in-database handler may run for one event; 0: as long as it likes.",
 							"A handler that is ended by this counts as failed.",
 							&handler_timeout_ms, 30000, 0, INT_MAX, PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
-	DefineCustomIntVariable("backoffice.handler_batch_size",
+	DefineCustomIntVariable("backoffice.handler_batch_events",
 							"Events that the dispatcher runs in one transaction at most.",
 							NULL,
-							&handler_batch_size, 500, 1, 10000, PGC_SIGHUP, 0, NULL, NULL, NULL);
+							&handler_batch_events, 500, 1, 10000, PGC_SIGHUP, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable("backoffice.handler_retry_min_ms",
 							"Pause before the first retry of an event whose handler failed; doubled at each further one, and up to half of it left to chance.",
 							NULL,

@@ -17,7 +17,7 @@ extern void dispatcher_init(void);
 
 /* Settings. */
 extern int	handler_timeout_ms;
-extern int	handler_batch_size;
+extern int	handler_batch_events;
 extern int	handler_retry_min_ms;
 extern int	handler_retry_max_ms;
 

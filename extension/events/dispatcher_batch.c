@@ -95,9 +95,9 @@ read_batch(Subscription *subscription)
 
 	for (int i = 0; i < subscription->ntopics; i++)
 		topic_ids[i] = topic_lookup(subscription->topics[i])->id;
-	batch.events = palloc(sizeof(HandlerEvent) * handler_batch_size);
+	batch.events = palloc(sizeof(HandlerEvent) * handler_batch_events);
 	reader = reader_open(&subscription->scanned, &filter);
-	while (batch.count < handler_batch_size && bytes < BATCH_MAX_BYTES && reader_next(reader, &event))
+	while (batch.count < handler_batch_events && bytes < BATCH_MAX_BYTES && reader_next(reader, &event))
 	{
 		HandlerEvent *copy = &batch.events[batch.count++];
 
@@ -237,7 +237,7 @@ one_batch(Subscription *subscription)
 		else if (run_events(call, subscription, &batch))
 			result = BATCH_AGAIN;
 		if (result != BATCH_AGAIN)
-			result = batch.count == handler_batch_size ? BATCH_FULL : BATCH_NOT_FULL;
+			result = batch.count == handler_batch_events ? BATCH_FULL : BATCH_NOT_FULL;
 	}
 	if (result == BATCH_MARK_FIRST || result == BATCH_AGAIN)
 	{

@@ -122,7 +122,7 @@ alert_parked(const Subscription *subscription, const HandlerEvent *event, const 
 			   "topic", event->topic,
 			   "key", event->key,
 			   "eventType", event->type,
-			   "reason", clipped(reason), NULL);
+			   "reason", clipped(reason), (char *) NULL);
 }
 
 /* ---- retrying ---- */

@@ -75,7 +75,8 @@ handler_prepare(const Subscription *subscription)
 		ereport(ERROR,
 				(errcode(BO_FORBIDDEN),
 				 errmsg("role \"%s\" may not execute handler %s", subscription->role, subscription->handler),
-				 bo_code("invalid_handler", "the right to execute it was taken away")));
+				 bo_code("handler_forbidden", "the right to execute it was taken away"),
+				 errhint("Grant it again; the dispatcher goes on by itself.")));
 	call->context = AllocSetContextCreate(CurrentMemoryContext, "backoffice handler function", ALLOCSET_SMALL_SIZES);
 	call->scratch = AllocSetContextCreate(CurrentMemoryContext, "backoffice handler event", ALLOCSET_DEFAULT_SIZES);
 	load_function(call);

@@ -112,7 +112,7 @@ check_role(Oid role)
 		ereport(ERROR,
 				(errcode(BO_FORBIDDEN),
 				 errmsg("may not subscribe for role \"%s\"", GetUserNameFromId(role, false)),
-				 bo_code("invalid_subscription", "the caller is no member of it"),
+				 bo_code("subscription_forbidden", "the caller is no member of it"),
 				 errhint("Subscribe as that role.")));
 }
 
@@ -172,7 +172,7 @@ require_owner(const char *name, const char *role, Oid caller)
 	ereport(ERROR,
 			(errcode(BO_FORBIDDEN),
 			 errmsg("may not change subscription \"%s\"", name),
-			 bo_code("forbidden", "it belongs to role \"%s\"", role),
+			 bo_code("subscription_forbidden", "it belongs to role \"%s\"", role),
 			 errhint("Ask a member of that role, or an administrator.")));
 }
 

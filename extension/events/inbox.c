@@ -200,7 +200,8 @@ claim(const Message *message, bytea *hash)
 		if (attempt == MAX_ATTEMPTS)
 			ereport(ERROR,
 					(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-					 errmsg("the message is being removed from the inbox concurrently"),
+					 errmsg("the message is being removed from the inbox"),
+					 bo_code("removed_meanwhile", "events.prune_inbox() runs in another transaction"),
 					 errhint("Try again.")));
 	}
 }
@@ -265,7 +266,7 @@ events_park_inbound(PG_FUNCTION_ARGS)
 				   "topic", text_argument(fcinfo, 1),
 				   "partition", psprintf("%d", PG_GETARG_INT32(2)),
 				   "offset", psprintf("%lld", (long long) PG_GETARG_INT64(3)),
-				   "reason", text_argument(fcinfo, 6), NULL);
+				   "reason", text_argument(fcinfo, 6), (char *) NULL);
 	bo_spi_end();
 	bo_user_restore(saved);
 	PG_RETURN_BOOL(new);

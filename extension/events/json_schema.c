@@ -38,6 +38,8 @@ static SchemaNode *compile_node(Compiler *compiler, const char *pointer, JsonbVa
 
 /* ---- small helpers ---- */
 
+static void refuse(const SchemaNode *node, const char *keyword, const char *why) pg_attribute_noreturn();
+
 static void
 refuse(const SchemaNode *node, const char *keyword, const char *why)
 {

@@ -138,7 +138,7 @@ is_quoted(const char *s, int length)
 		return false;
 	for (int i = 1; i < length - 1; i++)
 	{
-		if (s[i] == '\\' && i < length - 2)
+		if (i < length - 2 && s[i] == '\\')
 			i++;
 		else if (s[i] < ' ' || s[i] > '~' || s[i] == '"' || s[i] == '\\')
 			return false;
@@ -160,7 +160,9 @@ is_domain(const char *s, int length)
 	}
 	for (int i = 0; i <= length; i++)
 	{
-		if (i == length || s[i] == '.')
+		bool		ends = i == length || s[i] == '.';
+
+		if (ends)
 		{
 			if (label == 0 || label > LABEL_MAX || s[i - 1] == '-')
 				return false;

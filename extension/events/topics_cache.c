@@ -82,8 +82,9 @@ events_table(const char *name)
 
 	if (!OidIsValid(relid))
 		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_TABLE),
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("table events.%s does not exist", name),
+				 bo_code("not_installed", "backoffice is not in this database"),
 				 errhint("CREATE EXTENSION backoffice in this database first.")));
 	return relid;
 }
