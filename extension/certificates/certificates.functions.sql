@@ -75,7 +75,7 @@ SELECT lifecycle.define('certificates.pools', 'state', '{
 CREATE OR REPLACE FUNCTION certificates.pools_changed() RETURNS trigger
     LANGUAGE c AS 'MODULE_PATHNAME', 'certificates_pools_changed';
 COMMENT ON FUNCTION certificates.pools_changed() IS
-'Trigger on certificates.pools: makes all backends forget the pools they cached.';
+'Trigger on certificates.pools: makes all backends forget the pools they cached. Permission: none, it is a trigger.';
 
 CREATE OR REPLACE TRIGGER changed AFTER UPDATE OF code, currency, state, face_value_minor, low_water, hold, validity, cvc_digits, requires_activation,
         destroy_cvc_after_delivery, code_format ON certificates.pools
@@ -137,11 +137,11 @@ GRANT EXECUTE ON FUNCTION certificates.generate_codes(text, int) TO backoffice_s
 CREATE OR REPLACE FUNCTION certificates.import_row() RETURNS trigger
     LANGUAGE c AS 'MODULE_PATHNAME', 'certificates_import_row';
 COMMENT ON FUNCTION certificates.import_row() IS
-'Row trigger of the view certificates.import: keeps the row in memory.';
+'Row trigger of the view certificates.import: keeps the row in memory. Permission: none, it is a trigger; INSERT on the view is granted to backoffice_service and backoffice_admin.';
 CREATE OR REPLACE FUNCTION certificates.import_end() RETURNS trigger
     LANGUAGE c AS 'MODULE_PATHNAME', 'certificates_import_end';
 COMMENT ON FUNCTION certificates.import_end() IS
-'Statement trigger of the view certificates.import: imports the rows that were kept. Errors: as import_codes.';
+'Statement trigger of the view certificates.import: imports the rows that were kept. Permission: certificates.import. Errors: as import_codes.';
 
 CREATE OR REPLACE VIEW certificates.import (pool, code, cvc) WITH (security_invoker = true) AS SELECT NULL::text, NULL::text, NULL::text WHERE false;
 COMMENT ON VIEW certificates.import IS

@@ -33,9 +33,7 @@ certificates_open(LOCKMODE lock)
 	Relation	rel;
 
 	if (!OidIsValid(relid))
-		ereport(ERROR,
-				(errcode(ERRCODE_UNDEFINED_TABLE),
-				 errmsg("table certificates.certificates does not exist")));
+		elog(ERROR, "table certificates.certificates does not exist");
 	rel = table_open(relid, lock);
 	if (certificates_table.relid != relid)
 	{

@@ -118,8 +118,9 @@ read_key_file(Size *length)
 				 errhint("The file must exist and be readable by the server's operating-system user.")));
 	if (fstat(fd, &st) != 0)
 		ereport(ERROR,
-				(errcode_for_file_access(),
-				 errmsg("could not examine the key file: %m")));
+				(errcode(ERRCODE_CONFIG_FILE_ERROR),
+				 errmsg("could not examine the key file: %m"),
+				 bo_code("key_file_missing", "the file named by backoffice.key_file cannot be examined")));
 	if (!S_ISREG(st.st_mode) || (st.st_mode & (S_IRWXG | S_IRWXO)) != 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_CONFIG_FILE_ERROR),
@@ -136,8 +137,9 @@ read_key_file(Size *length)
 	CloseTransientFile(fd);
 	if (got != st.st_size)
 		ereport(ERROR,
-				(errcode_for_file_access(),
-				 errmsg("could not read the key file")));
+				(errcode(ERRCODE_CONFIG_FILE_ERROR),
+				 errmsg("could not read the key file"),
+				 bo_code("key_file_missing", "the file named by backoffice.key_file cannot be read")));
 	text[got] = '\0';
 	*length = got;
 	return text;

@@ -9,12 +9,14 @@
 #include "access/heapam.h"
 #include "access/hio.h"
 #include "access/htup_details.h"
+#include "access/multixact.h"
 #include "access/tableam.h"
 #include "access/xact.h"
 #include "catalog/index.h"
 #include "executor/tuptable.h"
 #include "miscadmin.h"
 #include "nodes/execnodes.h"
+#include "storage/procarray.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
@@ -87,21 +89,38 @@ bo_storage_probe_end(StorageProbe *probe)
 
 /*
  * Is it only this very transaction that has locked the row?  heap_update()
- * calls that "being modified" too, and told to wait would not have to.  A
- * mere key share lock is not enough (others may have more), but on a version
- * that this transaction made: nobody else sees that, and locks taken before an
- * update are carried over as key share locks.
+ * calls that "being modified" too, and told to wait would not have to.  Our
+ * lock must keep others from changing the row; a key share lock does not, but
+ * on a version that this transaction made it will do: nobody else sees that,
+ * and locks taken before an update are carried over as key share locks.
  */
 static bool
 locked_by_us(HeapTuple row)
 {
 	HeapTupleHeader header = row->t_data;
+	TransactionId xmax = HeapTupleHeaderGetRawXmax(header);
+	bool		strong = TransactionIdIsCurrentTransactionId(HeapTupleHeaderGetXmin(header));
+	MultiXactMember *members;
+	int			nmembers;
+	bool		ours = true;
 
-	return HEAP_XMAX_IS_LOCKED_ONLY(header->t_infomask) &&
-		(header->t_infomask & (HEAP_XMAX_INVALID | HEAP_XMAX_IS_MULTI)) == 0 &&
-		(HEAP_XMAX_IS_EXCL_LOCKED(header->t_infomask) ||
-		 TransactionIdIsCurrentTransactionId(HeapTupleHeaderGetXmin(header))) &&
-		TransactionIdIsCurrentTransactionId(HeapTupleHeaderGetRawXmax(header));
+	if ((header->t_infomask & HEAP_XMAX_INVALID) || !HEAP_XMAX_IS_LOCKED_ONLY(header->t_infomask))
+		return false;
+	if (!(header->t_infomask & HEAP_XMAX_IS_MULTI))
+		return (strong || HEAP_XMAX_IS_EXCL_LOCKED(header->t_infomask)) && TransactionIdIsCurrentTransactionId(xmax);
+
+	/* Several locks: ours from different subtransactions, and perhaps others'. */
+	nmembers = GetMultiXactIdMembers(xmax, &members, false, true);
+	for (int i = 0; i < nmembers; i++)
+	{
+		if (!TransactionIdIsCurrentTransactionId(members[i].xid))
+			ours = ours && !TransactionIdIsInProgress(members[i].xid);
+		else if (members[i].status >= MultiXactStatusForNoKeyUpdate)
+			strong = true;
+	}
+	if (nmembers > 0)
+		pfree(members);
+	return ours && strong;
 }
 
 bool
