@@ -1,6 +1,7 @@
 /*
  * life_keeper.c
- *		What time does to certificates: holds and validity end.
+ *		What time does to certificates: holds and validity end, and orders that
+ *		wait for a pool are tried again.
  *
  * Both are also checked where money is taken, so the keeper being late costs
  * nobody anything.  A certificate that somebody else has locked is left for the
@@ -92,6 +93,43 @@ expire_certificates(void)
 	return count == BATCH && !missed;
 }
 
+/* Paid orders that wait for a pool which has something now are given to the order flow again. */
+static bool
+retry_blocked_orders(void)
+{
+	static BoPlan due = {
+		"UPDATE certificates.orders o SET retry_asked_at = backoffice.now() FROM"
+		" (SELECT b.organization_id, b.order_ref FROM certificates.orders b"
+		"   WHERE b.state = 'blocked' AND (b.retry_asked_at IS NULL OR b.retry_asked_at < backoffice.now() - interval '30 s')"
+		"     AND EXISTS (SELECT FROM certificates.order_units u"
+		"           JOIN certificates.order_lines l ON l.organization_id = u.organization_id AND l.order_ref = u.order_ref AND l.line_id = u.line_id"
+		"           JOIN certificates.pools p ON p.organization_id = l.organization_id AND p.code = l.pool"
+		"          WHERE u.organization_id = b.organization_id AND u.order_ref = b.order_ref AND u.state = 'blocked' AND p.state IN ('open', 'low'))"
+		"   ORDER BY b.created_at LIMIT 200 FOR UPDATE SKIP LOCKED) d"
+		" WHERE o.organization_id = d.organization_id AND o.order_ref = d.order_ref"
+		" RETURNING o.organization_id, o.order_ref, pg_catalog.jsonb_build_object('orderId', o.order_ref)"
+	};
+	int			count;
+	SPITupleTable *rows;
+
+	bo_spi_begin();
+	count = bo_spi_run(&due, NULL, NULL, 0);
+	rows = SPI_tuptable;
+	for (int i = 0; i < count; i++)
+	{
+		pg_uuid_t	organization;
+		bool		isnull;
+
+		CHECK_FOR_INTERRUPTS();
+		SPI_tuptable = rows;
+		organization = bo_spi_uuid(i, 1);
+		(void) events_emit("certificates.commands", bo_spi_text(i, 2), "order.retry",
+						   DatumGetJsonbP(bo_spi_datum(i, 3, &isnull)), NULL, &organization, NULL);
+	}
+	bo_spi_end();
+	return count == BATCH;
+}
+
 static bool
 expire(void)
 {
@@ -108,4 +146,5 @@ void
 life_keeper_init(void)
 {
 	events_register_keeper_task("certificates: expiry", INTERVAL_MS, expire);
+	events_register_keeper_task("certificates: blocked orders", INTERVAL_MS, retry_blocked_orders);
 }

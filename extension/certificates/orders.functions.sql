@@ -212,6 +212,11 @@ BEGIN
         ORDER BY l.certificate_id
     LOOP
         trouble := NULL;
+        -- Without a pool of its own, the line is for the pool of the certificate it names.
+        UPDATE certificates.order_lines l SET pool = p.code
+        FROM certificates.certificates x JOIN certificates.pools p ON p.organization_id = x.organization_id AND p.id = x.pool_id
+        WHERE l.organization_id = o.organization_id AND l.order_ref = o.order_ref AND l.line_id = u.line_id AND l.pool IS NULL
+          AND x.organization_id = o.organization_id AND x.id = u.named;
         SELECT x.id, x.state, x.order_ref, p.code AS pool INTO c
         FROM certificates.certificates x JOIN certificates.pools p ON p.organization_id = x.organization_id AND p.id = x.pool_id
         WHERE x.organization_id = o.organization_id AND x.id = u.named FOR UPDATE OF x;
@@ -254,12 +259,6 @@ BEGIN
         WHERE x.organization_id = o.organization_id AND x.id = u.certificate_id AND x.state = 'reserved' AND x.order_ref = o.order_ref FOR UPDATE;
     END IF;
     IF certificate IS NULL THEN
-        IF pool IS NULL THEN
-            SELECT p.code INTO pool FROM certificates.order_lines l
-            JOIN certificates.certificates x ON x.organization_id = l.organization_id AND x.id = l.certificate_id
-            JOIN certificates.pools p ON p.organization_id = x.organization_id AND p.id = x.pool_id
-            WHERE l.organization_id = o.organization_id AND l.order_ref = o.order_ref AND l.line_id = u.line_id;
-        END IF;
         IF NOT EXISTS (SELECT FROM certificates.pools p WHERE p.organization_id = o.organization_id AND p.code = pool AND p.state NOT IN ('paused', 'closed')) THEN
             PERFORM certificates.order_alert(o.order_ref, 'alert', 'no_such_pool:' || coalesce(pool, u.line_id), jsonb_build_object('lineId', u.line_id, 'pool', pool));
             UPDATE certificates.order_units x SET state = 'blocked', certificate_id = NULL
@@ -536,7 +535,22 @@ COMMENT ON FUNCTION certificates.handle_message(text, jsonb) IS
 'Handles one message of All_SalesOrder, All_Payments, All_Clients or certificates.commands for the acting organization; what can''t be understood becomes an error event. Permission: the extension only.';
 GRANT EXECUTE ON FUNCTION certificates.handle_message(text, jsonb) TO backoffice_definer;
 
+CREATE OR REPLACE FUNCTION certificates.on_event(event events.event) RETURNS void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    IF backoffice.current_organization() IS NULL THEN
+        PERFORM backoffice.raise('PT422', 'organization_required', 'a message of a feed belongs to an organization', event.topic || ' ' || event.id);
+    END IF;
+    PERFORM certificates.handle_message(event.topic, event.payload);
+END $$;
+COMMENT ON FUNCTION certificates.on_event(events.event) IS
+'The order flow''s handler (subscription certificates.orders). Errors: PT422 organization_required. Permission: the extension only.';
+GRANT EXECUTE ON FUNCTION certificates.on_event(events.event) TO backoffice_definer;
+
 -- The order flow uses the context's own functions as backoffice_definer.
 GRANT EXECUTE ON FUNCTION certificates.reserve_next(text, text, text, text, interval) TO backoffice_definer;
 GRANT EXECUTE ON FUNCTION certificates.refund_purchase(uuid, text), certificates.void_purchase(uuid, text) TO backoffice_definer;
 GRANT EXECUTE ON FUNCTION certificates.release(uuid, text), certificates.request_notification(uuid) TO backoffice_definer;
+
+SELECT events.subscribe('certificates.orders', ARRAY['All_SalesOrder', 'All_Payments', 'All_Clients', 'certificates.commands'],
+                        'certificates.on_event(events.event)'::regprocedure, start => 'earliest', role => 'backoffice_definer');
