@@ -17,7 +17,7 @@ def cases():
         if part.startswith("_"):
             continue
         module = importlib.import_module("faults." + part)
-        for name, function in vars(module).items():
+        for name, function in list(vars(module).items()):
             if name.startswith("case_") and callable(function):
                 yield part, name[len("case_"):].replace("_", "-"), function
 

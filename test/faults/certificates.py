@@ -1,0 +1,148 @@
+"""Certificates with the server's own workers running: the order flow, what time does, and a dump restored elsewhere."""
+import json
+import os
+import subprocess
+import time
+
+from harness.pg import Cluster
+
+ORG = "SELECT id FROM access.organizations WHERE name = 'Shop'"
+
+
+def wait(pg, sql, wanted, timeout_s=40):
+    """Polls until the query answers wanted."""
+    deadline = time.time() + timeout_s
+    while True:
+        got = pg.query(sql)[0][0]
+        if got == wanted:
+            return
+        if time.time() > deadline:
+            raise AssertionError(f"{sql}\n  is {got!r}, should be {wanted!r}\n" + pg.tail_log(30))
+        time.sleep(0.1)
+
+
+def setup(pg, codes=20):
+    pg.query("CREATE EXTENSION backoffice")
+    pg.query("SELECT access.create_organization('Shop')")
+    act(pg, "SELECT certificates.create_pool('gift', 'EUR', 1000), certificates.create_pool('rare', 'EUR', 500)",
+        f"SELECT certificates.generate_codes('gift', {codes})")
+
+
+def act(pg, *statements):
+    """Statements in one transaction, as a service of the shop; rows of the last one."""
+    conn = pg.connect(autocommit=False)
+    try:
+        with conn.cursor() as cur:
+            cur.execute(f"SELECT access.act_as(({ORG}))")
+            for sql in statements:
+                cur.execute(sql)
+            rows = cur.fetchall() if cur.description else []
+        conn.commit()
+        return rows
+    finally:
+        conn.close()
+
+
+def accept(pg, topic, message_id, payload):
+    return pg.query(f"SELECT events.accept('kafka', %s, %s, %s, %s, organization => ({ORG}))",
+                    (message_id, topic, payload.get("orderId") or payload["clientId"], json.dumps(payload)))[0][0]
+
+
+def order(ref, lines, version=1, status="created"):
+    return {"orderId": ref, "channel": "pos", "status": status, "version": version, "lines": [
+        dict({"lineId": str(n), "amount": {"minor": amount, "currency": "EUR"}}, **more) for n, (amount, more) in enumerate(lines)]}
+
+
+def payment(ref, pay, amount, kind="capture", **more):
+    return dict({"paymentId": pay, "orderId": ref, "type": kind, "status": "succeeded",
+                 "amount": {"minor": amount, "currency": "EUR"}}, **more)
+
+
+def feed(pg):
+    accept(pg, "All_Payments", "m1", payment("A", "p1", 1000))
+    accept(pg, "All_SalesOrder", "m2", order("A", [(1000, {"pool": "gift"})]))
+    assert accept(pg, "All_SalesOrder", "m2", order("A", [(1000, {"pool": "gift"})])) is False
+    accept(pg, "All_SalesOrder", "m3", order("B", [(500, {"pool": "rare"})]))
+    accept(pg, "All_Payments", "m4", payment("B", "p2", 500))
+    accept(pg, "All_Clients", "m5", {"clientId": "c", "contacts": {"phone": "+49"}})
+
+
+STATES = "SELECT string_agg(order_ref || ' ' || state, ', ' ORDER BY order_ref) FROM certificates.orders"
+
+
+def case_order_flow():
+    with Cluster() as pg:
+        setup(pg)
+        feed(pg)
+        wait(pg, STATES, "A fulfilled, B blocked")
+        act(pg, "SELECT certificates.generate_codes('rare', 1)")
+        wait(pg, STATES, "A fulfilled, B fulfilled")
+        accept(pg, "All_SalesOrder", "m6", order("A", [], version=2, status="cancelled"))
+        accept(pg, "All_Payments", "m7", payment("A", "r1", 1000, "refund"))
+        wait(pg, STATES, "A cancelled, B fulfilled")
+        wait(pg, "SELECT count(*) FROM events.log WHERE type IN ('refund', 'notification.requested') AND payload ? 'eventId'", 3)
+        assert pg.query("SELECT count(*) FROM events.parked")[0][0] == 0
+
+
+def case_order_flow_survives_kills():
+    """kill -9 of the whole server under the feed: every message has its effect once."""
+    with Cluster(conf={"fsync": "on"}) as pg:
+        setup(pg, codes=60)
+        for n in range(30):
+            accept(pg, "All_SalesOrder", f"o{n}", order(f"K{n}", [(1000, {"pool": "gift"})]))
+            accept(pg, "All_Payments", f"p{n}", payment(f"K{n}", f"p{n}", 1000))
+            if n % 10 == 9:
+                pg.kill9()
+                pg.start()
+        wait(pg, "SELECT count(*) FROM certificates.orders WHERE state = 'fulfilled'", 30)
+        wait(pg, "SELECT count(*) FROM certificates.certificates WHERE state = 'issued'", 30)
+        assert pg.query("SELECT count(*) FROM (SELECT key FROM events.log WHERE type = 'certificate.issued' GROUP BY key HAVING count(*) <> 1) x")[0][0] == 0
+
+
+def case_time_passes():
+    with Cluster() as pg:
+        setup(pg)
+        (cert,), = act(pg, "SELECT (certificates.issue((certificates.reserve_next('gift', 'pos')).id)).id")
+        act(pg, f"SELECT certificates.authorize('{cert}', 300, NULL, '1 s')")
+        wait(pg, f"SELECT held_minor FROM certificates.certificates WHERE id = '{cert}'", 0)
+        wait(pg, "SELECT count(*) FROM events.log WHERE type = 'redemption.expired'", 1)
+        act(pg, f"SELECT certificates.extend('{cert}', backoffice.now() + interval '1 s')")
+        wait(pg, f"SELECT state FROM certificates.certificates WHERE id = '{cert}'", "expired")
+        wait(pg, "SELECT count(*) FROM events.log WHERE type = 'certificate.expired'", 1)
+
+
+def case_dump_restore():
+    """A restored dump has every row as it was: no state, version or balance moves, no event is emitted; and life goes on."""
+    with Cluster() as pg:
+        setup(pg)
+        feed(pg)
+        wait(pg, STATES, "A fulfilled, B blocked")
+        act(pg, "SELECT certificates.redeem(id, 100) FROM certificates.certificates WHERE state = 'issued'")
+        pg.query("CREATE TABLE public.deal (id int PRIMARY KEY, state text NOT NULL, version bigint)")
+        pg.query("SELECT lifecycle.define('public.deal', 'state', '{\"initial\": [\"a\"], \"states\": [\"a\", \"b\"], \"version\": \"version\","
+                 " \"transitions\": [{\"from\": \"a\", \"to\": \"b\"}]}')")
+        pg.query("INSERT INTO public.deal VALUES (1, 'a'); UPDATE public.deal SET state = 'b'")
+        facts = ("SELECT md5(string_agg(c::text, '' ORDER BY c.id)) FROM certificates.certificates c",
+                 "SELECT md5(string_agg(r::text, '' ORDER BY r.id)) FROM certificates.redemptions r",
+                 "SELECT string_agg(t::text, '' ORDER BY t.definition, t.to_state, t.from_state) FROM lifecycle.transitions t",
+                 "SELECT d::text FROM public.deal d", STATES)
+        before = [pg.query(f)[0][0] for f in facts]
+        dump = os.path.join(pg.dir, "dump.sql")
+        with open(dump, "w") as f:
+            subprocess.check_call([os.path.join(pg.bin, "pg_dump"), "-d", "postgres"], env=pg.env(), stdout=f)
+        with Cluster() as other:
+            with open(other.key_file, "w") as f:
+                f.write(open(pg.key_file).read())
+            other.psql("postgres", open(dump).read())
+            after = [other.query(f)[0][0] for f in facts]
+            assert before == after, f"{before}\n{after}"
+            try:
+                other.query("UPDATE public.deal SET state = 'a'")
+                raise AssertionError("the restored life cycle is not enforced")
+            except Exception as e:
+                assert "illegal_transition" in str(e), e
+            act(other, "SELECT certificates.generate_codes('rare', 1)")
+            wait(other, STATES, "A fulfilled, B fulfilled")
+            accept(other, "All_SalesOrder", "m9", order("C", [(1000, {"pool": "gift"})]))
+            accept(other, "All_Payments", "m10", payment("C", "p9", 1000))
+            wait(other, STATES, "A fulfilled, B fulfilled, C fulfilled")
