@@ -41,7 +41,8 @@
 #include "utils/wait_event.h"
 
 #define POLL_MS			1000	/* looks by itself for rows that nobody announced */
-#define FLUSH_GRACE_MS	1		/* for somebody else's flush to cover ours */
+#define FLUSH_NAPS		4		/* for somebody else's flush to cover ours */
+#define FLUSH_NAP_US	250
 #define BUSY_MS			20		/* ticks closer than this: somebody else will flush */
 #define NAP_MS			100
 #define CROWD			8		/* events in one tick that make the next one wait longer: */
@@ -83,20 +84,16 @@ commit_lazily(void)
 static void
 wait_until_durable(Ticker *ticker, XLogRecPtr lsn)
 {
-	TimestampTz now = GetCurrentTimestamp();
-	TimestampTz deadline = TimestampTzPlusMilliseconds(now, FLUSH_GRACE_MS);
-	bool		busy = !TimestampDifferenceExceeds(ticker->last_tick_at, now, BUSY_MS);
+	bool		busy = !TimestampDifferenceExceeds(ticker->last_tick_at, GetCurrentTimestamp(), BUSY_MS);
+	int			naps = 0;
 
+	/* Naps, not the latch: at full load each commit would wake us. */
 	while (GetFlushRecPtr(NULL) < lsn)
 	{
-		if (!busy || GetCurrentTimestamp() >= deadline)
-		{
+		if (!busy || naps++ == FLUSH_NAPS)
 			XLogFlush(lsn);
-			break;
-		}
-		/* An emitter sets our latch after its own commit was flushed. */
-		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, FLUSH_GRACE_MS, PG_WAIT_EXTENSION);
-		ResetLatch(MyLatch);
+		else
+			pg_usleep(FLUSH_NAP_US);
 		CHECK_FOR_INTERRUPTS();
 	}
 	if (SyncRepRequested())
