@@ -145,7 +145,7 @@ being_loaded(void)
 
 	bo_spi_begin();
 	bo_spi_run(&look, &database, NULL, 0);
-	answer = bo_spi_bool(0, 0);
+	answer = bo_spi_bool(0, 1);
 	bo_spi_end();
 	return answer;
 }

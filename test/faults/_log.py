@@ -1,4 +1,5 @@
 """What the cases about the event log share."""
+import contextlib
 import json
 import time
 
@@ -7,6 +8,16 @@ TOPIC = "test.faults"
 
 def define(pg, dbname="d"):
     pg.query("SELECT events.define_topic(%s)", (TOPIC,), dbname=dbname)
+
+
+@contextlib.contextmanager
+def session(pg, dbname="d", user="postgres"):
+    """A cursor that commits each statement. (psycopg2's own `with connection` is one transaction.)"""
+    conn = pg.connect(dbname, user)
+    try:
+        yield conn.cursor()
+    finally:
+        conn.close()
 
 
 def emit(cur, key, payload):

@@ -120,7 +120,7 @@ def case_random_mix():
         for thread in threads + readers:
             thread.join()
             assert thread.error is None, thread.error
-        with pg.connect("d") as conn, conn.cursor() as cur:
+        with _log.session(pg) as cur:
             committed = _log.stored(cur)
             cur.execute("SELECT id::text, version FROM entity WHERE version > 0")
             expected = dict(cur.fetchall())
