@@ -7,7 +7,7 @@ export PG_CONFIG PYTHON
 # A private copy of PostgreSQL's tree: `make install` and the tests leave the system's alone.
 PG_TREE    := $(shell scripts/pgtree --path)
 
-.PHONY: help all deps build install demo test bench torture check clean
+.PHONY: help all deps build install demo demo-stop psql test bench torture release clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -30,14 +30,23 @@ install: deps ## install the extension into the system's PostgreSQL (as root), a
 demo: build ## a day of a gift-certificate business, from Kafka to Kafka, in a minute
 	@$(PYTHON) test/demo/demo.py
 
+demo-stop: ## stop the database server that the demo left for looking around
+	@$(PYTHON) test/demo/demo.py --end
+
+psql: ## psql in the demo's database
+	@$(PYTHON) test/demo/demo.py --psql
+
 test: build ## everything that must hold; ends with "N passed, N failed"
 	@$(PYTHON) test/run.py
 
 bench: build ## each figure beside its baseline, as JSON lines
 	@$(PYTHON) test/bench/bench.py
 
-torture: build ## kill everything under load; SEED= FAULTS= repeat a run
-	@$(PYTHON) test/torture/torture.py
+torture: build ## kill everything under load; SEED= FAULTS= DURATION= (seconds) choose the run
+	@SEED="$(SEED)" FAULTS="$(FAULTS)" DURATION="$(DURATION)" $(PYTHON) test/torture/torture.py
+
+release: build ## freeze this version's install script
+	@scripts/release
 
 clean: ## remove what was built
 	-@$(MAKE) --no-print-directory -s -C extension clean

@@ -147,8 +147,8 @@ CREATE OR REPLACE VIEW certificates.import (pool, code, cvc) WITH (security_invo
 COMMENT ON VIEW certificates.import IS
 'COPY certificates.import (pool, code, cvc) FROM STDIN imports codes as import_codes() does, all or none; rows are numbered as they come. Nothing is ever stored here.';
 GRANT INSERT ON certificates.import TO backoffice_service, backoffice_admin;
-CREATE TRIGGER import_row INSTEAD OF INSERT ON certificates.import FOR EACH ROW EXECUTE FUNCTION certificates.import_row();
-CREATE TRIGGER import_end AFTER INSERT ON certificates.import FOR EACH STATEMENT EXECUTE FUNCTION certificates.import_end();
+CREATE OR REPLACE TRIGGER import_row INSTEAD OF INSERT ON certificates.import FOR EACH ROW EXECUTE FUNCTION certificates.import_row();
+CREATE OR REPLACE TRIGGER import_end AFTER INSERT ON certificates.import FOR EACH STATEMENT EXECUTE FUNCTION certificates.import_end();
 
 CREATE OR REPLACE FUNCTION certificates.release(id uuid, reason text DEFAULT NULL) RETURNS text
     LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'certificates_release_sql';
