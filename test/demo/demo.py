@@ -133,11 +133,12 @@ class Demo:
         print(f"  PostgreSQL {self.pg.dir}:{self.pg.port}  (throw-away, with the extension)")
         self.organization = self.sql("SET ROLE backoffice_service; SELECT access.create_organization(%s)", (ORGANIZATION,))[0][0]
         self.make_pools()
-        common = {"BACKOFFICE_DATABASE": self.pg.dsn(server.DATABASE), "KAFKA_BOOTSTRAP": self.kafka.bootstrap}
-        self.workers = [Worker("kafka-ingest", self.pg.dir, common), Worker("kafka-relay", self.pg.dir, common)]
-        for worker in self.workers:
+        for name in ("kafka-ingest", "kafka-relay"):
+            worker = Worker(name, log=os.path.join(self.pg.dir, name + ".log"), database=self.pg.dsn(server.DATABASE),
+                            kafka_bootstrap=self.kafka.bootstrap)
             worker.start()
-            print(f"  {worker.name:<12} pid {worker.process.pid}")
+            self.workers.append(worker)
+            print(f"  {name:<12} pid {worker.process.pid}")
 
     def make_pools(self):
         stock = {pool: int(self.feed.demand[pool] * 1.2) + 20 for pool in feed.POOLS}
@@ -168,7 +169,7 @@ class Demo:
                 break
             for worker in self.workers:
                 if not worker.alive():
-                    raise RuntimeError(f"{worker.name} ended:\n{worker.tail_log()}")
+                    raise RuntimeError(f"{worker.program} ended:\n{worker.text()[-2000:]}")
         print()
 
     def send(self):
@@ -287,8 +288,8 @@ class Demo:
         for worker in self.workers:
             code = worker.stop()
             if code != 0:
-                self.failures.append(f"{worker.name} ended with {code}")
-                print(worker.tail_log())
+                self.failures.append(f"{worker.program} ended with {code}")
+                print(worker.text()[-2000:])
 
     def leave(self):
         """Whether the database server stays."""

@@ -152,6 +152,8 @@ class Faults:
             worker.start()
             return ""
         seconds = self.rng.uniform(1, 5)
+        if worker.process.poll() is not None:
+            return None
         worker.freeze()
         time.sleep(seconds)
         worker.thaw()

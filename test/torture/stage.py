@@ -1,5 +1,6 @@
 """The stage of a torture run: cluster, schema, broker, thin workers; and what is looked at afterwards."""
 import json
+import os
 import time
 
 import psycopg2
@@ -106,7 +107,6 @@ class Stage:
     def __exit__(self, *exc):
         for worker in (self.relay, self.ingest):
             if worker:
-                worker.thaw()
                 worker.kill9()
         if self.kafka:
             self.kafka.destroy()
@@ -127,11 +127,11 @@ class Stage:
                      "SELECT certificates.generate_codes(%s, %s); COMMIT", (self.setup.organization, pool, FACE, pool, number))
 
     def start_workers(self):
-        common = {"BACKOFFICE_DATABASE": self.pg.dsn(DATABASE), "KAFKA_BOOTSTRAP": self.kafka.bootstrap}
-        self.relay = Worker("kafka-relay", self.folder, common)
-        self.ingest = Worker("kafka-ingest", self.folder, common)
-        self.relay.start()
-        self.ingest.start()
+        for name in ("kafka-relay", "kafka-ingest"):
+            worker = Worker(name, log=os.path.join(self.folder, name + ".log"), database=self.pg.dsn(DATABASE),
+                            kafka_bootstrap=self.kafka.bootstrap, **({"lease_ms": 3000} if name == "kafka-relay" else {}))
+            setattr(self, name.removeprefix("kafka-"), worker)
+            worker.start()
 
     def connect_client(self):
         return psycopg2.connect(self.pg.dsn(DATABASE) + " connect_timeout=10")
@@ -151,7 +151,13 @@ class Stage:
                 time.sleep(0.05)
         for worker in (self.relay, self.ingest):
             if worker:
-                worker.revive()
+                self.revive(worker)
+
+    @staticmethod
+    def revive(worker):
+        """As systemd would."""
+        if not worker.alive():
+            worker.start()
 
     # -- afterwards --
 
@@ -161,8 +167,7 @@ class Stage:
             self.sql(f"COMMIT PREPARED '{gid}'")
         for worker in (self.relay, self.ingest):
             if worker:
-                worker.thaw()
-                worker.revive()
+                self.revive(worker)
 
     def log(self):
         """Every event, as readers get it: page after page, by position."""
@@ -186,7 +191,7 @@ class Stage:
                 return
             if time.time() > deadline:
                 raise RuntimeError(f"does not drain: consumers {left}, inbound {backlog}\n" + self.pg.tail_log()
-                                   + "".join(w.tail_log() for w in (self.relay, self.ingest) if w))
+                                   + "".join(w.text()[-2000:] for w in (self.relay, self.ingest) if w))
             if time.time() - said > 5:
                 said = time.time()
                 say(f"to drain: {', '.join(f'{n} {lag} events' for n, lag in left)}{f', inbound {backlog}' if backlog else ''}")
