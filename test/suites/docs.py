@@ -1,0 +1,77 @@
+"""What the pages say is true: the README's session works as pasted, links lead somewhere, every requirement has its row."""
+import glob
+import os
+import re
+
+from harness.pg import ROOT, Cluster
+
+PAGES = ["README.md", "CHANGELOG.md"] + sorted(os.path.relpath(p, ROOT) for p in glob.glob(os.path.join(ROOT, "docs/*.md")))
+
+
+def read(page):
+    with open(os.path.join(ROOT, page)) as f:
+        return f.read()
+
+
+def session(page):
+    """The statements of the block behind <!-- session -->, and what each must print: [(line of the page, expected)], text."""
+    text = re.search(r"<!-- session -->\s*```sql\n(.*?)```", read(page), re.S).group(1)
+    expected = [(line.split(";")[0].strip(), found.group(1)) for line in text.splitlines() if (found := re.search(r";\s+-- (\S.*)$", line))]
+    return expected, text
+
+
+def play(pg, page):
+    """Pastes the session into psql. Every statement's answer is compared with the comment behind it."""
+    expected, text = session(page)
+    # Each promise becomes a marker in front of its statement; the answer is what stands between it and the next line.
+    marked = re.sub(r"^(?=.*;\s+-- \S.*$)", r"\\echo @@\n", text, flags=re.M)
+    pg.create_database("readme")
+    out = pg.psql("readme", "\\unset ON_ERROR_STOP\n\\pset format unaligned\n\\pset tuples_only on\n" + marked, check=False)
+    answers = [part.strip("\n").split("\n") for part in out.split("@@\n")[1:]]
+    bad = []
+    for (statement, promise), answer in zip(expected, answers):
+        if promise.startswith("ERROR "):
+            ok = any(line.startswith("ERROR:") for line in answer) and any(promise.split()[1] in line for line in answer)
+        else:
+            ok = answer[0] == promise
+        if not ok:
+            bad.append(f"{statement}: promised {promise}, got {answer}")
+    surprises = len(re.findall(r"^(?:psql:.*)?ERROR:", out, re.M)) - sum(p.startswith("ERROR ") for _, p in expected)
+    if surprises:
+        bad.append(f"{surprises} errors that were not promised")
+    return len(expected) >= 5 and len(answers) == len(expected) and not bad, "\n".join(bad) + "\n" + out
+
+
+def links():
+    for page in PAGES:
+        for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", read(page)):
+            if not re.match(r"[a-z]+:", target) and not os.path.exists(os.path.join(ROOT, os.path.dirname(page), target)):
+                yield f"{page}: {target}"
+
+
+def commands():
+    """make targets that pages speak of."""
+    targets = set(re.findall(r"^([a-z-]+):", read("Makefile"), re.M))
+    for page in PAGES:
+        for target in re.findall(r"^(?:\$ )?make ([a-z-]+)|`make ([a-z-]+)", read(page), re.M):
+            if not set(target) & targets:
+                yield f"{page}: make {' '.join(target).strip()}"
+
+
+def requirements():
+    """Rows C1 to C8; whatever file a row names must exist."""
+    text = read("docs/requirements.md")
+    for n in range(1, 9):
+        if not re.search(rf"^\| C{n} \|", text, re.M):
+            yield f"no row for C{n}"
+    for path in re.findall(r"`((?:test|extension|workers|docs|sql|scripts)/[^`* ]+)`", text):
+        if not os.path.exists(os.path.join(ROOT, path)):
+            yield f"{path} does not exist"
+
+
+def run(only=None):
+    with Cluster() as pg:
+        yield "readme-session", *play(pg, "README.md")
+    for name, problems in (("links", links()), ("commands", commands()), ("requirements", requirements())):
+        found = list(problems)
+        yield name, not found, "\n".join(found)
