@@ -256,22 +256,35 @@ class Demo:
         heading("The life of a certificate (Mermaid; from the table that the trigger enforces)")
         print(textwrap.indent(self.sql("SELECT lifecycle.diagram('certificates.certificates')")[0][0], "  "))
 
+    def outcome(self):
+        """What the stream says, counted so that it does not matter in which order orders and payments arrived."""
+        channels = {}
+        sold, undone, refunded, pending = set(), set(), {}, {}
+        for e in self.stream.values():
+            p = e["payload"]
+            if e["eventType"] == "certificate.issued":
+                sold.add(p["certificateId"])
+                channels[p["certificateId"]] = e["channel"]
+            elif e["eventType"] == "refund":
+                refunded[p["paymentRef"]] = e["channel"]
+                undone.update(p["certificateIds"])
+            elif e["eventType"] == "refund.pendingDetails":
+                pending[p["paymentRef"]] = e["channel"]
+        got = collections.Counter(("sold and kept", channels[c]) for c in sold - undone)
+        got.update(("refund carried out", channel) for channel in refunded.values())
+        got.update(("refund waits for details", channel) for ref, channel in pending.items() if ref not in refunded)
+        return got
+
     def judge(self):
         heading("Is it right?")
-        got = collections.Counter()
-        named = {"certificate.issued": "issued", "refund": "purchase refunded", "refund.pendingDetails": "refund pending"}
-        for e in self.stream.values():
-            if e["eventType"] in named:
-                got[(named[e["eventType"]], e["channel"])] += 1
-        rows = []
-        for (what, channel), number in sorted(self.feed.expected.items()):
-            rows.append([what, channel, number, got[(what, channel)], "ok" if got[(what, channel)] == number else "WRONG"])
-        for key in sorted(set(got) - set(self.feed.expected), key=str):
-            rows.append([*key, 0, got[key], "WRONG"])
+        got = self.outcome()
+        rows = [[what, channel, self.feed.expected[(what, channel)], got[(what, channel)]]
+                for what, channel in sorted(set(got) | set(self.feed.expected), key=str)]
         parked = self.sql("SELECT count(*) FROM events.parked_inbound")[0][0]
-        rows.append(["set aside as garbage", "", self.feed.garbage, parked, "ok" if parked == self.feed.garbage else "WRONG"])
+        rows.append(["set aside as garbage", "", self.feed.garbage, parked])
+        rows = [row + ["ok" if row[2] == row[3] else "WRONG"] for row in rows]
         blocked = sum(e["eventType"] == "issue.blocked" for e in self.stream.values())
-        rows.append(["issue.blocked (pool was empty)", "", "> 0", blocked, "ok" if blocked else "WRONG"])
+        rows.append(["issue.blocked: a pool was empty", "", "some", blocked, "ok" if blocked else "WRONG"])
         table(rows, ["what", "channel", "the feed's model", "the stream", ""])
         self.failures += [f"{row[0]} {row[1]}: {row[2]} expected, {row[3]} found" for row in rows if row[4] == "WRONG"]
         self.failures += [f"conservation of {pool}: {difference}" for pool, difference in self.conservation if difference != 0]

@@ -291,7 +291,7 @@ class Unknown(Exception):
 class Sender(threading.Thread):
     """Sends messages to the inbound topic; acknowledged is what the broker confirmed."""
 
-    def __init__(self, seed, bootstrap, topic, journal, settle, per_second):
+    def __init__(self, seed, bootstrap, topic, organization, journal, settle, per_second):
         super().__init__(daemon=True, name="sender")
         from harness.kafka import _confluent
         self.producer = _confluent().Producer({
@@ -299,6 +299,7 @@ class Sender(threading.Thread):
             "message.timeout.ms": 300000, "log_level": 2})
         self.rng = random.Random(f"{seed}-sender")
         self.topic = topic
+        self.organization = str(organization)
         self.journal = journal
         self.settle = settle
         self.pause = 1.0 / per_second
@@ -330,7 +331,7 @@ class Sender(threading.Thread):
                 self.journal.write(message, "inbound", "unknown")
         self.producer.produce(self.topic, key=f"k{hash_of(message)}", value=json.dumps({"message": message}),
                               headers=[("ce_id", message), ("ce_type", "torture.inbound"), ("ce_source", "torture"),
-                                       ("ce_specversion", "1.0")], on_delivery=report)
+                                       ("ce_specversion", "1.0"), ("organization_id", self.organization)], on_delivery=report)
 
 
 def hash_of(message):

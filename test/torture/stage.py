@@ -190,8 +190,8 @@ class Stage:
             if not left and not backlog:
                 return
             if time.time() > deadline:
-                raise RuntimeError(f"does not drain: consumers {left}, inbound {backlog}\n" + self.pg.tail_log()
-                                   + "".join(w.text()[-2000:] for w in (self.relay, self.ingest) if w))
+                raise RuntimeError(f"does not drain: consumers {left}, inbound {backlog}\n" + self.pg.tail_log(5)
+                                   + "".join(w.text()[-1500:] for w in (self.relay, self.ingest) if w))
             if time.time() - said > 5:
                 said = time.time()
                 say(f"to drain: {', '.join(f'{n} {lag} events' for n, lag in left)}{f', inbound {backlog}' if backlog else ''}")

@@ -97,7 +97,8 @@ class Run:
         clients = [load.Client(n, self.args.seed, connect, self.journal(f"client-{n}"), s.setup, self.settle)
                    for n in range(CLIENTS)]
         if s.kafka:
-            clients.append(load.Sender(self.args.seed, s.kafka.bootstrap, stage.INBOUND, self.journal("sender"), self.settle, 40))
+            clients.append(load.Sender(self.args.seed, s.kafka.bootstrap, stage.INBOUND, s.setup.organization,
+                                       self.journal("sender"), self.settle, 40))
         self.clients = clients
         for c in clients:
             c.start()
