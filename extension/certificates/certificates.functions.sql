@@ -197,7 +197,7 @@ SELECT p.id, p.code AS pool, p.state, p.currency, p.face_value_minor, p.low_wate
        count(*) FILTER (WHERE c.state = 'available') AS available,
        count(*) FILTER (WHERE c.state = 'reserved') AS reserved,
        count(*) FILTER (WHERE c.state IN ('issued', 'active', 'partially_redeemed', 'blocked')) AS issued,
-       count(*) FILTER (WHERE c.state IN ('redeemed', 'expired', 'voided', 'replaced', 'retired')) AS terminal,
+       count(*) FILTER (WHERE c.state IN ('redeemed', 'expired', 'refunded', 'voided', 'replaced', 'retired')) AS terminal,
        coalesce(sum(c.balance_minor) FILTER (WHERE c.state IN ('issued', 'active', 'partially_redeemed', 'blocked')), 0)::bigint AS outstanding_minor
 FROM certificates.pools p
 LEFT JOIN certificates.certificates c ON c.organization_id = p.organization_id AND c.pool_id = p.id
@@ -205,7 +205,7 @@ WHERE p.organization_id = (SELECT backoffice.current_organization())
   AND (c.organization_id IS NULL OR c.organization_id = (SELECT backoffice.current_organization()))
 GROUP BY p.organization_id, p.id;
 COMMENT ON VIEW certificates.pool_status IS
-'The pools of the organization and what is in them. issued: sold and of use (issued, active, partially redeemed, blocked); terminal: used up, expired, voided, replaced or retired; outstanding_minor: what the issued ones are worth.';
+'The pools of the organization and what is in them. issued: sold and of use (issued, active, partially redeemed, blocked); terminal: used up, expired, refunded, voided, replaced or retired; outstanding_minor: what the issued ones are worth.';
 GRANT SELECT ON certificates.pool_status TO backoffice_user, backoffice_service, backoffice_admin;
 
 CREATE OR REPLACE VIEW certificates.conservation WITH (security_invoker = true) AS

@@ -143,7 +143,7 @@ class Demo:
     def make_pools(self):
         stock = {pool: int(self.feed.demand[pool] * 1.2) + 20 for pool in feed.POOLS}
         scarce, face = feed.SCARCE
-        stock[scarce] = max(1, self.feed.demand[scarce] // 2)
+        stock[scarce] = max(1, self.feed.demand[scarce] // 3)
         for pool, number in stock.items():
             face = dict(feed.POOLS, **dict([feed.SCARCE]))[pool]
             self.as_service("SELECT certificates.create_pool(%s, %s, %s, low_water => %s)", (pool, feed.CURRENCY, face, number // 10))
@@ -160,7 +160,7 @@ class Demo:
             time.sleep(0.5)
             state = self.state()
             self.progress(time.time() - began, state)
-            if not self.replenished and state["dry"] and self.sent > len(self.feed.messages) * 0.6:
+            if not self.replenished and state["blocked"] and self.sent > len(self.feed.messages) * 0.6:
                 self.replenish()
             if not sender.is_alive() and self.settled(state):
                 break
@@ -198,10 +198,9 @@ class Demo:
                    (SELECT coalesce(sum(lag_events), 0) FROM events.consumers),
                    (SELECT count(*) FROM events.log l JOIN events.topics t ON t.id = l.topic_id WHERE t.direction = 'out')""")[0]
         status = {row[0]: row[1] for row in self.as_service("SELECT state, count(*) FROM certificates.certificates GROUP BY state")}
-        available = self.as_service("SELECT available FROM certificates.pool_status WHERE pool = %s", (feed.SCARCE[0],))
         blocked = self.as_service("SELECT count(*) FROM certificates.orders WHERE state = 'blocked'")[0][0]
         return {"accepted": accepted, "parked": parked, "lag": int(lag), "stream": published, "certificates": status,
-                "dry": bool(available) and available[0][0] == 0, "blocked": blocked}
+                "blocked": blocked}
 
     def progress(self, seconds, s):
         c = s["certificates"]
@@ -216,7 +215,7 @@ class Demo:
     def settled(self, s):
         """Everything taken in, handled and published, and nothing waits for stock."""
         unique = len({m.id for m in self.feed.messages})
-        return s["accepted"] + s["parked"] >= unique and s["lag"] == 0 and (s["blocked"] == 0 or not self.replenished and not s["dry"])
+        return s["accepted"] + s["parked"] >= unique and s["lag"] == 0 and s["blocked"] == 0
 
     # -- what came of it --
 
@@ -237,7 +236,7 @@ class Demo:
         print(f"  {len(messages)} messages, {len(self.stream)} events")
 
         heading("The pools")
-        columns = "pool, state, face_value_minor, created, available, held, issued, terminal"
+        columns = "pool, state, currency, face_value_minor, created, available, reserved, issued, terminal, outstanding_minor"
         table(self.as_service(f"SELECT {columns} FROM certificates.pool_status ORDER BY pool"), columns.split(", "))
 
         heading("Conservation: created − available − held − issued − terminal, by pool (must be zero)")
