@@ -38,6 +38,7 @@
 #include "utils/snapmgr.h"
 #include "utils/syscache.h"
 #include "utils/timeout.h"
+#include "utils/timestamp.h"
 #include "utils/typcache.h"
 
 #define EVENT_COLUMNS 9
@@ -132,6 +133,8 @@ act_for(const HandlerEvent *event)
 static void
 call_handler(HandlerCall *call, const HandlerEvent *event)
 {
+	LOCAL_FCINFO(fcinfo, 1);
+
 	(void) set_config_option("search_path", worker_default_search_path, PGC_USERSET, PGC_S_SESSION,
 							 GUC_ACTION_SAVE, true, 0, false);
 	PushActiveSnapshot(GetTransactionSnapshot());
@@ -139,7 +142,11 @@ call_handler(HandlerCall *call, const HandlerEvent *event)
 	handler_running = true;
 	if (handler_timeout_ms > 0)
 		enable_timeout_after(STATEMENT_TIMEOUT, handler_timeout_ms);
-	(void) FunctionCall1(&call->finfo, event_datum(event));
+	/* A function of language sql returns its void as null: the answer does not matter. */
+	InitFunctionCallInfoData(*fcinfo, &call->finfo, 1, InvalidOid, NULL, NULL);
+	fcinfo->args[0].value = event_datum(event);
+	fcinfo->args[0].isnull = false;
+	(void) FunctionCallInvoke(fcinfo);
 	disable_timeout(STATEMENT_TIMEOUT, false);
 	QueryCancelPending = false;
 	handler_running = false;
@@ -162,8 +169,10 @@ finish_deferred(HandlerCall *call)
 
 /* Message, detail and where it was raised, for the row of the parked event. */
 static char *
-describe_error(const ErrorData *edata, bool timed_out)
+describe_error(const ErrorData *edata, TimestampTz started_at)
 {
+	bool		timed_out = edata->sqlerrcode == ERRCODE_QUERY_CANCELED && handler_timeout_ms > 0 &&
+		TimestampDifferenceExceeds(started_at, GetCurrentTimestamp(), handler_timeout_ms);
 	StringInfoData text;
 
 	initStringInfo(&text);
@@ -203,7 +212,6 @@ handler_run(HandlerCall *call, const HandlerEvent *event, char **error)
 	PG_CATCH();
 	{
 		ErrorData  *edata;
-		bool		timed_out = get_timeout_indicator(STATEMENT_TIMEOUT, true);
 
 		handler_running = false;
 		disable_timeout(STATEMENT_TIMEOUT, false);
@@ -213,7 +221,7 @@ handler_run(HandlerCall *call, const HandlerEvent *event, char **error)
 		RollbackAndReleaseCurrentSubTransaction();
 		result = edata->sqlerrcode == ERRCODE_T_R_SERIALIZATION_FAILURE ||
 			edata->sqlerrcode == ERRCODE_T_R_DEADLOCK_DETECTED ? RUN_AGAIN : RUN_FAILED;
-		text = describe_error(edata, timed_out);
+		text = describe_error(edata, GetCurrentStatementStartTimestamp());
 	}
 	PG_END_TRY();
 	MemoryContextSwitchTo(caller);

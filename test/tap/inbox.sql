@@ -1,0 +1,62 @@
+BEGIN;
+SELECT plan(32);
+SELECT events.define_topic('in.orders', 'order', '7 days', 3, 'in');
+SELECT events.define_schema('in.orders', NULL, '{"required": ["order"]}');
+SELECT access.create_organization('Acme') AS acme, access.create_organization('Zeta') AS zeta \gset
+
+CREATE FUNCTION pg_temp.events_of(topic text) RETURNS bigint LANGUAGE sql AS
+$$ SELECT count(*) FROM events.log l JOIN events.topics t ON t.id = l.topic_id WHERE t.name = $1 $$;
+GRANT USAGE ON SCHEMA events TO backoffice_worker;
+
+SET ROLE backoffice_worker;
+SELECT ok(events.accept('kafka', 'm1', 'in.orders', 'o1', '{"order": 1}', NULL, :'acme'), 'a new message is taken');
+SELECT ok(NOT events.accept('kafka', 'm1', 'in.orders', 'o1', '{"order": 1}', NULL, :'acme'), 'again: seen before');
+SELECT ok(NOT events.accept('kafka', 'm1', 'in.orders', 'o1', '{"order": 1}', '{"traceparent": "x"}', :'acme'), 'headers do not matter for that');
+SELECT throws_ok(format($$SELECT events.accept('kafka', 'm1', 'in.orders', 'o1', '{"order": 2}', NULL, %L)$$, :'acme'), 'PT409', NULL, 'the same id with another payload is a conflict');
+SELECT throws_ok(format($$SELECT events.accept('kafka', 'm1', 'in.orders', 'o2', '{"order": 1}', NULL, %L)$$, :'acme'), 'PT409', NULL, 'with another key too');
+SELECT throws_ok(format($$SELECT events.accept('kafka', 'm1', 'in.orders', NULL, '{"order": 1}', NULL, %L)$$, :'acme'), 'PT409', NULL, 'no key is another key');
+SELECT ok(events.accept('kafka', 'm1', 'in.orders', 'o1', '{"order": 1}', NULL, :'zeta'), 'another organization''s message of that id is another message');
+SELECT ok(events.accept('bank', 'm1', 'in.orders', 'o1', '{"order": 1}', NULL, :'acme'), 'another source''s too');
+SELECT ok(events.accept('kafka', 'm2', 'in.orders', 'o1', '{"order": 1}', jsonb_build_object('organization_id', :'acme')), 'the organization may stand in a header');
+SELECT throws_ok($$SELECT events.accept('kafka', 'm3', 'in.orders', 'o1', '{"order": 1}')$$, '22023', NULL, 'without organization it is refused');
+SELECT throws_ok($$SELECT events.accept('kafka', 'm3', 'in.orders', 'o1', '{"order": 1}', '{"organization_id": "nonsense"}')$$, '22023', NULL, 'with a bad one in the headers too');
+SELECT throws_ok(format($$SELECT events.accept('kafka', 'm3', 'in.orders', 'o1', '{}', NULL, %L)$$, :'acme'), 'PT422', NULL, 'a payload that breaks the schema is refused');
+SELECT ok(events.accept('kafka', 'm3', 'in.orders', 'o1', '{"order": 1}', NULL, :'acme'), 'and its id is not used up by that');
+SELECT throws_ok(format($$SELECT events.accept('kafka', 'm4', 'in.none', 'o1', '{}', NULL, %L)$$, :'acme'), 'PT404', NULL, 'an unknown topic is refused');
+SELECT throws_ok(format($$SELECT events.accept(%s, NULL, %L)$$, args, :'acme'), '22023', NULL, format('accept(%s) is refused', args))
+FROM unnest(ARRAY[$$NULL, 'm', 'in.orders', 'k', '{"order": 1}'$$, $$'', 'm', 'in.orders', 'k', '{"order": 1}'$$, $$'s', '', 'in.orders', 'k', '{"order": 1}'$$,
+                  $$'s', NULL, 'in.orders', 'k', '{"order": 1}'$$, $$'s', 'm', NULL, 'k', '{"order": 1}'$$, $$'s', 'm', 'in.orders', 'k', NULL$$,
+                  $$'s', repeat('m', 600), 'in.orders', 'k', '{"order": 1}'$$]) AS args;
+RESET ROLE;
+SELECT is(pg_temp.events_of('in.orders'), 5::bigint, 'one event per message that was taken');
+SELECT is((SELECT array_agg(DISTINCT type) FROM events.log l JOIN events.topics t ON t.id = l.topic_id WHERE t.name = 'in.orders'), ARRAY['in.orders'], 'without a type it is the topic''s name');
+
+-- a savepoint's rollback gives the id back
+SAVEPOINT s;
+SELECT events.accept('kafka', 'm9', 'in.orders', 'o1', '{"order": 1}', NULL, :'acme');
+ROLLBACK TO s;
+SELECT ok(events.accept('kafka', 'm9', 'in.orders', 'o1', '{"order": 9}', NULL, :'acme'), 'what was rolled back was never seen');
+
+-- parked inbound
+SET ROLE backoffice_worker;
+SELECT ok(events.park_inbound('kafka', 'All_Things', 3, 99, NULL, '\xff00', 'not UTF-8'), 'a message that is no JSON is kept');
+SELECT ok(NOT events.park_inbound('kafka', 'All_Things', 3, 99, NULL, '\xff00', 'not UTF-8'), 'once');
+SELECT throws_ok($$SELECT events.park_inbound('kafka', NULL, 3, 99, NULL, '\xff00', 'x')$$, '22004', NULL, 'nulls are refused');
+RESET ROLE;
+SELECT is((SELECT payload->>'offset' FROM events.log WHERE type = 'inbound.parked'), '99', 'with an alert');
+
+-- offsets
+SET ROLE backoffice_worker;
+SELECT events.save_source_offset('g', 't', 0, 10), events.save_source_offset('g', 't', 0, 7), events.save_source_offset('g', 't', 1, 3);
+SELECT results_eq($$SELECT "partition", "offset" FROM events.source_offsets('g')$$, 'VALUES (0, 10::bigint), (1, 3)', 'offsets never go back');
+SELECT throws_ok($$SELECT events.save_source_offset('g', 't', 0, -1)$$, '23514', NULL, 'nor below 0');
+RESET ROLE;
+
+-- the principal decides
+SET ROLE backoffice_service;
+SELECT access.act_as(:'acme');
+SELECT throws_ok(format($$SELECT events.accept('kafka', 'm5', 'in.orders', 'o1', '{"order": 1}', NULL, %L)$$, :'zeta'), '42501', NULL, 'a principal cannot speak for another organization');
+SELECT throws_ok($$SELECT * FROM events.inbox$$, '42501', NULL, 'the table is closed');
+
+SELECT * FROM finish();
+ROLLBACK;
