@@ -75,10 +75,17 @@ refuse_stranger(const pg_uuid_t *user)
 void
 require_member(const AdminCall *call, const pg_uuid_t *user)
 {
-	Belonging	found = belonging(&call->organization_id, user);
+	/* Held until the end: nobody is removed while being granted a role. */
+	static BoPlan plan = {
+		"SELECT FROM access.memberships WHERE organization_id = $1 AND user_id = $2 AND state = 'active' FOR KEY SHARE",
+		2, {UUIDOID, UUIDOID}
+	};
+	Datum		args[2] = {UUIDPGetDatum(&call->organization_id), UUIDPGetDatum(user)};
+	Belonging	found;
 
-	if (found.here)
+	if (bo_spi_run(&plan, args, NULL, 1) > 0)
 		return;
+	found = belonging(&call->organization_id, user);
 	if (!found.exists || found.somewhere)
 		refuse_stranger(user);
 	insert_membership(&call->organization_id, user);
