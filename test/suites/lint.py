@@ -170,7 +170,8 @@ def markers():
 def cppcheck():
     if not files("extension/*/*.c"):
         yield "no sources found"
-    for folder, include in (("extension", ["-I", "extension", "--include=test/lint/cppcheck.h"]), ("workers", ["-I", "workers"])):
+    for folder, include in (("extension", ["-I", "extension", "--include=test/lint/server_macros.h"]),
+                            ("workers", ["-I", "workers", "--include=test/lint/worker_macros.h"])):
         out = subprocess.run(
             ["cppcheck", "--quiet", "--enable=warning,performance,portability", "--error-exitcode=1", "--inline-suppr", "-j2",
              "--suppress=varFuncNullUB",    # NULL is a pointer wherever PostgreSQL builds; its own lists end so
