@@ -539,12 +539,12 @@ CREATE OR REPLACE FUNCTION certificates.on_event(event events.event) RETURNS voi
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     IF backoffice.current_organization() IS NULL THEN
-        PERFORM backoffice.raise('PT422', 'organization_required', 'a message of a feed belongs to an organization', event.topic || ' ' || event.id);
+        PERFORM backoffice.raise('22023', 'organization_required', 'a message of a feed belongs to an organization', event.topic || ' ' || event.id);
     END IF;
     PERFORM certificates.handle_message(event.topic, event.payload);
 END $$;
 COMMENT ON FUNCTION certificates.on_event(events.event) IS
-'The order flow''s handler (subscription certificates.orders). Errors: PT422 organization_required. Permission: the extension only.';
+'The order flow''s handler (subscription certificates.orders). Errors: 22023 organization_required. Permission: the extension only.';
 GRANT EXECUTE ON FUNCTION certificates.on_event(events.event) TO backoffice_definer;
 
 -- The order flow uses the context's own functions as backoffice_definer.

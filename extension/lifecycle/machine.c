@@ -7,7 +7,8 @@
  * (a partition or a shard has columns of its own).  Both are dropped when
  * relcache invalidation names lifecycle.definitions, which lifecycle.define()
  * sends: it travels with the commit record, so other backends and standbys
- * get it too.  A binding is also dropped when its own relation changes.
+ * get it too.  They are dropped as well when any function changes (it may be a
+ * guard), and a binding when its own relation does.
  *
  * The callback only moves a number.  A machine is read under the latest
  * snapshot and kept only if the number did not move meanwhile.  A machine that
@@ -27,6 +28,7 @@
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
+#include "utils/syscache.h"
 
 #define MAX_EMITTERS 16
 
@@ -107,6 +109,13 @@ relation_changed(Datum arg, Oid relid)
 			binding->valid = false;
 }
 
+/* A guard or payload function may have been replaced or dropped; it is not worth knowing which. */
+static void
+function_changed(Datum arg, int cacheid, uint32 hashvalue)
+{
+	relation_changed(arg, InvalidOid);
+}
+
 static void
 prepare(void)
 {
@@ -125,6 +134,7 @@ prepare(void)
 	ctl.entrysize = sizeof(Binding);
 	bindings = hash_create("lifecycle bindings", 32, &ctl, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
 	CacheRegisterRelcacheCallback(relation_changed, (Datum) 0);
+	CacheRegisterSyscacheCallback(PROCOID, function_changed, (Datum) 0);
 }
 
 void

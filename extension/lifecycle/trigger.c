@@ -229,7 +229,9 @@ count_version(const Binding *binding, HeapTuple old_row, HeapTuple new_row, Tupl
 	if (pg_add_s64_overflow(version, 1, &version) || (binding->version_is_int4 && version > PG_INT32_MAX))
 		ereport(ERROR,
 				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
-				 errmsg("the version of a row of %s is out of range", binding->machine->name)));
+				 errmsg("the version of a row of %s is out of range", binding->machine->name),
+				 bo_code("version_overflow", "the column can count no further"),
+				 errhint("Make the column bigint.")));
 	value = binding->version_is_int4 ? Int32GetDatum((int32) version) : Int64GetDatum(version);
 	isnull = false;
 	return heap_modify_tuple_by_cols(new_row, desc, 1, &attno, &value, &isnull);

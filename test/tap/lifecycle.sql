@@ -1,5 +1,5 @@
 BEGIN;
-SELECT plan(42);
+SELECT plan(71);
 CREATE SCHEMA app;
 CREATE TABLE app.deal (id uuid PRIMARY KEY DEFAULT backoffice.uuid7(), organization_id uuid, state text NOT NULL, version bigint, amount int);
 
@@ -77,5 +77,115 @@ SELECT throws_ok($$ SELECT lifecycle.define('app.deal', 'state', '{"initial": ["
     'PT409', 'rows of app.deal stand in a state that the definition does not have');
 SELECT lives_ok($$ SELECT pg_temp.define('{"transitions": [{"from": "draft", "to": "open"}, {"from": "draft", "to": "lost"}, {"from": ["open", "lost"], "to": "won"}, {"from": "won", "to": "open"}], "terminal": []}') $$, 'another definition');
 SELECT lives_ok($$ UPDATE app.deal SET state = 'open' $$, 'is in force at once');
+-- The check without rows and the triggers agree about every pair of states.
+CREATE TABLE app.walk (id int PRIMARY KEY, state text NOT NULL);
+SELECT lifecycle.define('app.walk', 'state', '{"initial": ["a", "b"], "states": ["a", "b", "c", "d"],
+    "transitions": [{"from": "a", "to": "b"}, {"from": ["a", "b"], "to": "c"}, {"from": "c", "to": "a"}, {"from": "c", "to": "d"}]}');
+CREATE FUNCTION pg_temp.verdict(sql text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+    said text;
+BEGIN
+    EXECUTE sql;
+    RAISE EXCEPTION USING errcode = 'ZZ000';
+EXCEPTION WHEN SQLSTATE 'ZZ000' THEN
+    RETURN 'legal';
+WHEN OTHERS THEN
+    GET STACKED DIAGNOSTICS said = PG_EXCEPTION_DETAIL;
+    RETURN sqlstate || ' ' || sqlerrm || ' ' || said;
+END $$;
+SELECT is(count(*), 0::bigint, 'direct writers and triggers are told the same, for each pair of states') FROM (
+    SELECT pg_temp.verdict(format('SELECT lifecycle.check_transition(%L, %L, %L)', 'app.walk', f, t)) AS direct,
+           pg_temp.verdict(CASE WHEN f IS NULL THEN format('INSERT INTO app.walk VALUES (1, %L)', t) ELSE format(
+               'SET LOCAL row_security = off; INSERT INTO app.walk VALUES (1, %L); SET LOCAL row_security = on; UPDATE app.walk SET state = %L', f, t) END) AS triggered
+    FROM unnest(ARRAY[NULL, 'a', 'b', 'c', 'd']) f, unnest(ARRAY['a', 'b', 'c', 'd', 'nowhere', NULL]) t WHERE f IS DISTINCT FROM t) x
+WHERE direct IS DISTINCT FROM triggered;
+
+-- events
+SELECT lives_ok($$ SELECT events.define_topic('app.deals', 'deal id') $$, 'a topic');
+SELECT throws_ok($$ SELECT lifecycle.define('app.walk', 'state', '{"initial": ["a"], "states": ["a"], "transitions": [], "topic": "app.nothing"}') $$, NULL, NULL, 'an unknown topic');
+CREATE TABLE app.told (id uuid PRIMARY KEY, org uuid, state varchar(10) NOT NULL, n int);
+CREATE FUNCTION app.tell(old app.told, new app.told, f text, t text) RETURNS jsonb LANGUAGE sql AS $$
+    SELECT CASE WHEN new.n IS NULL THEN NULL ELSE jsonb_build_object('was', old.n, 'is', new.n, 'path', concat(f, '>', t)) END $$;
+SELECT lifecycle.define('app.told', 'state', '{"states": ["new", "done"], "topic": "app.deals", "organization": "org", "version": "n", "name": "deals", "payload": "app.tell",
+    "transitions": [{"to": "new", "event": "deal.made"}, {"from": "new", "to": "done", "event": "deal.done"}]}');
+CREATE VIEW app.events AS SELECT organization_id, key, type, payload FROM events.log WHERE type LIKE 'deal.%' ORDER BY seq;
+INSERT INTO app.told VALUES ('11111111-1111-7111-8111-111111111111', '22222222-2222-7222-8222-222222222222', 'new');
+INSERT INTO app.told VALUES ('11111111-1111-7111-8111-111111111111', '22222222-2222-7222-8222-222222222222', 'new') ON CONFLICT DO NOTHING;
+UPDATE app.told SET org = org;
+UPDATE app.told SET state = 'done';
+SELECT results_eq('SELECT * FROM app.events', $$ VALUES
+    ('22222222-2222-7222-8222-222222222222'::uuid, '11111111-1111-7111-8111-111111111111', 'deal.made', '{"is": 1, "was": null, "path": ">new"}'::jsonb),
+    ('22222222-2222-7222-8222-222222222222', '11111111-1111-7111-8111-111111111111', 'deal.done', '{"is": 3, "was": 2, "path": "new>done"}') $$,
+    'one event a step; none for what ON CONFLICT drops, none for a write that keeps the state');
+SAVEPOINT failing;
+CREATE OR REPLACE FUNCTION app.tell(old app.told, new app.told, f text, t text) RETURNS jsonb LANGUAGE plpgsql AS $$ BEGIN
+    PERFORM lifecycle.define('app.deal', 'state', '{"initial": ["draft", "open", "won", "lost"], "states": ["draft", "open", "won", "lost"], "transitions": []}');
+    RETURN NULL; END $$;
+INSERT INTO app.told VALUES ('11111111-1111-7111-8111-111111111112', '22222222-2222-7222-8222-222222222222', 'new');
+SELECT is((SELECT payload FROM app.events OFFSET 2), '{"entity": "deals", "id": "11111111-1111-7111-8111-111111111112", "from": null, "to": "new", "version": 1}',
+    'a payload function may redefine life cycles while it runs; NULL: the default payload');
+ROLLBACK TO failing;
+CREATE OR REPLACE FUNCTION app.tell(old app.told, new app.told, f text, t text) RETURNS jsonb LANGUAGE sql AS 'SELECT (1 / 0)::text::jsonb';
+SELECT throws_ok($$ INSERT INTO app.told VALUES ('11111111-1111-7111-8111-111111111113', '22222222-2222-7222-8222-222222222222', 'new') $$, '22012', NULL, 'a payload function that fails stops the write');
+SELECT is((SELECT count(*) FROM app.told), 1::bigint, 'and nothing is written');
+DROP FUNCTION app.tell(app.told, app.told, text, text);
+
+-- enums, partitions, columns that stand elsewhere
+CREATE TYPE app.mood AS ENUM ('calm', 'angry', 'other');
+CREATE TABLE app.ticket (gone int, id int, day date, mood app.mood NOT NULL, seen int, PRIMARY KEY (id, day)) PARTITION BY RANGE (day);
+ALTER TABLE app.ticket DROP COLUMN gone;
+CREATE TABLE app.ticket_1 (mood app.mood NOT NULL, seen int, day date NOT NULL, id int NOT NULL);
+ALTER TABLE app.ticket ATTACH PARTITION app.ticket_1 FOR VALUES FROM ('2026-01-01') TO ('2027-01-01');
+CREATE TABLE app.ticket_2 PARTITION OF app.ticket FOR VALUES FROM ('2027-01-01') TO ('2028-01-01');
+CREATE FUNCTION app.was_seen(old app.ticket, new app.ticket) RETURNS boolean LANGUAGE plpgsql STRICT AS $$ BEGIN RETURN old.seen + new.seen > 0; END $$;
+SELECT throws_ok($$ SELECT lifecycle.define('app.ticket', 'mood', '{"initial": ["calm"], "states": ["calm", "sad"], "transitions": [{"from": "calm", "to": "sad"}]}') $$, '22023', NULL, 'a state the enum does not have');
+SELECT lifecycle.define('app.ticket', 'mood', '{"initial": ["calm"], "states": ["calm", "angry"], "transitions": [{"from": "calm", "to": "angry", "guard": "app.was_seen"}], "emit": false}');
+INSERT INTO app.ticket (id, day, mood, seen) VALUES (1, '2026-05-05', 'calm', 1), (2, '2027-05-05', 'calm', 0);
+SELECT lives_ok($$ UPDATE app.ticket SET mood = 'angry' WHERE id = 1 $$, 'a partition with other columns');
+SELECT throws_ok($$ UPDATE app.ticket SET mood = 'angry' WHERE id = 2 $$, 'PT409', NULL, 'its guard is asked in every partition');
+SELECT throws_ok($$ UPDATE app.ticket SET mood = 'calm' WHERE id = 1 $$, 'PT409', 'app.ticket can''t go from "angry" to "calm"');
+SELECT throws_ok($$ INSERT INTO app.ticket (id, day, mood) VALUES (3, '2026-05-06', 'other') $$, '22023', NULL, 'a label that is no state');
+ALTER TABLE app.ticket RENAME COLUMN mood TO temper;
+SELECT throws_ok($$ UPDATE app.ticket SET temper = 'calm' WHERE id = 1 $$, '42703', NULL, 'a renamed column is told');
+DROP FUNCTION app.was_seen(app.ticket, app.ticket);
+ALTER TABLE app.ticket RENAME COLUMN temper TO mood;
+SELECT throws_ok($$ UPDATE app.ticket SET seen = 1 WHERE id = 1 $$, '42883', NULL, 'a dropped guard is told');
+
+-- names
+CREATE TABLE app."odd ""name'" (id int PRIMARY KEY, "the state" text NOT NULL);
+SELECT lives_ok($$ SELECT lifecycle.define('app."odd ""name''"', 'the state', '{"initial": ["it''s"], "states": ["it''s", "\"so\""], "transitions": [{"from": "it''s", "to": "\"so\""}]}') $$, 'quotes in names');
+SELECT lives_ok($$ INSERT INTO app."odd ""name'" VALUES (1, 'it''s'); UPDATE app."odd ""name'" SET "the state" = '"so"'; ALTER TABLE app."odd ""name'" RENAME TO even $$, 'work');
+SELECT is((SELECT count(*) FROM lifecycle.transitions WHERE entity = 'app.even'::regclass), 2::bigint, 'and follow the table''s name');
+SELECT throws_ok($$ UPDATE app.even SET "the state" = 'it''s' $$, 'PT409', NULL, 'enforced under the new name');
+CREATE TABLE app.other (id int PRIMARY KEY, state text NOT NULL);
+SELECT throws_ok($$ SELECT lifecycle.define('app.other', 'state', '{"name": "deals", "initial": ["a"], "states": ["a"], "transitions": []}') $$, 'PT409', 'definition "deals" belongs to another table');
+SELECT throws_ok($$ SELECT lifecycle.define('certificates.certificates', 'state', '{"initial": ["a"], "states": ["a"], "transitions": []}') $$, 'PT409', NULL, 'the extension''s own stay');
+SELECT throws_ok($$ SELECT lifecycle.define('app.events', 'state', '{"initial": ["a"], "states": ["a"], "transitions": []}') $$, '22023', '"events" is not a table');
+
+-- loading a dump, and who may
+SET LOCAL row_security = off;
+INSERT INTO app.walk VALUES (7, 'd');
+SELECT throws_ok($$ INSERT INTO app.walk VALUES (8, 'x') $$, '22023', NULL, 'unknown states are not loaded either');
+SET LOCAL row_security = on;
+SELECT is((SELECT state FROM app.walk WHERE id = 7), 'd', 'the owner loads rows as they were');
+GRANT USAGE ON SCHEMA app TO backoffice_service;
+GRANT INSERT, UPDATE, SELECT ON app.walk TO backoffice_service;
+SET LOCAL ROLE backoffice_service;
+SET LOCAL row_security = off;
+SELECT throws_ok($$ INSERT INTO app.walk VALUES (9, 'd') $$, 'PT409', NULL, 'nobody else does');
+SET LOCAL row_security = on;
+SELECT throws_ok($$ SELECT lifecycle.define('app.walk', 'state', '{}') $$, '42501', NULL, 'nor defines');
+RESET ROLE;
+GRANT CREATE ON SCHEMA app TO backoffice_admin;
+GRANT USAGE ON SCHEMA app TO backoffice_admin;
+SET LOCAL ROLE backoffice_admin;
+SELECT throws_ok($$ SELECT lifecycle.define('app.walk', 'state', '{}') $$, '42501', 'must be owner of table walk');
+CREATE TABLE app.mine (id int PRIMARY KEY, state text NOT NULL);
+SELECT lives_ok($$ SELECT lifecycle.define('app.mine', 'state', '{"initial": ["a"], "states": ["a"], "transitions": []}') $$, 'an admin defines for a table of its own');
+SELECT lives_ok($$ INSERT INTO app.mine VALUES (1, 'a') $$, 'and works with it');
+RESET ROLE;
+CREATE TRIGGER misuse BEFORE UPDATE ON app.other FOR EACH ROW EXECUTE FUNCTION lifecycle.check_row();
+INSERT INTO app.other VALUES (1, 'a');
+SELECT throws_ok($$ UPDATE app.other SET id = 2 $$, '39P01', NULL, 'the trigger functions are not for hands');
 SELECT * FROM finish();
 ROLLBACK;
