@@ -23,7 +23,7 @@ COMMENT ON FUNCTION events.resume(text) IS
 'Calls a paused handler again, from where it was. Returns false if there is no such subscription. Permission: members of its role, backoffice_admin.';
 GRANT EXECUTE ON FUNCTION events.resume(text) TO backoffice_service, backoffice_admin;
 
-CREATE OR REPLACE VIEW events.handlers AS
+CREATE OR REPLACE VIEW events.handlers WITH (security_invoker = true) AS
     SELECT s.name, r.topics, s.handler, s.role, s.max_attempts,
            CASE WHEN s.paused THEN 'paused' ELSE 'active' END AS state,
            c.position, s.last_error, s.last_error_at
@@ -32,7 +32,7 @@ CREATE OR REPLACE VIEW events.handlers AS
     JOIN events.cursors c ON c.consumer = s.name;
 COMMENT ON VIEW events.handlers IS
 'In-database handlers: state active or paused; last_error: why the dispatcher last could not go on as a whole (an event''s own error stands in events.parked). Permission: backoffice_admin, backoffice_service.';
-GRANT SELECT ON events.handlers TO backoffice_admin, backoffice_service;
+GRANT SELECT ON events.handlers, events.registered_consumers, events.cursors TO backoffice_admin, backoffice_service;
 
 CREATE OR REPLACE FUNCTION events.seek(consumer text, "position" events.position) RETURNS int
     LANGUAGE c VOLATILE STRICT AS 'MODULE_PATHNAME', 'events_seek';
