@@ -78,3 +78,19 @@ CREATE OR REPLACE FUNCTION certificates.replace(id uuid, reason text DEFAULT NUL
 COMMENT ON FUNCTION certificates.replace(uuid, text) IS
 'Gives a certificate''s money and validity to a new one of the same pool, and ends it. Returns the successor, issued; call issue''s counterpart for its code when it is handed out. Permission: certificates.replace. Errors: certificate_not_found, illegal_transition, open_holds, pool_empty.';
 GRANT EXECUTE ON FUNCTION certificates.replace(uuid, text) TO backoffice_service;
+
+CREATE OR REPLACE VIEW certificates.discrepancies WITH (security_invoker = true) AS
+SELECT c.id, c.state, c.face_value_minor, c.balance_minor, c.held_minor, r.captured_minor, r.refunded_minor, r.open_minor
+FROM certificates.certificates c
+CROSS JOIN LATERAL (
+    SELECT coalesce(sum(x.captured_minor), 0) AS captured_minor, coalesce(sum(x.refunded_minor), 0) AS refunded_minor,
+           coalesce(sum(x.amount_minor) FILTER (WHERE x.state = 'authorized'), 0) AS open_minor
+    FROM certificates.redemptions x
+    WHERE x.organization_id = c.organization_id AND x.certificate_id = c.id) r
+WHERE c.organization_id = (SELECT backoffice.current_organization())
+  AND (c.held_minor <> r.open_minor
+       OR c.state NOT IN ('refunded', 'voided', 'replaced') AND c.face_value_minor - c.balance_minor <> r.captured_minor - r.refunded_minor
+          AND NOT EXISTS (SELECT FROM certificates.certificates o WHERE o.organization_id = c.organization_id AND o.replaced_by = c.id));
+COMMENT ON VIEW certificates.discrepancies IS
+'Certificates whose balance or holds do not follow from their redemptions (successors'' balances come from those they replace): must always be empty. Reads every certificate of the organization.';
+GRANT SELECT ON certificates.discrepancies TO backoffice_user, backoffice_service, backoffice_admin;

@@ -1,8 +1,12 @@
 """Certificates with the server's own workers running: the order flow, what time does, and a dump restored elsewhere."""
 import json
 import os
+import random
 import subprocess
+import threading
 import time
+
+import psycopg2
 
 from harness.pg import Cluster
 
@@ -146,3 +150,76 @@ def case_dump_restore():
             accept(other, "All_SalesOrder", "m9", order("C", [(1000, {"pool": "gift"})]))
             accept(other, "All_Payments", "m10", payment("C", "p9", 1000))
             wait(other, STATES, "A fulfilled, B fulfilled, C fulfilled")
+
+
+def money_client(pg, certs, seed, until, journal):
+    """Random operations on shared certificates; what was acknowledged goes into the journal."""
+    rnd = random.Random(seed)
+    holds, n = [], 0
+    while time.time() < until:
+        try:
+            conn = pg.connect(autocommit=False)
+            with conn.cursor() as cur:
+                while time.time() < until:
+                    n += 1
+                    key, cert, amount = f"{seed}-{n}", rnd.choice(certs), rnd.randint(1, 400)
+                    what = rnd.choice(["redeem", "authorize", "capture", "release_hold", "refund", "block"])
+                    cur.execute(f"SELECT access.act_as(({ORG}))")
+                    try:
+                        if what in ("redeem", "refund"):
+                            cur.execute(f"SELECT certificates.{what}(%s, %s, %s)", (cert, amount, key))
+                        elif what == "authorize":
+                            cur.execute("SELECT certificates.authorize(%s, %s, %s, '2 s')", (cert, amount, key))
+                            holds.append(cur.fetchone()[0])
+                        elif what == "block":
+                            cur.execute("SELECT certificates.block(%s), certificates.unblock(%s)", (cert, cert))
+                        elif holds:
+                            hold = holds.pop(rnd.randrange(len(holds)))
+                            cur.execute(f"SELECT certificates.{what}(%s)", (hold,))
+                        conn.commit()
+                        if what in ("redeem", "refund"):
+                            journal.append((what, key, amount))
+                    except psycopg2.Error as e:
+                        if conn.closed:
+                            break
+                        conn.rollback()
+                        assert e.pgcode and e.pgcode.startswith("PT4"), (e.pgcode, str(e))
+            conn.close()
+        except (psycopg2.OperationalError, psycopg2.InterfaceError):
+            time.sleep(0.1)
+
+
+def case_money_under_kills():
+    """Concurrent redemptions, holds and refunds while the server is killed: every balance follows from its redemptions."""
+    with Cluster(conf={"fsync": "on", "restart_after_crash": "on"}) as pg:
+        setup(pg)
+        certs = [r[0] for r in act(pg, "SELECT (certificates.issue((certificates.reserve_next('gift', 'pos')).id)).id FROM generate_series(1, 3)")]
+        until, journal, errors = time.time() + 9, [], []
+
+        def client(seed):
+            try:
+                money_client(pg, certs, seed, until, journal)
+            except BaseException as e:
+                errors.append(repr(e))
+        threads = [threading.Thread(target=client, args=(seed,)) for seed in range(4)]
+        for t in threads:
+            t.start()
+        for _ in range(2):
+            time.sleep(3)
+            pg.kill9()
+            pg.start()
+        for t in threads:
+            t.join()
+        assert not errors, errors
+        assert len(journal) > 20, len(journal)
+        wait(pg, "SELECT count(*) FROM certificates.redemptions WHERE state = 'authorized'", 0)
+        off = act(pg, "SELECT * FROM certificates.discrepancies")
+        assert off == [], off
+        # Whatever was acknowledged is there, once.
+        keys = pg.query("SELECT scope, key, (response ->> 'amountMinor')::int FROM backoffice.idempotency_keys"
+                        " WHERE scope IN ('certificates.redeem', 'certificates.refund')")
+        kept = {(scope.split(".")[1], key): amount for scope, key, amount in keys}
+        lost = [j for j in journal if kept.get(j[:2]) != j[2]]
+        assert not lost, lost
+        refunds = pg.query("SELECT coalesce(sum(amount_minor), 0) FROM certificates.refunds")[0][0]
+        assert refunds == sum(amount for (what, _), amount in kept.items() if what == "refund")
