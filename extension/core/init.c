@@ -19,6 +19,7 @@ _PG_init(void)
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("backoffice must be loaded by the postmaster"),
+				 bo_code("not_preloaded", "it needs shared memory and background workers"),
 				 errhint("Add shared_preload_libraries = 'backoffice' to postgresql.conf and restart the server.")));
 
 	core_init();

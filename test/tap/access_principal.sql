@@ -22,7 +22,7 @@ BEGIN
     RETURN false;
 END $$;
 
-SELECT plan(56);
+SELECT plan(58);
 
 SELECT access.create_organization('Acme') AS acme \gset
 SELECT access.create_organization('Bolt') AS bolt \gset
@@ -247,6 +247,22 @@ SELECT is(:'same_with_cursor'::text, 'ok', 'the same can');
 SELECT is(:'without_cursor'::text, 'ok', 'when it is closed, another can');
 SELECT is(:while_held, 5000, 'a held cursor does not widen what the next one sees');
 SELECT is(:'held_organization_id'::text, :'acme'::text, 'it keeps the rows of the transaction that made it');
+
+-- ---- a cheap function in a query is not shown others' rows before the policy is asked ----
+CREATE FUNCTION app.spy(organization uuid) RETURNS boolean LANGUAGE plpgsql COST 0.0000001 AS $$
+BEGIN
+    IF organization <> access.organization_id() THEN RAISE EXCEPTION 'saw %', organization; END IF;
+    RETURN true;
+END $$;
+SET ROLE backoffice_service;
+BEGIN;
+SELECT access.act_as(:'acme') \gset ignored_
+SELECT app.code_of('SELECT count(*) FROM app.things WHERE app.spy(organization_id)') AS spied \gset
+SELECT app.code_of('SELECT count(*) FROM app.things a JOIN app.things b USING (n) WHERE app.spy(b.organization_id) AND app.spy(a.organization_id)') AS spied_join \gset
+COMMIT;
+RESET ROLE;
+SELECT is(:'spied'::text, 'ok', 'a spying function sees own rows only');
+SELECT is(:'spied_join'::text, 'ok', 'in a join too');
 
 -- ---- a caller's own operators do not run with our rights ----
 CREATE FUNCTION app.peek(uuid, uuid) RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'ran as %', current_user; END $$;
