@@ -11,6 +11,7 @@
 #include "catalog/index.h"
 #include "core/settings.h"
 #include "nodes/execnodes.h"
+#include "storage/lmgr.h"
 #include "utils/guc.h"
 
 bool		bo_direct_writes = true;
