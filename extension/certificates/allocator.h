@@ -21,7 +21,7 @@ typedef struct SlotCursor
 	pg_atomic_uint64 next;		/* slot to hand out next; 0: not used */
 	pg_atomic_uint64 limit;		/* first slot that has no certificate yet, as far as known */
 	pg_atomic_uint64 swept;		/* the cursor when the keeper last swept */
-	pg_atomic_uint64 asked_at;	/* when all rows were last asked in vain (TimestampTz) */
+	pg_atomic_uint64 asked_at;	/* before this (TimestampTz) not all rows are asked again */
 } SlotCursor;
 
 /* The pool's cursor, or NULL when it has none. */

@@ -30,7 +30,6 @@
 #include "core/storage.h"
 #include "funcapi.h"
 #include "miscadmin.h"
-#include "portability/instr_time.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
 #include "utils/jsonb.h"
@@ -41,9 +40,12 @@
 /* After so many unusable slots in a row the rows are asked where the next usable one is. */
 #define MISSES_BEFORE_JUMP 32
 
-/* Asking the rows in vain may take this share of the time, no more (1 / 10). */
+/*
+ * Where a transaction in progress holds the sweep back for long, asking all
+ * rows behind it in vain may take this share of the time (1 / 10), no more.
+ */
 #define ASK_COST_FACTOR 10
-#define ASK_COST_FREE_US 5000
+#define ASK_FREE_SLOTS 20000
 
 PG_FUNCTION_INFO_V1(certificates_reserve_next);
 
@@ -260,29 +262,22 @@ take_from_cursor(Relation rel, const Pool *pool, SlotCursor *cursor, const Reser
 static bool
 take_from_rows(Relation rel, const Pool *pool, SlotCursor *cursor, const ReserveRequest *request, pg_uuid_t *id)
 {
-	TimestampTz now = GetCurrentTimestamp();
-	instr_time	start,
-				duration;
+	TimestampTz began = GetCurrentTimestamp();
 	int64		next_slot,
+				sweep_slot,
 				slot;
-	uint64		cost_us;
 
-	if (now < (TimestampTz) pg_atomic_read_u64(&cursor->asked_at))
+	read_marks(pool, &next_slot, &sweep_slot);
+	if (next_slot - sweep_slot > ASK_FREE_SLOTS && began < (TimestampTz) pg_atomic_read_u64(&cursor->asked_at))
 		return false;
-	INSTR_TIME_SET_CURRENT(start);
-	read_marks(pool, &next_slot, &slot);
-	while ((slot = first_available(pool, slot)) > 0)
+	for (slot = first_available(pool, sweep_slot); slot > 0; slot = first_available(pool, slot + 1))
 	{
 		CHECK_FOR_INTERRUPTS();
 		if (take_slot(rel, pool, slot, request, id))
 			return true;
-		slot++;
 	}
-	INSTR_TIME_SET_CURRENT(duration);
-	INSTR_TIME_SUBTRACT(duration, start);
-	cost_us = INSTR_TIME_GET_MICROSEC(duration);
-	if (cost_us > ASK_COST_FREE_US)
-		pg_atomic_write_u64(&cursor->asked_at, (uint64) (now + (TimestampTz) cost_us * ASK_COST_FACTOR));
+	pg_atomic_write_u64(&cursor->asked_at,
+						(uint64) (began + (GetCurrentTimestamp() - began) * ASK_COST_FACTOR));
 	return false;
 }
 
