@@ -215,3 +215,23 @@ FROM certificates.pool_status s;
 COMMENT ON VIEW certificates.conservation IS
 'Per pool: certificates ever created, less those available, held, issued and terminal. difference is 0, always; created is counted on its own when codes come in.';
 GRANT SELECT ON certificates.conservation TO backoffice_user, backoffice_service, backoffice_admin;
+
+CREATE OR REPLACE FUNCTION certificates.rotate_keys(batch int DEFAULT 10000) RETURNS bigint
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'certificates_rotate_keys';
+COMMENT ON FUNCTION certificates.rotate_keys(int) IS
+'Makes stored codes and CVCs of all organizations anew with the current key (the last in the key file), up to batch certificates; those that are locked are left for the next call. Returns how many: call it until that is 0. Permission: backoffice_admin. Errors: 22023 invalid_argument; F0000 key_unknown, key_file_missing.';
+GRANT EXECUTE ON FUNCTION certificates.rotate_keys(int) TO backoffice_admin;
+
+CREATE OR REPLACE FUNCTION certificates.key_usage() RETURNS TABLE (key_id text, codes bigint, cvcs bigint)
+    LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT k.key_id, sum(k.code)::bigint, sum(k.cvc)::bigint
+    FROM certificates.certificates c,
+         LATERAL (VALUES (convert_from(substr(c.code_secret, 2, get_byte(c.code_secret, 0)), 'UTF8'), 1, 0),
+                         (convert_from(substr(c.cvc_hash, 2, get_byte(c.cvc_hash, 0)), 'UTF8'), 0, 1)) k (key_id, code, cvc)
+    WHERE k.key_id IS NOT NULL
+    GROUP BY k.key_id
+$$;
+ALTER FUNCTION certificates.key_usage() OWNER TO backoffice_kernel;
+COMMENT ON FUNCTION certificates.key_usage() IS
+'How many codes and CVCs of all organizations need which key of the key file: a key that is not listed may go. Permission: backoffice_admin.';
+GRANT EXECUTE ON FUNCTION certificates.key_usage() TO backoffice_admin;

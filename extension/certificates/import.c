@@ -440,6 +440,7 @@ import_run(const Pool *given, const ImportRow *rows, int64 nrows, const char *so
 	int64		first_slot;
 	BoUser		caller;
 
+	PreventCommandIfReadOnly("an import of codes");
 	if (nrows == 0)
 		return;
 	if (nrows > import_max_codes)

@@ -316,10 +316,16 @@ bool
 certificates_reserve(const Pool *given, const ReserveRequest *request, pg_uuid_t *id)
 {
 	Pool		pool = *given;	/* events below may look others up */
-	SlotCursor *cursor = cursor_of(&pool);
-	Relation	rel = certificates_open(RowExclusiveLock);
-	int64		slot = take_from_cursor(rel, &pool, cursor, request, id);
-	bool		taken = slot > 0 || take_from_rows(rel, &pool, cursor, request, id);
+	SlotCursor *cursor;
+	Relation	rel;
+	int64		slot;
+	bool		taken;
+
+	PreventCommandIfReadOnly("reserve_next()");
+	cursor = cursor_of(&pool);
+	rel = certificates_open(RowExclusiveLock);
+	slot = take_from_cursor(rel, &pool, cursor, request, id);
+	taken = slot > 0 || take_from_rows(rel, &pool, cursor, request, id);
 
 	table_close(rel, NoLock);
 	if (slot > 0)

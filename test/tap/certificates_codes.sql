@@ -1,4 +1,4 @@
--- Codes: importing, making, COPY; their form; keys and their rotation are in test/faults/certificates_keys.py.
+-- Codes: importing, making, COPY; their form; keys and their rotation are in test/faults/certificates_pools.py.
 BEGIN;
 SELECT plan(37);
 SET LOCAL ROLE backoffice_service;
