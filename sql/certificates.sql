@@ -37,8 +37,8 @@ SELECT pool, difference FROM certificates.conservation;
 SELECT state FROM certificates.issue(:'first_id');
 SELECT certificates.request_notification(:'first_id');
 SELECT certificates.reveal_cvc(:'first_id');
-SELECT certificates.verify_cvc('gift oooo oool', '1234') AS as_typed, certificates.verify_cvc('GIFT-0000-0001', '4321') AS wrong_cvc,
-       certificates.verify_cvc('GIFT-9999-9999', '1234') AS unknown_code;
+SELECT certificates.verify_cvc('gift oooo ooo2', '2345') AS as_typed, certificates.verify_cvc('GIFT-0000-0002', '4321') AS wrong_cvc,
+       certificates.verify_cvc('GIFT-9999-9999', '2345') AS unknown_code;
 COMMIT;
 
 -- What the world was told. One stream for all: BI filters by type and channel.

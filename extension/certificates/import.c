@@ -424,11 +424,10 @@ tell_imported(const Import *import, const char *source)
 	const Pool *pool = import->pool;
 	StreamEvent event;
 
-	stream_begin(&event, "pool.imported", NULL, pool_state_name(pool->state));
+	stream_begin(&event, "pool.imported", NULL, source);
 	stream_uuid(&event, "poolId", &pool->id);
 	stream_text(&event, "pool", pool->code);
 	stream_int64(&event, "count", import->nrows);
-	stream_text(&event, "source", source);
 	stream_emit(&event, &pool->id, &pool->organization_id);
 }
 
