@@ -1,5 +1,5 @@
 BEGIN;
-SELECT plan(71);
+SELECT plan(72);
 CREATE SCHEMA app;
 CREATE TABLE app.deal (id uuid PRIMARY KEY DEFAULT backoffice.uuid7(), organization_id uuid, state text NOT NULL, version bigint, amount int);
 
@@ -150,6 +150,14 @@ SELECT throws_ok($$ UPDATE app.ticket SET temper = 'calm' WHERE id = 1 $$, '4270
 DROP FUNCTION app.was_seen(app.ticket, app.ticket);
 ALTER TABLE app.ticket RENAME COLUMN temper TO mood;
 SELECT throws_ok($$ UPDATE app.ticket SET seen = 1 WHERE id = 1 $$, '42883', NULL, 'a dropped guard is told');
+
+-- the version's place in the row
+CREATE TABLE app.gaps (a int, version int, id int PRIMARY KEY, state text NOT NULL);
+SELECT lifecycle.define('app.gaps', 'state', '{"initial": ["x"], "states": ["x", "y"], "transitions": [{"from": "x", "to": "y"}], "version": "version"}');
+INSERT INTO app.gaps VALUES (7, NULL, 1, 'x'), (NULL, 5, 2, 'x'), (8, 5, 3, 'x'), (NULL, NULL, 4, 'x');
+UPDATE app.gaps SET a = CASE WHEN id < 3 THEN a ELSE 9 - a END, version = CASE WHEN id = 3 THEN NULL ELSE version END;
+UPDATE app.gaps SET state = 'y', a = nullif(a, 7);
+SELECT results_eq('SELECT id, a, version, state FROM app.gaps ORDER BY id', $$ VALUES (1, NULL, 3, 'y'), (2, NULL, 3, 'y'), (3, 1, 3, 'y'), (4, NULL, 3, 'y') $$, 'is found with and without NULLs around');
 
 -- names
 CREATE TABLE app."odd ""name'" (id int PRIMARY KEY, "the state" text NOT NULL);
