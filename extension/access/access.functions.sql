@@ -73,7 +73,7 @@ GRANT EXECUTE ON FUNCTION access.define_role(text, text[], text[], uuid) TO back
 CREATE OR REPLACE FUNCTION access.grant_role("user" uuid, role text, valid_until timestamptz DEFAULT NULL, organization uuid DEFAULT NULL) RETURNS void
     LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'access_grant_role';
 COMMENT ON FUNCTION access.grant_role(uuid, text, timestamptz, uuid) IS
-'Gives a member a role, until valid_until or until revoked; a user of no organization becomes a member. Given again, only valid_until changes. Permission: access.manage_roles and every right of the role; without principal a service. Errors: unknown_user, unknown_role, bad_valid_until, beyond_own_rights, no_principal, permission_denied, other_organization, unknown_organization, missing_argument.';
+'Gives a member a role, until valid_until or until revoked; when a service calls, a user of no organization becomes a member. Given again, only valid_until changes. Permission: access.manage_roles and every right of the role; without principal a service. Errors: unknown_user, unknown_role, bad_valid_until, beyond_own_rights, no_principal, permission_denied, other_organization, unknown_organization, missing_argument.';
 GRANT EXECUTE ON FUNCTION access.grant_role(uuid, text, timestamptz, uuid) TO backoffice_service;
 
 CREATE OR REPLACE FUNCTION access.revoke_role("user" uuid, role text, organization uuid DEFAULT NULL) RETURNS boolean

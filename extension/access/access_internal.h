@@ -88,7 +88,7 @@ extern void audit(const pg_uuid_t *organization, const char *type, const RightsC
 
 /* ---- members.c ---- */
 
-/* Error: unknown_user.  A user who belongs to no organization yet becomes a member. */
+/* Error: unknown_user.  For a service, a user who belongs to no organization becomes a member. */
 extern void require_member(const AdminCall *call, const pg_uuid_t *user);
 
 /* ---- password.c ---- */

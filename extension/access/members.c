@@ -69,7 +69,7 @@ refuse_stranger(const pg_uuid_t *user)
 			(errcode(BO_NOT_FOUND),
 			 errmsg("the organization has no user %s", bo_uuid_text(user)),
 			 bo_code("unknown_user", "no member has this id"),
-			 errhint("A service adds members of other organizations with access.add_member(organization, user).")));
+			 errhint("Add the user with access.add_member(organization, user) first.")));
 }
 
 void
@@ -86,7 +86,7 @@ require_member(const AdminCall *call, const pg_uuid_t *user)
 	if (bo_spi_run(&plan, args, NULL, 1) > 0)
 		return;
 	found = belonging(&call->organization_id, user);
-	if (!found.exists || found.somewhere)
+	if (!found.exists || found.somewhere || (call->principal != NULL && call->principal->has_user))
 		refuse_stranger(user);
 	insert_membership(&call->organization_id, user);
 }

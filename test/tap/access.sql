@@ -1,6 +1,6 @@
 -- Organizations, users, roles: what works, and what every kind of garbage is answered with.
 BEGIN;
-SELECT plan(99);
+SELECT plan(101);
 
 -- Runs a statement as a role and answers its SQLSTATE and symbolic code, or 'ok'.
 CREATE FUNCTION pg_temp.code_of(statement text, as_role text DEFAULT 'backoffice_service') RETURNS text LANGUAGE plpgsql AS $$
@@ -161,6 +161,9 @@ SELECT is(pg_temp.code_as(:'acme', NULL, format($$SELECT access.grant_role(%L, '
 SELECT is(pg_temp.code_as(:'acme', NULL, $$SELECT access.grant_role(NULL, 'seller')$$), '22023 missing_argument', 'grant: NULL');
 SELECT is(pg_temp.answer_as(:'acme', NULL, format($$SELECT access.revoke_role(%L, 'seller')$$, :'bob')), 'false', 'revoking what nobody has');
 SELECT is(pg_temp.code_as(:'acme', NULL, format($$SELECT access.grant_role(%L, 'seller'); SELECT 1/count(*) FROM access.members WHERE email = 'new@nowhere.test' AND roles = '{seller}'$$, :'newcomer')), 'ok', 'a newcomer becomes a member by a grant');
+
+SELECT is(pg_temp.code_as(:'acme', :'ann', format($$SELECT access.grant_role(%L, 'seller')$$, :'newcomer')), 'PT404 unknown_user', 'when a service grants it, not when a user does');
+SELECT is(pg_temp.code_as(:'acme', :'ann', format($$SELECT access.add_member(%L, %L), access.grant_role(%L, 'seller')$$, :'acme', :'newcomer', :'newcomer')), 'ok', 'who adds it first');
 
 -- ---- organizations, users, members ----
 SELECT is(pg_temp.code_of($$SELECT access.create_organization('  ')$$), '22023 bad_organization_name', 'organization with a blank name');

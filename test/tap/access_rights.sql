@@ -1,5 +1,5 @@
 -- Rights are cached per backend: every way in which the cache could go stale, within one session. (Between sessions: the
--- isolation specs revoked-permission and revoke-prepared.) Many transactions, so not in one.
+-- isolation spec revoked-permission.) Many transactions, so not in one.
 SELECT plan(36);
 
 -- What a user may do in a transaction of its own; two questions, so that a flip would show.
