@@ -16,6 +16,7 @@ events_init(void)
 	dispatcher_init();
 	ticker_init();
 	partitions_init();
+	retention_init();
 	guard_init();
 	launcher_init();
 }

@@ -97,3 +97,5 @@ GRANT SELECT ON events.epochs TO backoffice_definer;
 GRANT SELECT, INSERT, UPDATE ON events.floor TO backoffice_kernel;
 GRANT SELECT ON events.floor TO backoffice_definer;
 GRANT SELECT, USAGE ON SEQUENCE events.log_seq TO backoffice_kernel;
+-- events.open_transactions names sessions of every role.
+GRANT pg_read_all_stats TO backoffice_kernel;

@@ -13,6 +13,7 @@ extern void emit_init(void);
 extern void ticker_init(void);
 extern void launcher_init(void);
 extern void partitions_init(void);
+extern void retention_init(void);
 extern void guard_init(void);
 
 /* Keeper: makes partitions ahead.  Also run whenever somebody wakes the keeper. */

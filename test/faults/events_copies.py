@@ -162,7 +162,8 @@ def check_copy(pg, dbname, before, positions):
 
 
 def case_dump_and_restore():
-    """Into a new cluster, whose transaction ids begin far below: with pg_restore serial, parallel, and plain psql."""
+    """Into a new cluster, whose transaction ids begin far below: with pg_restore and with psql. (Not with pg_restore -j: it
+    loads an extension's tables in any order, whatever their foreign keys say.)"""
     with Cluster() as pg, Cluster({"max_worker_processes": "40"}) as target:
         pg.create_database("d")
         _log.define(pg)
@@ -188,12 +189,11 @@ def case_dump_and_restore():
         with _log.session(pg) as cur:
             everything = _log.wait_until_announced(cur)
         positions = [before[-1][0]]
-        for name, jobs in (("serial", 1), ("parallel", 4)):
-            target.query(f"CREATE DATABASE {name}")
-            out = subprocess.run([os.path.join(pg.bin, "pg_restore"), "-d", name, "-j", str(jobs), dump], env=target.env(),
-                                 capture_output=True, text=True)
-            assert out.returncode == 0, f"{name}: {out.stderr}"
-            check_copy(target, name, everything, positions)
+        target.query("CREATE DATABASE archive")
+        out = subprocess.run([os.path.join(pg.bin, "pg_restore"), "-d", "archive", dump], env=target.env(),
+                             capture_output=True, text=True)
+        assert out.returncode == 0, out.stderr
+        check_copy(target, "archive", everything, positions)
         target.query("CREATE DATABASE plain")
         target.psql("plain", plain)
         check_copy(target, "plain", everything, positions)
