@@ -245,6 +245,32 @@ look_for_events(void)
 	slot_wake(slot, WORKER_TICKER);
 }
 
+/*
+ * DROP of the extension, or of the schema it hangs on: the workers hold locks for
+ * moments only, but in an order of their own, and would end up in a deadlock.
+ */
+static void
+leave_for_drop(Node *node)
+{
+	DropStmt   *statement = (DropStmt *) node;
+	ListCell   *lc;
+
+	if (!IsA(node, DropStmt) ||
+		(statement->removeType != OBJECT_EXTENSION && statement->removeType != OBJECT_SCHEMA))
+		return;
+	foreach(lc, statement->objects)
+	{
+		Oid			extension = get_extension_oid("backoffice", true);
+
+		if (strcmp(strVal(lfirst(lc)), "backoffice") != 0 || !OidIsValid(extension) ||
+			!pg_extension_ownercheck(extension, GetUserId()))
+			continue;
+		hold_slot();
+		if (held != NULL)
+			wait_until_empty(held);
+	}
+}
+
 static void
 on_utility(PlannedStmt *planned, const char *query, bool read_only_tree, ProcessUtilityContext context,
 		   ParamListInfo params, QueryEnvironment *environment, DestReceiver *destination, QueryCompletion *completion)
@@ -268,6 +294,7 @@ on_utility(PlannedStmt *planned, const char *query, bool read_only_tree, Process
 		return;
 	}
 
+	leave_for_drop(statement);
 	next_utility(planned, query, read_only_tree, context, params, environment, destination, completion);
 	if (second_phase)
 		look_for_events();

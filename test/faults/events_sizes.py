@@ -1,0 +1,154 @@
+"""Big and long transactions, crossing and dropping partitions."""
+import time
+
+import psycopg2
+
+from faults import _log
+from faults.events_copies import emit_some, error_of
+from harness.pg import Cluster
+
+
+def pages(cur, after, size):
+    """Seconds per page while paging to the end; and how many events there were."""
+    times, count, last = [], 0, None
+    while True:
+        started = time.time()
+        cur.execute("SELECT count(*), max(position)::text, min(position)::text FROM events.read(%s, %s)", (after, size))
+        rows, upto, first = cur.fetchone()
+        if rows == 0:
+            return times, count
+        if last is not None:
+            assert _log.order_of(first) > _log.order_of(last), "pages overlap"
+        times.append(time.time() - started)
+        count, after, last = count + rows, upto, upto
+
+
+def case_batch_of_a_million():
+    """One transaction, a million events, over a partition's end: each once, and the last pages cost what the first do."""
+    with Cluster({"max_wal_size": "'4GB'"}) as pg:
+        pg.create_database("d")
+        _log.define(pg)
+        pg.query("SELECT setval('events.log_seq', 500000)", dbname="d")
+        with _log.session(pg) as cur:
+            cur.execute("SELECT count(events.emit(%s, (n %% 1000)::text, 't.t', '{\"n\": 1}')) FROM generate_series(1, 1000000) n",
+                        (_log.TOPIC,))
+            _log.wait_for("the tick", lambda: pg.query("SELECT events.position()::text <> '0:0:0'", dbname="d")[0][0])
+            times, count = pages(cur, None, 10000)
+            assert count == 1000000, count
+            first, last = sorted(times[5:25])[10], sorted(times[-25:-5])[10]
+            assert last < 3 * first + 0.02, f"the first pages took {first:.3f} s, the last {last:.3f} s"
+            # Packed, and by shards: together the same.
+            cur.execute("SELECT sum(events) FROM generate_series(0, 3) s, events.fetch(NULL, 2000000, 268435456, NULL, 4, ARRAY[s])")
+            assert cur.fetchone()[0] == 1000000
+
+
+def case_long_transaction():
+    """An old transaction with events stalls nobody, is read when it commits, and reading it does not scan what came since."""
+    with Cluster({"max_wal_size": "'4GB'"}) as pg:
+        pg.create_database("d")
+        _log.define(pg)
+        with _log.session(pg) as old, _log.session(pg) as cur:
+            old.execute("BEGIN")
+            mine = [str(_log.emit(old, "old", {"n": n})) for n in range(50)]
+            for _ in range(100):
+                cur.execute("SELECT count(events.emit(%s, n::text, 't.t', '{}')) FROM generate_series(1, 1000) n", (_log.TOPIC,))
+            mine += [str(_log.emit(old, "old", {"n": n})) for n in range(50, 100)]
+            assert [r for r in pg.query("SELECT state FROM events.open_transactions", dbname="d")] == [("idle in transaction",)]
+            before = _log.wait_for("the others", lambda: [e for e in [_log.read_all(cur, page=50000)] if len(e) == 100000])[0]
+            old.execute("COMMIT")
+            after = _log.wait_for("the old one", lambda: _log.read_all(cur, before[-1][0]))
+            assert [e[1] for e in after] == mine, "its events, in order"
+            started = time.time()
+            for _ in range(20):
+                cur.execute("SELECT count(*) FROM events.read(%s)", (before[-1][0],))
+            took = (time.time() - started) / 20
+            assert took < 0.05, f"reading 100 events of the old transaction takes {took:.3f} s"
+            _log.check_history(before + after)
+
+
+def case_partitions():
+    """Crossing into partitions that are not there yet, and dropping those that expired."""
+    with Cluster() as pg:
+        pg.create_database("d")
+        pg.query("SELECT events.define_topic('short', retention => '1 ms', direction => 'internal')", dbname="d")
+
+        def emit_short(cur, n):
+            cur.execute("SELECT events.emit('short', 'k', 't.t', %s)", (f'{{"n": {n}}}',))
+
+        with _log.session(pg) as cur, _log.session(pg) as other:
+            emit_short(cur, 0)
+            first = _log.wait_until_announced(cur)
+            other.execute("BEGIN")
+            emit_short(other, 99)
+            for leaf in (1, 2, 7):
+                cur.execute("SELECT setval('events.log_seq', %s)", ((leaf << 20) - 2,))
+                for n in range(4):
+                    emit_short(cur, n)
+                    time.sleep(0.005)
+            events = _log.wait_until_announced(cur)
+            assert len(events) == 13
+            _log.check_history(events)
+
+            # A transaction that wrote to the first partition is open: it must stay.
+            time.sleep(0.3)
+            assert error_of(cur, "SELECT events.drop_expired()") == "canceling statement due to lock timeout"
+            other.execute("COMMIT")
+            events = _log.wait_until_announced(cur)
+            assert len(events) == 14
+
+            def dropped():
+                cur.execute("SELECT events.drop_expired()")
+                cur.execute("SELECT count(*) FROM pg_inherits WHERE inhparent = 'events.log'::regclass AND inhrelid::regclass::text IN "
+                            "('events.log_0', 'events.log_1', 'events.log_2')")
+                return cur.fetchone()[0] == 0
+            _log.wait_for("the expired partitions are gone", dropped)
+            rest = _log.read_all(cur)
+            assert rest == [e for e in events if _log.order_of(e[0])[1] >= 3 << 20]
+            assert error_of(cur, "SELECT * FROM events.read(%s)", (first[0][0],)) == "position_expired"
+            assert error_of(cur, "SELECT * FROM events.read('0:0:0')") == "position_expired"
+            emit_short(cur, 1)
+            _log.wait_for("it goes on", lambda: len(_log.read_all(cur)) == len(rest) + 1)
+
+
+def case_dropping_the_log():
+    """A log with events is not dropped by accident; without workers' consent nothing hangs."""
+    with Cluster() as pg:
+        pg.create_database("d")
+        _log.define(pg)
+        pg.create_database("empty")
+        pg.query("DROP EXTENSION backoffice", dbname="empty")
+        _log.wait_for("no workers where the extension is gone", lambda: not _log.workers(pg, "empty"))
+        pg.query("CREATE EXTENSION backoffice SCHEMA backoffice", dbname="empty")
+        _log.wait_for("and again where it is back", lambda: len(_log.workers(pg, "empty")) == 3)
+        emit_some(pg, "a", 1)
+        with _log.session(pg) as cur:
+            for statement in ("DROP EXTENSION backoffice", "DROP EXTENSION backoffice CASCADE", "DROP SCHEMA backoffice CASCADE",
+                              "TRUNCATE events.log"):
+                assert error_of(cur, statement) == "log_not_empty", statement
+            assert len(_log.wait_until_announced(cur)) == 1
+            cur.execute("SET backoffice.allow_drop = on")
+            cur.execute("BEGIN")
+            cur.execute("DROP EXTENSION backoffice")
+            cur.execute("ROLLBACK")
+        _log.wait_for("the workers are back after the rollback", lambda: len(_log.workers(pg)) == 3)
+        emit_some(pg, "a", 1)
+        with _log.session(pg) as cur:
+            assert len(_log.wait_until_announced(cur)) == 2
+            cur.execute("SET backoffice.allow_drop = on")
+            cur.execute("DROP EXTENSION backoffice")
+        _log.wait_for("no workers", lambda: not _log.workers(pg))
+
+
+def case_no_room_for_workers():
+    """max_worker_processes is used up: events are stored, one warning says so, and they are announced once there is room."""
+    with Cluster({"max_worker_processes": "2"}) as pg:
+        pg.create_database("d")
+        _log.define(pg)
+        emit_some(pg, "a", 3)
+        time.sleep(2.5)
+        log = open(pg.log).read()
+        assert log.count("all background worker slots are taken") == 1, "one warning a minute"
+        pg.write_conf(max_worker_processes="8")
+        pg.restart()
+        with _log.session(pg) as cur:
+            assert len(_log.wait_until_announced(cur)) == 3
