@@ -8,11 +8,11 @@
  * A transaction that is still open, or prepared, holds a lock on each leaf it wrote
  * to: dropping then fails, and is tried again later.
  *
- * What is announced: let tick n be the first with seq_lo at or above the leaf's
- * last number. Transactions with ids from its next_xid on have no rows in the leaf;
- * the others are in a batch up to n unless tick n does not see them, which is
- * looked up in the leaf's index. The floor of the log is then (n, last number of
- * the leaf). Leaves of ticks below the floor go as well.
+ * What is announced: the first tick with seq_lo at or above the leaf's last number
+ * is the first that can have seen all of its transactions.  From there the first
+ * that does is searched, by asking the leaf's index for ids that a tick does not
+ * see.  If that is tick n, the log begins at (n, last number of the leaf) when the
+ * leaf is gone: no earlier batch is whole.  Leaves of ticks below go as well.
  */
 #include "events/events.h"
 
@@ -102,17 +102,21 @@ shortest_retention_is_over(const Tick *tick)
 	Oid			types[] = {TIMESTAMPTZOID};
 	Datum		args[] = {TimestampTzGetDatum(tick->at)};
 
-	return ask("SELECT pg_catalog.clock_timestamp() > $1 + pg_catalog.min(retention) AND %lld >= 0 FROM events.topics",
+	return ask("SELECT %lld = 0 AND pg_catalog.clock_timestamp() > $1 + pg_catalog.min(retention) FROM events.topics",
 			   0, 1, types, args);
 }
 
 static bool
-retention_is_over(int64 leaf)
+retention_is_over(int64 leaf, const Tick *tick)
 {
+	Oid			types[] = {TIMESTAMPTZOID};
+	Datum		args[] = {TimestampTzGetDatum(tick->at)};
+
+	/* Readable since the tick: a transaction may have been open for long. */
 	return ask("SELECT NOT EXISTS (SELECT FROM (SELECT topic_id, pg_catalog.max(occurred_at) AS newest"
 			   " FROM events.log_%lld GROUP BY topic_id) l LEFT JOIN events.topics t ON t.id = l.topic_id"
-			   " WHERE l.newest + coalesce(t.retention, interval '0') > pg_catalog.clock_timestamp())",
-			   leaf, 0, NULL, NULL);
+			   " WHERE greatest(l.newest, $1) + coalesce(t.retention, interval '0') > pg_catalog.clock_timestamp())",
+			   leaf, 1, types, args);
 }
 
 static bool
@@ -127,6 +131,31 @@ all_announced(int64 leaf, const Tick *tick)
 			   " WHERE l.era = $1 AND l.xid >= pg_catalog.pg_snapshot_xmin(t.snapshot)"
 			   " AND NOT pg_catalog.pg_visible_in_snapshot(l.xid, t.snapshot))",
 			   leaf, 2, types, args);
+}
+
+/* The first tick, from *tick on, that has announced every row of the leaf; false: none has yet. */
+static bool
+first_tick_announcing(TickReader *reader, int64 leaf, int64 last, Tick *tick)
+{
+	int64		low = tick->tick,
+				high = last;
+
+	if (all_announced(leaf, tick))
+		return true;
+	if (!tick_get(reader, last, tick) || !all_announced(leaf, tick))
+		return false;
+	while (low < high)
+	{
+		int64		middle = low + (high - low) / 2;
+
+		if (!tick_get(reader, middle, tick))
+			elog(ERROR, "tick " INT64_FORMAT " is missing", middle);
+		if (all_announced(leaf, tick))
+			high = middle;
+		else
+			low = middle + 1;
+	}
+	return tick_get(reader, low, tick);
 }
 
 /* ---- dropping ---- */
@@ -179,12 +208,13 @@ find_expired(TickReader *reader, int64 *leaf, Tick *tick)
 	end = LEAF_FIRST(*leaf + 1, LOG_LEAF_BITS) - 1;
 	if (log_sequence_value() <= end ||
 		!first_tick_from(reader, Max(floor.tick, 1), last_tick, end, tick) ||
-		!shortest_retention_is_over(tick))
+		!shortest_retention_is_over(tick) ||
+		!first_tick_announcing(reader, *leaf, last_tick, tick))
 		return false;
 	if (slowest_consumer(&consumer) &&
 		(consumer.tick < tick->tick || (consumer.tick == tick->tick && consumer.seq < end)))
 		return false;
-	return retention_is_over(*leaf) && all_announced(*leaf, tick);
+	return retention_is_over(*leaf, tick);
 }
 
 /* Drops the oldest leaf of the log if it may go, and ticks that nobody can ask for any more. */
