@@ -19,7 +19,7 @@ SELECT access.define_role('chief', '{*}', '{seller}', :'acme');
 def may(cursor):
     """What the user may do in a transaction of its own."""
     cursor.execute("BEGIN")
-    cursor.execute("SELECT access.act_as((SELECT id FROM access.organizations), (SELECT id FROM access.users))")
+    cursor.execute("SELECT access.act_as((SELECT id FROM access.organizations WHERE name = 'Acme'), (SELECT id FROM access.users))")
     cursor.execute("SELECT access.can('shop.sell')")
     answer = cursor.fetchone()[0]
     cursor.execute("COMMIT")
@@ -115,3 +115,21 @@ def case_principal_of_the_dead():
                 seen.execute("SET force_parallel_mode = on; SELECT access.organization_id()")
                 assert seen.fetchone()[0] is None, "a new backend acts for nobody"
                 heir.close()
+
+
+def case_pooled_session():
+    """One session serves one customer after the other, with DISCARD ALL between."""
+    with Cluster() as pg:
+        pg.create_database("shop")
+        pg.psql("shop", SETUP)
+        other = pg.query("SELECT access.create_organization('Bolt')", dbname="shop")[0][0]
+        cursor = pg.connect("shop").cursor()
+        for _ in range(3):
+            assert may(cursor) is True
+            cursor.execute("BEGIN")
+            cursor.execute("SELECT access.act_as(%s)", (other,))
+            cursor.execute("DECLARE held CURSOR WITH HOLD FOR SELECT id FROM access.organizations")
+            cursor.execute("COMMIT")
+            cursor.execute("DISCARD ALL")
+            cursor.execute("SELECT access.organization_id(), (SELECT count(*) FROM pg_cursors)")
+            assert cursor.fetchone() == (None, 0), "nothing is left for the next customer"

@@ -13,7 +13,8 @@ CREATE TEMP VIEW tables AS
 SELECT c.oid, c.relname, n.nspname || '.' || c.relname AS name, c.relkind, c.relispartition, c.relrowsecurity, c.relforcerowsecurity, c.relowner, c.relacl,
        EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attname = 'organization_id' AND NOT a.attisdropped) AS has_organization
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE c.relkind IN ('r', 'p') AND n.oid IN (SELECT objid FROM ours WHERE classid = 'pg_namespace'::regclass);
+WHERE c.relkind IN ('r', 'p')
+  AND (n.oid IN (SELECT objid FROM ours WHERE classid = 'pg_namespace'::regclass) OR n.oid = (SELECT extnamespace FROM pg_extension WHERE extname = 'backoffice'));
 
 CREATE TEMP TABLE exceptions (rule text, name text, reason text NOT NULL);
 INSERT INTO exceptions VALUES

@@ -26,7 +26,7 @@ SELECT fill(:'bolt');
 CREATE TABLE public.tenant_tables AS
 SELECT format('%I.%I', n.nspname, c.relname) AS name, 0::bigint AS acme, 0::bigint AS bolt
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-JOIN pg_depend d ON d.classid = 'pg_namespace'::regclass AND d.objid = n.oid AND d.deptype = 'e'
+JOIN pg_depend d ON d.classid = 'pg_class'::regclass AND d.objid = c.oid AND d.deptype = 'e'
 JOIN pg_extension e ON e.oid = d.refobjid AND e.extname = 'backoffice'
 WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition
   AND EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attname = 'organization_id' AND NOT a.attisdropped);
