@@ -51,7 +51,7 @@ END $$;
 COMMENT ON FUNCTION certificates.lock_order(text) IS 'An order''s row, locked, made when it is new. Permission: the extension only.';
 GRANT EXECUTE ON FUNCTION certificates.lock_order(text) TO backoffice_definer;
 
-CREATE OR REPLACE FUNCTION certificates.handle_client(message jsonb) RETURNS void
+CREATE OR REPLACE FUNCTION certificates.store_client(message jsonb) RETURNS void
     LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
     INSERT INTO certificates.clients AS c (organization_id, client_ref, client_version, contacts)
     VALUES (backoffice.current_organization(), message ->> 'clientId', coalesce((message ->> 'version')::bigint, 1), coalesce(message -> 'contacts', '{}'))
@@ -59,10 +59,10 @@ CREATE OR REPLACE FUNCTION certificates.handle_client(message jsonb) RETURNS voi
         SET client_version = EXCLUDED.client_version, contacts = EXCLUDED.contacts, updated_at = backoffice.now()
         WHERE c.client_version <= EXCLUDED.client_version
 $$;
-COMMENT ON FUNCTION certificates.handle_client(jsonb) IS 'Stores what All_Clients says, unless a newer version is known. Permission: the extension only.';
-GRANT EXECUTE ON FUNCTION certificates.handle_client(jsonb) TO backoffice_definer;
+COMMENT ON FUNCTION certificates.store_client(jsonb) IS 'Stores what All_Clients says, unless a newer version is known. Permission: the extension only.';
+GRANT EXECUTE ON FUNCTION certificates.store_client(jsonb) TO backoffice_definer;
 
-CREATE OR REPLACE FUNCTION certificates.handle_order(message jsonb) RETURNS void
+CREATE OR REPLACE FUNCTION certificates.store_order(message jsonb) RETURNS text
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     org uuid := backoffice.current_organization();
@@ -74,7 +74,7 @@ DECLARE
 BEGIN
     -- Duplicates, and what was overtaken by a newer version; but a cancellation that came without lines still wants them.
     IF told <= o.lines_version OR told <= o.order_version AND NOT (o.cancelled AND has_lines) THEN
-        RETURN;
+        RETURN NULL;
     END IF;
     SELECT array_agg(DISTINCT l #>> '{amount,currency}') INTO currencies FROM jsonb_array_elements(message -> 'lines') l;
     IF cardinality(currencies) > 1 THEN
@@ -94,13 +94,13 @@ BEGIN
         SELECT org, ref, l ->> 'lineId', l ->> 'pool', (l ->> 'certificateId')::uuid, coalesce((l ->> 'quantity')::int, 1), (l #>> '{amount,minor}')::bigint
         FROM jsonb_array_elements(message -> 'lines') l;
     END IF;
-    PERFORM certificates.reconcile_order(ref);
+    RETURN ref;
 END $$;
-COMMENT ON FUNCTION certificates.handle_order(jsonb) IS
-'Stores the newest version of an order and moves its certificates accordingly. Errors: PT422 mixed_currencies. Permission: the extension only.';
-GRANT EXECUTE ON FUNCTION certificates.handle_order(jsonb) TO backoffice_definer;
+COMMENT ON FUNCTION certificates.store_order(jsonb) IS
+'Stores the newest version of an order. Returns its id, NULL when nothing was new. Errors: PT422 mixed_currencies. Permission: the extension only.';
+GRANT EXECUTE ON FUNCTION certificates.store_order(jsonb) TO backoffice_definer;
 
-CREATE OR REPLACE FUNCTION certificates.handle_payment(message jsonb) RETURNS void
+CREATE OR REPLACE FUNCTION certificates.store_payment(message jsonb) RETURNS text
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     org uuid := backoffice.current_organization();
@@ -117,7 +117,7 @@ BEGIN
           OR p.currency <> message #>> '{amount,currency}' THEN
         PERFORM certificates.order_alert(ref, 'error', 'payment_conflict:' || p.payment_ref,
             jsonb_build_object('paymentRef', p.payment_ref, 'reason', 'a payment of that id came with another order, type or amount before'));
-        RETURN;
+        RETURN NULL;
     ELSE
         -- The same payment again: pending may become final, a refund may bring the details it lacked; nothing else changes.
         UPDATE certificates.payments x
@@ -125,11 +125,11 @@ BEGIN
             details = CASE WHEN x.applied_at IS NULL THEN coalesce(message -> 'refund', x.details) ELSE x.details END
         WHERE x.organization_id = org AND x.payment_ref = p.payment_ref;
     END IF;
-    PERFORM certificates.reconcile_order(ref);
+    RETURN ref;
 END $$;
-COMMENT ON FUNCTION certificates.handle_payment(jsonb) IS
-'Stores a payment, or what is new about it, and moves the order''s certificates accordingly. Permission: the extension only.';
-GRANT EXECUTE ON FUNCTION certificates.handle_payment(jsonb) TO backoffice_definer;
+COMMENT ON FUNCTION certificates.store_payment(jsonb) IS
+'Stores a payment, or what is new about it. Returns its order''s id, NULL when it contradicts what is known. Permission: the extension only.';
+GRANT EXECUTE ON FUNCTION certificates.store_payment(jsonb) TO backoffice_definer;
 
 -- What the order asks for, as units: new ones are added, those no longer asked for are cancelled.
 CREATE OR REPLACE FUNCTION certificates.sync_units(o certificates.orders) RETURNS void
@@ -298,7 +298,7 @@ CREATE OR REPLACE FUNCTION certificates.match_refund(o certificates.orders, p ce
 DECLARE
     all_units certificates.order_units[];
     refunded_before bigint;
-    wanted_ids text[] := ARRAY(SELECT jsonb_array_elements_text(coalesce(p.details -> 'certificateIds', '[]')));
+    wanted_ids text[] := ARRAY(SELECT v::uuid::text FROM jsonb_array_elements_text(coalesce(p.details -> 'certificateIds', '[]')) v);
     wanted_lines text[] := ARRAY(SELECT jsonb_array_elements_text(coalesce(p.details -> 'lineIds', '[]')));
     amount bigint;
 BEGIN
@@ -340,6 +340,9 @@ BEGIN
         END IF;
     ELSIF p.amount_minor = o.total_minor - refunded_before THEN
         units := all_units;
+    ELSIF o.cancelled THEN
+        -- Its certificates are taken back already; how much of the money returns is the retailer's affair.
+        units := NULL;
     ELSE
         missing := 'certificates';
         detail := format('the refund is a part of what remains (%s), and does not say of which certificates', o.total_minor - refunded_before);
@@ -507,32 +510,62 @@ COMMENT ON FUNCTION certificates.retry_order(text) IS
 'Looks at an order again, e.g. after a pool was filled (the keeper does that too). Returns the order''s state. Permission: certificates.issue. Errors: PT404 order_not_found.';
 GRANT EXECUTE ON FUNCTION certificates.retry_order(text) TO backoffice_service;
 
--- One message of a feed. What it can't understand is told on the stream and not raised, so that the feed goes on; what may
--- pass by itself (locks, serialization, resources, shutdown) is raised, and the dispatcher tries again.
+-- May pass by itself: locks, serialization, resources, shutdown.
+CREATE OR REPLACE FUNCTION certificates.is_passing(state text) RETURNS boolean
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
+    AS $$ SELECT left(state, 2) IN ('40', '53', '55', '57', '58', 'XX') OR state = 'PT503' $$;
+COMMENT ON FUNCTION certificates.is_passing(text) IS 'Is an error of this SQLSTATE worth trying again? Permission: the extension only.';
+GRANT EXECUTE ON FUNCTION certificates.is_passing(text) TO backoffice_definer;
+
+CREATE OR REPLACE FUNCTION certificates.tell_error(topic text, message jsonb, status text, state text, what text, detail text) RETURNS void
+    LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
+    SELECT certificates.emit(certificates.order_key(coalesce(message ->> 'orderId', message ->> 'clientId')), 'error', message ->> 'channel', status,
+        jsonb_build_object('topic', topic, 'orderRef', message ->> 'orderId', 'paymentRef', message ->> 'paymentId',
+                           'sqlstate', state, 'error', what, 'detail', detail))
+$$;
+COMMENT ON FUNCTION certificates.tell_error(text, jsonb, text, text, text, text) IS
+'Emits the error event for a message. Permission: the extension only.';
+GRANT EXECUTE ON FUNCTION certificates.tell_error(text, jsonb, text, text, text, text) TO backoffice_definer;
+
+-- One message of a feed. What can't be understood is told on the stream and not raised, so that the feed goes on; what may
+-- pass by itself is raised, and the dispatcher tries again. What was stored stays when the certificates can't follow it:
+-- the order's next message or an operator (retry_order) has them try again.
 CREATE OR REPLACE FUNCTION certificates.handle_message(topic text, message jsonb) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    state text;
-    what text;
+    ref text;
     detail text;
 BEGIN
-    CASE topic
-        WHEN 'All_SalesOrder' THEN PERFORM certificates.handle_order(message);
-        WHEN 'All_Payments' THEN PERFORM certificates.handle_payment(message);
-        WHEN 'All_Clients' THEN PERFORM certificates.handle_client(message);
-        WHEN 'certificates.commands' THEN PERFORM certificates.reconcile_order(message ->> 'orderId');
-    END CASE;
-EXCEPTION WHEN OTHERS THEN
-    GET STACKED DIAGNOSTICS state = RETURNED_SQLSTATE, what = MESSAGE_TEXT, detail = PG_EXCEPTION_DETAIL;
-    IF left(state, 2) IN ('40', '53', '55', '57', '58', 'XX') OR state = 'PT503' THEN
-        RAISE;
+    BEGIN
+        CASE topic
+            WHEN 'All_SalesOrder' THEN ref := certificates.store_order(message);
+            WHEN 'All_Payments' THEN ref := certificates.store_payment(message);
+            WHEN 'All_Clients' THEN PERFORM certificates.store_client(message);
+            WHEN 'certificates.commands' THEN ref := message ->> 'orderId';
+        END CASE;
+    EXCEPTION WHEN OTHERS THEN
+        IF certificates.is_passing(SQLSTATE) THEN
+            RAISE;
+        END IF;
+        GET STACKED DIAGNOSTICS detail = PG_EXCEPTION_DETAIL;
+        PERFORM certificates.tell_error(topic, message, 'rejected', SQLSTATE, SQLERRM, detail);
+        RETURN;
+    END;
+    IF ref IS NULL THEN
+        RETURN;
     END IF;
-    PERFORM certificates.emit(certificates.order_key(coalesce(message ->> 'orderId', message ->> 'clientId')), 'error', message ->> 'channel', 'rejected',
-        jsonb_build_object('topic', topic, 'orderRef', message ->> 'orderId', 'paymentRef', message ->> 'paymentId',
-                           'sqlstate', state, 'error', what, 'detail', detail));
+    BEGIN
+        PERFORM certificates.reconcile_order(ref);
+    EXCEPTION WHEN OTHERS THEN
+        IF certificates.is_passing(SQLSTATE) THEN
+            RAISE;
+        END IF;
+        GET STACKED DIAGNOSTICS detail = PG_EXCEPTION_DETAIL;
+        PERFORM certificates.tell_error(topic, message, 'not_applied', SQLSTATE, SQLERRM, detail);
+    END;
 END $$;
 COMMENT ON FUNCTION certificates.handle_message(text, jsonb) IS
-'Handles one message of All_SalesOrder, All_Payments, All_Clients or certificates.commands for the acting organization; what can''t be understood becomes an error event. Permission: the extension only.';
+'Handles one message of All_SalesOrder, All_Payments, All_Clients or certificates.commands for the acting organization; what can''t be understood or done becomes an error event. Permission: the extension only.';
 GRANT EXECUTE ON FUNCTION certificates.handle_message(text, jsonb) TO backoffice_definer;
 
 CREATE OR REPLACE FUNCTION certificates.on_event(event events.event) RETURNS void

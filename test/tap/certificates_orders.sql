@@ -1,5 +1,5 @@
 BEGIN;
-SELECT plan(41);
+SELECT plan(47);
 SET LOCAL ROLE backoffice_service;
 SELECT access.create_organization('Retail') AS org \gset
 SELECT access.act_as(:'org');
@@ -107,6 +107,12 @@ SELECT pg_temp.all_orders(ARRAY[
     pg_temp.sale(1, 'created', jsonb_build_array(pg_temp.line('a', 1000))), pg_temp.pay('p1', 'capture', 999)],
     'open: 0 issued, 0 refunded, 0 pending, 0 errors', 'not paid in full');
 
+SELECT pg_temp.all_orders(ARRAY[
+    pg_temp.sale(1, 'created', jsonb_build_array(pg_temp.line('a', 1000))),
+    pg_temp.sale(2, 'cancelled', '[]'),
+    pg_temp.pay('p1', 'capture', 1000), pg_temp.pay('r1', 'refund', 900)],
+    'cancelled: 0 issued, 0 refunded, 0 pending, 0 errors', 'a cancellation for a fee');
+
 -- certificates that the channel reserved itself
 RESET ROLE;
 SET LOCAL ROLE backoffice_service;
@@ -173,6 +179,23 @@ SELECT lives_ok($$ SELECT certificates.handle_message('All_Clients', '{"clientId
     certificates.handle_message('All_Clients', '{"clientId": "c1", "version": 1}') $$, 'clients');
 SELECT is((SELECT contacts ->> 'email' FROM certificates.clients), 'a@example.org', 'the newest word counts');
 RESET ROLE;
+CREATE FUNCTION pg_temp.fail() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'broken' USING errcode = TG_ARGV[0]; END $$;
+CREATE TRIGGER fail BEFORE INSERT ON certificates.order_units FOR EACH ROW EXECUTE FUNCTION pg_temp.fail('22000');
+SET LOCAL ROLE backoffice_definer;
+SELECT is(pg_temp.run(9030, ARRAY[pg_temp.sale(1, 'created', jsonb_build_array(pg_temp.line('a', 1000))), pg_temp.pay('p', 'capture', 1000)]),
+    'expected: 0 issued, 0 refunded, 0 pending, 2 errors', 'certificates that can''t follow: told');
+RESET ROLE;
+DROP TRIGGER fail ON certificates.order_units;
+CREATE TRIGGER fail BEFORE INSERT ON certificates.order_units FOR EACH ROW EXECUTE FUNCTION pg_temp.fail('40P01');
+SET LOCAL ROLE backoffice_definer;
+SELECT throws_ok($$ SELECT certificates.handle_message('certificates.commands', '{"orderId": "order 9030"}') $$, '40P01', NULL, 'what may pass is raised for the dispatcher');
+RESET ROLE;
+DROP TRIGGER fail ON certificates.order_units;
+SET LOCAL ROLE backoffice_service;
+SELECT is(certificates.retry_order('order 9030'), 'fulfilled', 'nothing was forgotten');
+SELECT throws_ok($$ SELECT certificates.retry_order('nope') $$, 'PT404', 'there is no such order');
+RESET ROLE;
+SELECT is_empty('SELECT * FROM certificates.discrepancies', 'every balance follows from its redemptions');
 SELECT is((SELECT count(*) FROM certificates.certificates c WHERE c.state = 'issued'
     AND NOT EXISTS (SELECT FROM certificates.order_units u WHERE u.certificate_id = c.id AND u.state = 'issued')), 0::bigint, 'every issued certificate is some unit''s');
 SELECT throws_ok($$ SELECT events.emit('All_SalesOrder', 'o', 'All_SalesOrder', '{"orderId": "o"}') $$, NULL, NULL, 'the topic''s schema refuses what has no lines');
