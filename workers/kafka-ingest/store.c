@@ -141,6 +141,7 @@ take(Store *store, bool sync, int64_t deadline, char *sqlstate, bool *value)
 {
 	PGresult   *result;
 	ExecStatusType status;
+	const char *detail;
 
 	sqlstate[0] = '\0';
 	if (!await(store, deadline) || (result = PQgetResult(store->pg->conn)) == NULL)
@@ -151,9 +152,10 @@ take(Store *store, bool sync, int64_t deadline, char *sqlstate, bool *value)
 	else if (status == PGRES_FATAL_ERROR)
 	{
 		pg_good(store->pg, result, sqlstate);
-		snprintf(store->error, sizeof(store->error), "%s%s%s", store->pg->error,
-				 PQresultErrorField(result, PG_DIAG_MESSAGE_DETAIL) ? ": " : "",
-				 PQresultErrorField(result, PG_DIAG_MESSAGE_DETAIL) ? PQresultErrorField(result, PG_DIAG_MESSAGE_DETAIL) : "");
+		/* Our own details say what is wrong; PostgreSQL's quote the value. */
+		detail = strncmp(sqlstate, "PT", 2) == 0 ? PQresultErrorField(result, PG_DIAG_MESSAGE_DETAIL) : NULL;
+		snprintf(store->error, sizeof(store->error), "%s%s%s", store->pg->error, detail != NULL ? ": " : "",
+				 detail != NULL ? detail : "");
 	}
 	else if (value != NULL && status == PGRES_TUPLES_OK && PQntuples(result) == 1)
 		*value = *PQgetvalue(result, 0, 0) == 't';

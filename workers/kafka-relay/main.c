@@ -51,6 +51,7 @@ static const ConfItem items[] = {
 	{"window-bytes", CONF_INT, &relay.settings.window_bytes, "67108864", 65536, INT64_C(2147483648), "bytes", "in flight at most"},
 	{"kafka-max-bytes", CONF_INT, &relay.settings.message_max_bytes, "1048576", 1000, 1000000000, "bytes", "largest message; larger ones are parked"},
 	{"kafka-compression", CONF_TEXT, &relay.settings.compression, "none", 1, 0, NULL, "none, lz4, zstd, gzip or snappy"},
+	{"kafka-in-flight", CONF_INT, &relay.settings.in_flight, "1", 1, 5, "requests", "in flight to each broker; more is faster over a slow line and trusts the brokers' memory of sequence numbers"},
 	{"kafka-replication", CONF_INT, &relay.settings.replication, "-1", -1, 100, NULL, "replication factor of topics that are created; -1: the broker's default"},
 	{"statement-timeout-ms", CONF_INT, &relay.settings.statement_timeout_ms, "30000", 100, 3600000, "ms", "of statements in the database"},
 	{"heartbeat-ms", CONF_INT, &relay.settings.heartbeat_ms, "5000", 100, 60000, "ms", "how often backoffice.workers hears of us"},

@@ -30,6 +30,12 @@ static const char unpark_sql[] =
 " FROM events.parked p WHERE p.consumer = $1 AND p.topic = $3 AND p.key = $4 AND p.id <> $2::uuid"
 " ORDER BY p.\"position\" LIMIT 1) AS n WHERE n.state = 'parked' AND n.reason = $5)";
 
+/* What waits behind nothing any more (its predecessor was discarded) goes by itself. */
+static const char free_sql[] =
+"SELECT events.retry_parked($1, n.id) FROM (SELECT DISTINCT ON (p.topic, p.key) p.id, p.reason, p.state"
+" FROM events.parked p WHERE p.consumer = $1 AND p.key IS NOT NULL ORDER BY p.topic, p.key, p.\"position\") AS n"
+" WHERE n.state = 'parked' AND n.reason = $2";
+
 static void
 failed(Relay *relay, const char *what)
 {
@@ -64,7 +70,7 @@ park_done(void *context, PGresult *result)
 		if (park->slot != NULL)
 		{
 			uuid_format(park->slot->id, id);
-			log_error("event parked", F_STR("event_id", id), F_STR("reason", park->reason),
+			log_at(strcmp(park->reason, PARK_WAITING) == 0 ? LOG_LEVEL_INFO : LOG_LEVEL_ERROR, "event parked", F_STR("event_id", id), F_STR("reason", park->reason),
 					  F_TEXT("topic", park->slot->event.topic.data, park->slot->event.topic.len));
 			metric_add(&metric_parked, 1);
 			if (park->slot == &relay->due_slot)
@@ -350,6 +356,28 @@ due_done(void *context, PGresult *result)
 }
 
 static void
+free_done(void *context, PGresult *result)
+{
+	Relay	   *relay = context;
+
+	if (result != NULL && !pg_good(&relay->control, result, NULL))
+		failed(relay, "waiting events not freed");
+	PQclear(result);
+	control_next(relay);
+}
+
+static void
+send_free(Relay *relay)
+{
+	PgParams	params = {.n = 0};
+
+	relay->want_free = false;
+	pg_text(&params, relay->settings.consumer);
+	pg_text(&params, PARK_WAITING);
+	pg_send(&relay->control, free_sql, &params, 0, free_done, relay);
+}
+
+static void
 send_due(Relay *relay)
 {
 	PgParams	params = {.n = 0};
@@ -395,6 +423,8 @@ parked_send(Relay *relay)
 			due_through(relay);
 		return parked_send(relay);
 	}
+	else if (relay->want_free && relay->due_rows == NULL)
+		send_free(relay);
 	else if (relay->want_due && relay->due_rows == NULL && !relay->draining)
 		send_due(relay);
 	else
@@ -409,6 +439,8 @@ due_time(void *context)
 
 	loop_timer_in(&relay->loop, &relay->due_timer, DUE_MS);
 	relay->want_due = true;
+	if (relay->held_keys.count > 0)
+		relay->want_held = relay->want_free = true;
 	control_next(relay);
 }
 

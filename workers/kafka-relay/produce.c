@@ -9,6 +9,10 @@
  * the window.  Payloads are not copied: they stay in the fetched batch until their
  * reports came.
  *
+ * One request per broker is in flight by default: with more, librdkafka takes the
+ * success of a batch as proof that a failed one before it was stored.  That is right
+ * only while the broker knows the producer's sequence numbers.
+ *
  * A second producer, made when needed, sends one message at a time: when a broker
  * refuses a batch, that tells which message of it is to blame.
  */
@@ -48,7 +52,7 @@ producer_conf(const RelaySettings *settings, bool alone, char *error, size_t siz
 	kafka_set(conf, "enable.idempotence", alone ? "false" : "true");
 	if (!alone)
 		kafka_set(conf, "enable.gapless.guarantee", "true");
-	kafka_set(conf, "max.in.flight.requests.per.connection", alone ? "1" : "5");
+	kafka_set_int(conf, "max.in.flight.requests.per.connection", alone ? 1 : settings->in_flight);
 	kafka_set(conf, "message.timeout.ms", alone ? "30000" : "0");
 	kafka_set(conf, "partitioner", "murmur2_random");
 	kafka_set_int(conf, "linger.ms", alone ? 0 : settings->linger_ms);

@@ -53,6 +53,7 @@ typedef struct RelaySettings
 	int64_t		message_max_bytes;
 	int64_t		batch_limit_bytes;	/* of a produce request: what the topics allow */
 	int64_t		replication;
+	int64_t		in_flight;
 	int64_t		statement_timeout_ms;
 	int64_t		heartbeat_ms;
 } RelaySettings;
@@ -134,6 +135,7 @@ typedef struct Relay
 	Park	   *parking;		/* being written */
 	LoopTimer	due_timer;
 	bool		want_due;
+	bool		want_free;
 	bool		want_held;
 	bool		held_loaded;
 	PGresult   *due_rows;		/* parked events that were given free */

@@ -56,6 +56,7 @@ pg_init(Pg *pg, Loop *loop, const char *dsn, const char *name, int64_t statement
 	pg->dsn = dsn;
 	pg->name = name;
 	pg->statement_timeout_ms = statement_timeout_ms;
+	pg->watched_fd = -1;
 	loop_timer_init(loop, &pg->deadline, query_overdue, pg);
 }
 
@@ -92,6 +93,7 @@ pg_connect(Pg *pg, int timeout_s)
 			 "SET statement_timeout = %" PRId64 "; SET idle_in_transaction_session_timeout = 60000; SET lock_timeout = 10000",
 			 pg->statement_timeout_ms);
 	result = PQexec(pg->conn, settings);
+	pg->watched_fd = PQsocket(pg->conn);
 	if (PQresultStatus(result) != PGRES_COMMAND_OK || PQsetnonblocking(pg->conn, 1) != 0 ||
 		!loop_watch(pg->loop, PQsocket(pg->conn), EPOLLIN, pg_ready, pg))
 	{
@@ -109,7 +111,8 @@ pg_close(Pg *pg)
 {
 	if (pg->conn == NULL)
 		return;
-	loop_forget(pg->loop, PQsocket(pg->conn));
+	loop_forget(pg->loop, pg->watched_fd);
+	pg->watched_fd = -1;
 	loop_timer_off(&pg->deadline);
 	PQfinish(pg->conn);
 	pg->conn = NULL;

@@ -32,6 +32,7 @@ struct Pg
 {
 	Loop	   *loop;
 	PGconn	   *conn;			/* NULL: not connected */
+	int			watched_fd;		/* libpq forgets it when the connection breaks */
 	const char *dsn;
 	const char *name;			/* application_name, and in the log */
 	int64_t		statement_timeout_ms;

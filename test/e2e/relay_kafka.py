@@ -1,0 +1,92 @@
+"""kafka-relay with Apache Kafka itself (or the broker of KAFKA_BOOTSTRAP)."""
+import contextlib
+import os
+import time
+
+from harness.kafka import any_kafka, topic_config, topic_partitions
+from harness.shop import OUT, Shop, check_stream, everything_there, follow, until
+
+
+@contextlib.contextmanager
+def environment():
+    with any_kafka(real=True) as kafka, Shop() as shop:
+        shop.kafka = kafka
+        shop.first = shop.relay(kafka, lease_ms=2000).start()
+        shop.second = shop.relay(kafka, lease_ms=2000)
+        shop.follower = follow(kafka)
+        yield shop
+        shop.follower.stop()
+
+
+def settle(shop, once, timeout_s=40):
+    log, parked = everything_there(shop.follower, shop, timeout_s)
+    return check_stream(list(shop.follower.messages), log, once, missing=parked)
+
+
+def test_topic_is_made_with_its_retention(shop):
+    until(lambda: topic_partitions(shop.kafka.bootstrap, OUT) == 4, 30, "the topic")
+    assert int(topic_config(shop.kafka.bootstrap, OUT)["retention.ms"]) == 8 * 86400 * 1000
+
+
+def test_everything_once_in_order(shop):
+    shop.emit(5000, keys=50)
+    settle(shop, once=True)
+
+
+def test_two_relays_share(shop):
+    """The second takes its half of the shards, gracefully: nothing is sent twice."""
+    shop.second.start()
+    shop.emit(1000, per_transaction=10, pause_s=0.02)
+    until(lambda: shop.first.metric("backoffice_relay_shards") == 4 and shop.second.metric("backoffice_relay_shards") == 4, 20, "sharing")
+    shop.emit(1000, per_transaction=10, pause_s=0.01)
+    settle(shop, once=True)
+    assert shop.second.metric("backoffice_relay_acknowledged_total") > 0
+
+
+def test_killed_relay(shop):
+    """The other takes over when the lease has run out; what was in flight may come twice, with the same id."""
+    shop.emit(2000)
+    shop.first.kill9()
+    shop.emit(2000)
+    settle(shop, once=False)
+    shop.first.start()
+    until(lambda: shop.first.metric("backoffice_relay_shards") == 4, 20, "sharing again")
+
+
+def test_frozen_relay(shop):
+    shop.emit(1000)
+    shop.first.freeze()
+    time.sleep(3)
+    shop.emit(1000)
+    settle(shop, once=False)
+    shop.first.thaw()
+    shop.emit(1000)
+    settle(shop, once=False)
+
+
+def test_killed_broker(shop):
+    if os.environ.get("KAFKA_BOOTSTRAP"):
+        return
+    shop.emit(1000)
+    shop.kafka.kill9()
+    shop.emit(1000)
+    shop.kafka.start()
+    settle(shop, once=False, timeout_s=60)
+
+
+def test_frozen_broker(shop):
+    if os.environ.get("KAFKA_BOOTSTRAP"):
+        return
+    shop.kafka.freeze()
+    shop.emit(1000)
+    time.sleep(3)
+    shop.kafka.thaw()
+    settle(shop, once=False, timeout_s=60)
+
+
+def test_stop(shop):
+    shop.emit(1000)
+    assert shop.first.stop() == 0 and shop.second.stop() == 0
+    shop.second.start()
+    settle(shop, once=False)
+    assert shop.second.stop() == 0

@@ -1,0 +1,55 @@
+"""Settings of the thin workers: --help, --check, wrong values."""
+import contextlib
+import os
+import subprocess
+
+from harness.workers import BUILD
+
+
+@contextlib.contextmanager
+def environment():
+    yield None
+
+
+def call(program, *flags, **env):
+    clean = {k: v for k, v in os.environ.items() if not k.startswith(("BACKOFFICE_", "KAFKA_"))}
+    out = subprocess.run([os.path.join(BUILD, program), *flags], env={**clean, **env}, stdout=subprocess.PIPE,
+                         stderr=subprocess.STDOUT, text=True, timeout=10)
+    return out.returncode, out.stdout
+
+
+def both(function):
+    for program in ("kafka-relay", "kafka-ingest"):
+        function(program)
+
+
+def test_help_shows_each_setting_and_working_examples(_):
+    def one(program):
+        code, text = call(program, "--help")
+        assert code == 0 and "BACKOFFICE_DATABASE" in text and "KAFKA_BOOTSTRAP" in text
+        example = next(line for line in text.splitlines() if line.startswith("  " + program) and line.endswith("--check"))
+        shell = subprocess.run(example.strip().replace(program, os.path.join(BUILD, program), 1), shell=True,
+                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        assert shell.returncode == 0, shell.stdout
+    both(one)
+
+
+def test_check(_):
+    def one(program):
+        good = {"BACKOFFICE_DATABASE": "host=db password=hunter2", "KAFKA_BOOTSTRAP": "a:9092,[::1]:9093"}
+        assert call(program, "--check", **good) == (0, "settings are good\n")
+        assert call(program, "--check")[0] == 2
+        for flags in (["--kafka-bootstrap=a:0"], ["--kafka-bootstrap", ""], ["--port=99999"], ["--port", "x"], ["--nonsense"],
+                      ["--log-level=loud"], ["--kafka-config=/nonexistent"], ["--heartbeat-ms="]):
+            code, text = call(program, "--check", *flags, **good)
+            assert code == 2 and text, flags
+        code, text = call(program, "--check", "--database=password=hunter2 nonsense=1", KAFKA_BOOTSTRAP="a")
+        assert code == 2 and "hunter2" not in text, text
+    both(one)
+
+
+def test_flags_win(_):
+    code, text = call("kafka-relay", "--check", "--lease-ms=5000", BACKOFFICE_LEASE_MS="nonsense",
+                      BACKOFFICE_DATABASE="dbname=x", KAFKA_BOOTSTRAP="a")
+    assert code == 0, text
+    assert call("kafka-relay", "--check", BACKOFFICE_LEASE_MS="nonsense", BACKOFFICE_DATABASE="dbname=x", KAFKA_BOOTSTRAP="a")[0] == 2
