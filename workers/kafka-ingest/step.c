@@ -85,26 +85,20 @@ static int
 depth_of(json_t *value, int limit)
 {
 	int			deepest = 0;
-	size_t		index;
-	const char *name;
-	json_t	   *child;
+	int			depth;
 
 	if (limit < 0 || (!json_is_object(value) && !json_is_array(value)))
 		return 0;
-	if (json_is_object(value))
-		json_object_foreach(value, name, child)
-		{
-			int			depth = depth_of(child, limit - 1);
-
-			deepest = depth > deepest ? depth : deepest;
-		}
-	else
-		json_array_foreach(value, index, child)
-		{
-			int			depth = depth_of(child, limit - 1);
-
-			deepest = depth > deepest ? depth : deepest;
-		}
+	for (void *at = json_object_iter(value); at != NULL; at = json_object_iter_next(value, at))
+	{
+		depth = depth_of(json_object_iter_value(at), limit - 1);
+		deepest = depth > deepest ? depth : deepest;
+	}
+	for (size_t i = 0; i < json_array_size(value); i++)
+	{
+		depth = depth_of(json_array_get(value, i), limit - 1);
+		deepest = depth > deepest ? depth : deepest;
+	}
 	return deepest + 1;
 }
 

@@ -179,7 +179,7 @@ take_all(Store *store, StoreMessage *messages, size_t n, size_t others, char *sq
 	/* BEGIN, the messages, the others (offsets, COMMIT), the end */
 	for (size_t i = 0; i < 1 + n + others + 1; i++)
 	{
-		bool		is_message = i >= 1 && i <= n;
+		bool		is_message = messages != NULL && i >= 1 && i <= n;
 
 		if (take(store, i == 1 + n + others, deadline, state, is_message ? &messages[i - 1].accepted : NULL) != STORE_DONE)
 			return STORE_LOST;

@@ -29,7 +29,7 @@ time_format(int64_t us, char *out)
 	static _Thread_local char cached[40];
 	static _Thread_local size_t cached_len;
 	int64_t		second = us / 1000000 - (us % 1000000 < 0);
-	int			micros = (int) (us - second * 1000000);
+	int			micros = (int) (us % 1000000 + (us % 1000000 < 0 ? 1000000 : 0));
 
 	if (second != cached_second)
 	{

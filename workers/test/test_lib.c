@@ -1,0 +1,281 @@
+/* conf, log, backoff, loop, metrics, kafka settings. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lib/backoff.h"
+#include "lib/conf.h"
+#include "lib/kafka.h"
+#include "lib/log.h"
+#include "lib/loop.h"
+#include "lib/metrics.h"
+
+static const char *text;
+static int64_t number;
+static bool flag;
+
+static const ConfItem items[] = {
+	{"database", CONF_TEXT, &text, NULL, 1, 0, NULL, "a text"},
+	{"kafka-number", CONF_INT, &number, "7", 1, 100, "ms", "a number"},
+	{"flag", CONF_BOOL, &flag, "off", 0, 0, NULL, "a flag"},
+};
+static const ConfProgram program = {"test", "tests", "  test --check\n", items, 3};
+
+static const char *environment[8][2];
+
+static char *
+fake_env(const char *name)
+{
+	for (int i = 0; i < 8 && environment[i][0] != NULL; i++)
+		if (strcmp(environment[i][0], name) == 0)
+			return (char *) (uintptr_t) environment[i][1];
+	return NULL;
+}
+
+static ConfVerdict
+read_conf(int argc, const char **argv)
+{
+	FILE	   *sink = fopen("/dev/null", "w");
+	ConfVerdict verdict = conf_read(&program, argc, (char **) (uintptr_t) argv, fake_env, sink, sink);
+
+	fclose(sink);
+	return verdict;
+}
+
+static void
+conf_flags_and_environment(void **state)
+{
+	const char *flags[] = {"test", "--database", "d", "--kafka-number=42", "--flag"};
+
+	(void) state;
+	memset(environment, 0, sizeof(environment));
+	assert_int_equal(read_conf(5, flags), CONF_RUN);
+	assert_string_equal(text, "d");
+	assert_int_equal(number, 42);
+	assert_true(flag);
+
+	environment[0][0] = "BACKOFFICE_DATABASE", environment[0][1] = "e";
+	environment[1][0] = "KAFKA_NUMBER", environment[1][1] = "9";
+	environment[2][0] = "BACKOFFICE_FLAG", environment[2][1] = "yes";
+	assert_int_equal(read_conf(1, flags), CONF_RUN);
+	assert_string_equal(text, "e");
+	assert_int_equal(number, 9);
+	assert_true(flag);
+	assert_int_equal(read_conf(3, flags), CONF_RUN);
+	assert_string_equal(text, "d");
+	environment[1][1] = NULL, environment[1][0] = "X";
+	assert_int_equal(read_conf(1, flags), CONF_RUN);
+	assert_int_equal(number, 7);
+}
+
+static void
+conf_wrong(void **state)
+{
+	const char *wrong[][4] = {
+		{"test"}, {"test", "--database"}, {"test", "--database="}, {"test", "--database=x", "--kafka-number=0"},
+		{"test", "--database=x", "--kafka-number=101"}, {"test", "--database=x", "--kafka-number=1x"},
+		{"test", "--database=x", "--kafka-number=99999999999999999999"}, {"test", "--database=x", "--flag=perhaps"},
+		{"test", "--database=x", "--flags"}, {"test", "--database=x", "stray"}, {"test", "--database=x", "--"},
+	};
+
+	(void) state;
+	memset(environment, 0, sizeof(environment));
+	for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++)
+	{
+		int			argc = 0;
+
+		while (argc < 4 && wrong[i][argc] != NULL)
+			argc++;
+		assert_int_equal(read_conf(argc, wrong[i]), CONF_WRONG);
+	}
+	assert_int_equal(read_conf(2, (const char *[]) {"test", "--help"}), CONF_DONE);
+	assert_int_equal(read_conf(3, (const char *[]) {"test", "--database=x", "--check"}), CONF_CHECK);
+}
+
+static void
+log_lines_are_json(void **state)
+{
+	static const char *const hostile[] = {
+		"", "plain", "quote \" and \\ backslash", "line\nbreak\ttab", "\x01\x1f\x7f", "\xff\xfe", "\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80",
+		"\xed\xa0\x80", "\xf4\x90\x80\x80", "\xc0\x80", "cut \xe2\x82", "password=s3cret;s3cret"
+	};
+	char		line[2000];
+
+	(void) state;
+	log_init("test", "inst\"ance", LOG_LEVEL_INFO);
+	log_secret("s3cret");
+	log_secret("ab");
+	for (size_t i = 0; i < sizeof(hostile) / sizeof(hostile[0]); i++)
+	{
+		LogField	fields[] = {F_STR("text", hostile[i]), F_INT("number", INT64_MIN), F_STR("null", NULL), {.name = NULL}};
+		size_t		len = log_format(line, sizeof(line), 1700000000123, LOG_LEVEL_WARN, hostile[i], fields, 4);
+		json_t	   *json = json_loadb(line, len, 0, NULL);
+
+		assert_non_null(json);
+		assert_string_equal(json_string_value(json_object_get(json, "ts")), "2023-11-14T22:13:20.123Z");
+		assert_string_equal(json_string_value(json_object_get(json, "level")), "warn");
+		assert_null(strstr(line, "s3cret"));
+		json_decref(json);
+	}
+}
+
+static void
+log_lines_fit(void **state)
+{
+	char		big[20000];
+	char		line[8192];
+
+	(void) state;
+	memset(big, '"', sizeof(big));
+	for (size_t len = 0; len < sizeof(big); len = len * 2 + 1)
+	{
+		LogField	fields[] = {F_TEXT("a", big, len), F_TEXT("b", big, len), F_TEXT("c", big, len)};
+		size_t		used = log_format(line, sizeof(line), 0, LOG_LEVEL_INFO, "m", fields, 3);
+		json_t	   *json = json_loadb(line, used, 0, NULL);
+
+		assert_true(used < sizeof(line));
+		assert_non_null(json);
+		json_decref(json);
+	}
+	for (size_t size = 1; size < 12; size++)
+	{
+		size_t		used = log_json_string(line, size, "\"\"\"", 3);
+
+		assert_true(used < size);
+	}
+}
+
+static void
+backoff_grows_and_is_capped(void **state)
+{
+	Backoff		backoff;
+	int64_t		ceiling = 100;
+
+	(void) state;
+	backoff_init(&backoff, 100, 5000, 42);
+	for (int i = 0; i < 5000; i++)
+	{
+		int64_t		delay = backoff_next_ms(&backoff);
+
+		assert_true(delay <= ceiling && delay >= ceiling - ceiling / 2);
+		ceiling = ceiling * 2 > 5000 ? 5000 : ceiling * 2;
+	}
+	backoff_reset(&backoff);
+	assert_true(backoff_next_ms(&backoff) <= 100);
+	backoff_init(&backoff, 0, -1, 0);
+	assert_true(backoff_next_ms(&backoff) <= 1);
+	backoff_init(&backoff, INT64_MAX / 2, INT64_MAX, 7);
+	for (int i = 0; i < 100; i++)
+		assert_true(backoff_next_ms(&backoff) > 0);
+}
+
+static int64_t fake_now;
+static int	fired;
+
+static int64_t
+fake_clock(void)
+{
+	return fake_now;
+}
+
+static void
+fire(void *context)
+{
+	LoopTimer  *timer = context;
+
+	fired++;
+	if (fired < 3)
+		timer->at_ms = fake_now + 10;
+}
+
+static void
+loop_timers_follow_the_clock(void **state)
+{
+	Loop		loop = {.clock_ms = fake_clock};
+	LoopTimer	timer;
+	LoopTimer	other;
+
+	(void) state;
+	loop_timer_init(&loop, &timer, fire, &timer);
+	loop_timer_init(&loop, &other, fire, &other);
+	assert_int_equal(loop_run_timers(&loop), -1);
+	loop_timer_in(&loop, &timer, 10);
+	assert_int_equal(loop_run_timers(&loop), 10);
+	fake_now = 9;
+	assert_int_equal(loop_run_timers(&loop), 1);
+	assert_int_equal(fired, 0);
+	fake_now = 10;
+	assert_int_equal(loop_run_timers(&loop), 10);
+	assert_int_equal(fired, 1);
+	fake_now = 1000;
+	assert_int_equal(loop_run_timers(&loop), 10);
+	loop_timer_off(&timer);
+	fake_now = 5000;
+	assert_int_equal(loop_run_timers(&loop), -1);
+	assert_int_equal(fired, 2);
+}
+
+static void
+metrics_text(void **state)
+{
+	static Metric counter = {.name = "c_total", .help = "h", .type = METRIC_COUNTER, .labels = "a=\"b\""};
+	static Metric histogram = {.name = "h_seconds", .help = "h", .type = METRIC_HISTOGRAM};
+	Metric	   *all[] = {&counter, &histogram};
+	bool		healthy;
+	char	   *out;
+
+	(void) state;
+	metrics_register(all, 2);
+	metric_add(&counter, 3);
+	metric_observe_us(&histogram, 100);
+	metric_observe_us(&histogram, 101);
+	metric_observe_us(&histogram, 100000000);
+	out = metrics_render();
+	assert_non_null(strstr(out, "# TYPE c_total counter\nc_total{a=\"b\"} 3\n"));
+	assert_non_null(strstr(out, "h_seconds_bucket{le=\"0.0001\"} 1\nh_seconds_bucket{le=\"0.00025\"} 2\n"));
+	assert_non_null(strstr(out, "h_seconds_bucket{le=\"+Inf\"} 3\nh_seconds_sum 100.000201\nh_seconds_count 3\n"));
+	free(out);
+	out = health_render(0, &healthy);
+	assert_false(healthy);
+	free(out);
+	atomic_store(&health.database, true);
+	atomic_store(&health.kafka, true);
+	out = health_render(1000, &healthy);
+	assert_true(healthy);
+	free(out);
+	out = health_render(60000, &healthy);
+	assert_false(healthy);
+	free(out);
+}
+
+static void
+bootstrap_servers(void **state)
+{
+	static const char *const good[] = {"a", "a:1", "a:65535,b:2", "[::1]:9092", "[::1]"};
+	static const char *const bad[] = {"", ",", "a,", ",a", "a:", "a:0", "a:65536", "a:x", "a b:1", ":9092", "[::1]:"};
+
+	(void) state;
+	for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++)
+		assert_true(kafka_bootstrap_good(good[i]));
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		assert_false(kafka_bootstrap_good(bad[i]));
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(conf_flags_and_environment), cmocka_unit_test(conf_wrong),
+		cmocka_unit_test(log_lines_are_json), cmocka_unit_test(log_lines_fit),
+		cmocka_unit_test(backoff_grows_and_is_capped), cmocka_unit_test(loop_timers_follow_the_clock),
+		cmocka_unit_test(metrics_text), cmocka_unit_test(bootstrap_servers),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
