@@ -24,7 +24,7 @@ def play(pg, page):
     """Pastes the session into psql. Every statement's answer is compared with the comment behind it."""
     expected, text = session(page)
     # Each promise becomes a marker in front of its statement; the answer is what stands between it and the next line.
-    marked = re.sub(r"^(?=.*;\s+-- \S.*$)", r"\\echo @@\n", text, flags=re.M)
+    marked = re.sub(r"^(?=.*;[ \t]+-- \S.*$)", r"\\echo @@\n", text, flags=re.M)
     pg.create_database("readme")
     out = pg.psql("readme", "\\unset ON_ERROR_STOP\n\\pset format unaligned\n\\pset tuples_only on\n" + marked, check=False)
     answers = [part.strip("\n").split("\n") for part in out.split("@@\n")[1:]]
