@@ -12,6 +12,7 @@
 #include "postmaster/interrupt.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
+#include "storage/pmsignal.h"
 #include "tcop/tcopprot.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
@@ -25,6 +26,9 @@ char	   *worker_default_search_path;
 void
 worker_begin(void)
 {
+	/* A worker that always finds something to do never waits on its latch, and would outlive a killed postmaster. */
+	if (!PostmasterIsAlive())
+		proc_exit(1);
 	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
 	PushActiveSnapshot(GetTransactionSnapshot());

@@ -34,7 +34,15 @@ def wait_gone(pids, timeout_s=30):
         left = {pid for pid in left if not reap(pid)}
         time.sleep(0.01)
     if left:
-        raise RuntimeError(f"processes {sorted(left)} do not end")
+        raise RuntimeError(f"processes do not end: {[title_of(pid) for pid in sorted(left)]}")
+
+
+def title_of(pid):
+    try:
+        with open(f"/proc/{pid}/cmdline") as f:
+            return f"{pid} {f.read().replace(chr(0), ' ').strip()}"
+    except OSError:
+        return str(pid)
 
 
 def children(parent):
