@@ -24,6 +24,7 @@ TEST_USER = "backoffice-test"
 BASE_CONF = {
     "shared_preload_libraries": "'backoffice'",
     "listen_addresses": "''",
+    "unix_socket_permissions": "0700",
     "max_connections": "100",
     "max_prepared_transactions": "20",
     "max_worker_processes": "32",
