@@ -25,6 +25,7 @@
 #include "storage/ipc.h"
 #include "storage/latch.h"
 #include "tcop/tcopprot.h"
+#include "utils/acl.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
@@ -49,15 +50,21 @@ int			handler_retry_max_ms = 300000;
 
 static List *subscriptions = NIL;
 static MemoryContext subscriptions_context;
-static BoUser before;
+static Oid	worker_userid;
+static int	worker_context;
 
 /* ---- transactions ---- */
 
+/*
+ * Not with bo_user_kernel(): the search path it pushes would lie over the one
+ * that handlers are given.  The worker's own is pg_catalog anyway.
+ */
 void
 dispatcher_begin(void)
 {
 	worker_begin();
-	before = bo_user_kernel();
+	GetUserIdAndSecContext(&worker_userid, &worker_context);
+	SetUserIdAndSecContext(get_role_oid("backoffice_kernel", false), worker_context | SECURITY_LOCAL_USERID_CHANGE);
 	bo_spi_begin();
 }
 
@@ -65,7 +72,7 @@ void
 dispatcher_commit(void)
 {
 	bo_spi_end();
-	bo_user_restore(before);
+	SetUserIdAndSecContext(worker_userid, worker_context);
 	worker_commit();
 }
 
