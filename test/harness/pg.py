@@ -39,8 +39,14 @@ def pg_tree():
     return subprocess.check_output([os.path.join(ROOT, "scripts/pgtree"), "--path"], text=True).strip()
 
 
+def bin_dir(tree):
+    """Where the tree has the server's programs; PG_CONFIG may name another server than Debian's."""
+    config = os.environ.get("PG_CONFIG", "/usr/lib/postgresql/15/bin/pg_config")
+    return tree + subprocess.check_output([config, "--bindir"], text=True).strip()
+
+
 def pg_bin(name):
-    return os.path.join(pg_tree(), "usr/lib/postgresql/15/bin", name)
+    return os.path.join(bin_dir(pg_tree()), name)
 
 
 def free_port():
@@ -74,7 +80,7 @@ class Cluster:
         self.conf = dict(BASE_CONF)
         self.conf.update(conf or {})
         self.key_file = os.path.join(self.dir, "keys")
-        self.bin = os.path.join(tree or pg_tree(), "usr/lib/postgresql/15/bin")
+        self.bin = bin_dir(tree or pg_tree())
 
     # -- life --
 
