@@ -203,9 +203,10 @@ FROM certificates.pools p
 LEFT JOIN certificates.certificates c ON c.organization_id = p.organization_id AND c.pool_id = p.id
 WHERE p.organization_id = (SELECT backoffice.current_organization())
   AND (c.organization_id IS NULL OR c.organization_id = (SELECT backoffice.current_organization()))
+  AND (SELECT access.can('certificates.read'))
 GROUP BY p.organization_id, p.id;
 COMMENT ON VIEW certificates.pool_status IS
-'The pools of the organization and what is in them. issued: sold and of use (issued, active, partially redeemed, blocked); terminal: used up, expired, refunded, voided, replaced or retired; outstanding_minor: what the issued ones are worth.';
+'The pools of the organization and what is in them. issued: sold and of use (issued, active, partially redeemed, blocked); terminal: used up, expired, refunded, voided, replaced or retired; outstanding_minor: what the issued ones are worth. Permission: certificates.read (without it, no rows).';
 GRANT SELECT ON certificates.pool_status TO backoffice_user, backoffice_service, backoffice_admin;
 
 CREATE OR REPLACE VIEW certificates.conservation WITH (security_invoker = true) AS
@@ -213,7 +214,7 @@ SELECT s.id, s.pool, s.created, s.available, s.reserved AS held, s.issued, s.ter
        s.created - s.available - s.reserved - s.issued - s.terminal AS difference
 FROM certificates.pool_status s;
 COMMENT ON VIEW certificates.conservation IS
-'Per pool: certificates ever created, less those available, held, issued and terminal. difference is 0, always; created is counted on its own when codes come in.';
+'Per pool: certificates ever created, less those available, held, issued and terminal. difference is 0, always; created is counted on its own when codes come in. Permission: certificates.read (without it, no rows).';
 GRANT SELECT ON certificates.conservation TO backoffice_user, backoffice_service, backoffice_admin;
 
 CREATE OR REPLACE FUNCTION certificates.rotate_keys(batch int DEFAULT 10000) RETURNS bigint

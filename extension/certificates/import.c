@@ -89,15 +89,25 @@ static BoPlan insert_plan = {
 
 /* ---- checking ---- */
 
+/* Keeps the faults of the lowest rows: they come in the order of hashes. */
 static void
 fault(Import *import, int64 at, Fault what)
 {
-	if (import->nfaults < REPORTED_ROWS)
-	{
-		import->faults[import->nfaults].number = import->rows[at].number;
-		import->faults[import->nfaults].fault = what;
-	}
+	int64		number = import->rows[at].number;
+	int			place = (int) Min(import->nfaults, REPORTED_ROWS);
+
 	import->nfaults++;
+	while (place > 0 && import->faults[place - 1].number > number)
+	{
+		if (place < REPORTED_ROWS)
+			import->faults[place] = import->faults[place - 1];
+		place--;
+	}
+	if (place < REPORTED_ROWS)
+	{
+		import->faults[place].number = number;
+		import->faults[place].fault = what;
+	}
 }
 
 static int
@@ -118,7 +128,6 @@ report_faults(Import *import)
 
 	if (import->nfaults == 0)
 		return;
-	qsort(import->faults, shown, sizeof(import->faults[0]), by_number);
 	initStringInfo(&list);
 	for (int i = 0; i < shown; i++)
 		appendStringInfo(&list, "%srow " INT64_FORMAT ": %s", i > 0 ? ", " : "",

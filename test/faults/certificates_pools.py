@@ -363,3 +363,31 @@ def case_low_water_once():
         told = pg.query("SELECT type, count(*) FROM events.log WHERE type IN ('pool.low', 'pool.empty') GROUP BY type ORDER BY type", dbname="d")
         assert dict(told).get("pool.low") == 1, told
         assert pg.query("SELECT count(*) FROM events.log WHERE type = 'issue.blocked'", dbname="d")[0][0] > 0
+
+
+def case_other_tenants():
+    """Another organization's pools and certificates: not found, whatever is tried; and nothing of it changes."""
+    with Cluster() as pg:
+        pg.create_database("d")
+        org, rival = organization(pg), organization(pg)
+        run(pg, org, "SELECT certificates.create_pool('gift', 'EUR', 100)", "SELECT certificates.import_codes('gift', ARRAY['CODE-0001', 'CODE-0002'], ARRAY['1111', '2222'])")
+        id = run(pg, org, "SELECT (certificates.reserve_next('gift', 'pos')).id::text")[0][0]
+        pool = pg.query("SELECT id::text FROM certificates.pools", dbname="d")[0][0]
+        pg.query("UPDATE certificates.certificates SET notification_requested_at = now(), state = 'issued' WHERE state = 'reserved'", dbname="d")
+        image = "SELECT md5(string_agg(c::text, '' ORDER BY id)) FROM certificates.certificates c"
+        before = pg.query(image, dbname="d")
+        for statement in (f"SELECT certificates.reserve_next('{pool}', 'pos')", "SELECT certificates.reserve_next('gift', 'pos')",
+                          f"SELECT certificates.pause_pool('{pool}')", f"SELECT certificates.close_pool('{pool}')",
+                          f"SELECT certificates.import_codes('{pool}', ARRAY['CODE-0003'])", f"SELECT certificates.generate_codes('{pool}', 1)",
+                          f"INSERT INTO certificates.import VALUES ('{pool}', 'CODE-0003', NULL)",
+                          f"SELECT certificates.release('{id}')", f"SELECT certificates.disclose_code('{id}')",
+                          f"SELECT certificates.reveal_cvc('{id}')", f"SELECT certificates.request_notification('{id}')"):
+            got = refused(pg, rival, statement)
+            assert got and got[0] == "PT404", (statement, got)
+        assert run(pg, rival, "SELECT certificates.verify_cvc('CODE-0001', '1111')") == [(False,)]
+        assert run(pg, org, "SELECT certificates.verify_cvc('CODE-0001', '1111')") == [(True,)]
+        assert run(pg, rival, "SELECT * FROM certificates.pool_status") == []
+        assert pg.query(image, dbname="d") == before
+        # The same codes again, elsewhere: no conflict, and no equal hash to tell.
+        run(pg, rival, "SELECT certificates.create_pool('gift', 'EUR', 100)", "SELECT certificates.import_codes('gift', ARRAY['CODE-0001'], ARRAY['1111'])")
+        assert pg.query("SELECT count(DISTINCT code_index) FROM certificates.certificates", dbname="d") == [(3,)]

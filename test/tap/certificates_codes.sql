@@ -1,6 +1,6 @@
 -- Codes: importing, making, COPY; their form; keys and their rotation are in test/faults/certificates_pools.py.
 BEGIN;
-SELECT plan(37);
+SELECT plan(38);
 SET LOCAL ROLE backoffice_service;
 SELECT access.create_organization('Flowers') AS org \gset
 SELECT access.create_organization('Rival') AS rival \gset
@@ -33,6 +33,11 @@ SELECT is(pg_temp.refused($$ SELECT certificates.import_codes('gift', ARRAY['NEW
     'PT422 invalid_codes: row 1: malformed CVC, row 2: malformed CVC, row 3: malformed CVC', 'CVCs have 3 to 8 digits');
 SELECT matches(pg_temp.refused($$ SELECT certificates.import_codes('gift', ARRAY(SELECT '' FROM generate_series(1, 25))) $$),
     '^PT422 invalid_codes: row 1: .*row 20: malformed code, \.\.\.$', 'of many the first twenty');
+SAVEPOINT s;
+SELECT certificates.import_codes('gift', ARRAY(SELECT 'MANY' || i FROM generate_series(1, 60) i));
+SELECT is(pg_temp.refused($$ SELECT certificates.import_codes('gift', ARRAY['NEW-1', 'NEW-1'] || ARRAY(SELECT 'MANY' || i FROM generate_series(1, 60) i)) $$),
+    'PT422 invalid_codes: row 2: code repeated, ' || (SELECT string_agg(format('row %s: code exists', i), ', ' ORDER BY i) FROM generate_series(3, 21) i) || ', ...', 'in their order, whatever is wrong');
+ROLLBACK TO s;
 SELECT matches(pg_temp.refused($$ SELECT certificates.import_codes('gift', ARRAY['NEW-1'], ARRAY['123', '456']) $$), '^22023 invalid_argument: 1 codes, 2 CVCs', 'as many CVCs as codes');
 SELECT matches(pg_temp.refused($$ SELECT certificates.import_codes('gift', ARRAY[ARRAY['NEW-1'], ARRAY['NEW-2']]) $$), '^22023', 'one dimension');
 SELECT matches(pg_temp.refused($$ SELECT certificates.import_codes('gift', NULL) $$), '^22023', 'NULL is no array');
