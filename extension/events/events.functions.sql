@@ -16,7 +16,9 @@ CREATE OR REPLACE FUNCTION events.list_open_transactions(OUT pid int, OUT prepar
     JOIN pg_inherits i ON i.inhrelid = l.relation AND i.inhparent = 'events.log'::regclass
     LEFT JOIN pg_stat_get_activity(NULL) a ON a.pid = l.pid
     LEFT JOIN pg_roles r ON r.oid = a.usesysid
-    LEFT JOIN pg_prepared_xacts p ON l.pid IS NULL AND l.virtualtransaction = '-1/' || p.transaction::text
+    -- A prepared transaction has no pid; its lock on its own id leads to its name.
+    LEFT JOIN pg_locks x ON l.pid IS NULL AND x.pid IS NULL AND x.locktype = 'transactionid' AND x.virtualtransaction = l.virtualtransaction
+    LEFT JOIN pg_prepared_xacts p ON p.transaction = x.transactionid
     WHERE l.locktype = 'relation' AND l.mode = 'RowExclusiveLock' AND l.granted
       AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())
     ORDER BY 3
