@@ -1,9 +1,37 @@
 BEGIN;
-SELECT plan(82);
+SELECT plan(121);
 SET LOCAL ROLE backoffice_service;
 SELECT access.create_organization('Flowers') AS org \gset
 SELECT access.create_organization('Rival') AS rival \gset
+SELECT access.create_user('nobody@example.org', NULL, :'org') AS nobody \gset
+
+-- every function asks who acts, and for the right
+CREATE FUNCTION pg_temp.calls(c uuid) RETURNS SETOF text LANGUAGE sql AS $$
+    SELECT format(f, c) FROM unnest(ARRAY['issue(%L)', 'activate(%L)', 'authorize(%L, 1)', 'redeem(%L, 1)', 'refund(%L, 1)', 'refund_purchase(%L)', 'void_purchase(%L)',
+        'block(%L)', 'unblock(%L)', 'extend(%L, now() + interval ''1 day'')', 'replace(%L)']) f $$;
+SELECT throws_ok('SELECT certificates.' || f, 'PT401', NULL, 'nobody acts: ' || f) FROM pg_temp.calls('00000000-0000-0000-0000-000000000000') f;
+SELECT throws_ok(format('SELECT access.act_as(%L, %L); SELECT certificates.%s', :'org', :'nobody', f), '42501', NULL, 'without the right: ' || f)
+FROM pg_temp.calls('00000000-0000-0000-0000-000000000000') f;
+SELECT throws_ok(format('SELECT access.act_as(%L, %L); SELECT certificates.capture(%L)', :'org', :'nobody', :'org'), '42501', NULL, 'without the right: capture');
+SELECT throws_ok(format('SELECT access.act_as(%L, %L); SELECT certificates.retry_order(%L)', :'org', :'nobody', 'o'), '42501', NULL, 'without the right: retry_order');
+
+-- somebody else's certificates are not there
+RESET ROLE;
+INSERT INTO certificates.pools (organization_id, id, code, currency, face_value_minor, low_water, validity, hold, cvc_digits, requires_activation, destroy_cvc_after_delivery, code_format, state)
+SELECT :'rival', :'rival', 'gift', 'EUR', 5000, 0, '1 year', '1 hour', 4, false, false, 'any', 'empty';
+INSERT INTO certificates.certificates (organization_id, id, pool_id, slot_no, face_value_minor, balance_minor, code_index, code_secret)
+VALUES (:'rival', '11111111-1111-7111-8111-111111111111', :'rival', 1, 5000, 5000, 'x', 'x');
+UPDATE certificates.certificates SET state = 'reserved';
+UPDATE certificates.certificates SET state = 'issued';
+INSERT INTO certificates.redemptions (organization_id, id, certificate_id, state, amount_minor)
+VALUES (:'rival', '11111111-1111-7111-8111-111111111112', '11111111-1111-7111-8111-111111111111', 'authorized', 1);
+SET LOCAL ROLE backoffice_service;
 SELECT access.act_as(:'org');
+SELECT throws_ok('SELECT certificates.' || f, 'PT404', NULL, 'another tenant''s: ' || f) FROM pg_temp.calls('11111111-1111-7111-8111-111111111111') f;
+SELECT throws_ok($$ SELECT certificates.capture('11111111-1111-7111-8111-111111111112') $$, 'PT404', NULL, 'another tenant''s hold');
+SELECT throws_ok($$ SELECT certificates.release_hold('11111111-1111-7111-8111-111111111112') $$, 'PT404', NULL, 'another tenant''s hold');
+SELECT is_empty('SELECT FROM certificates.certificates', 'nor seen');
+SELECT is_empty('SELECT FROM certificates.redemptions', 'nor its money');
 SELECT lives_ok($$ SELECT certificates.create_pool('gift', 'EUR', 5000), certificates.create_pool('card', 'EUR', 5000, requires_activation => true) $$, 'pools');
 SELECT certificates.generate_codes('gift', 12);
 SELECT certificates.generate_codes('card', 1);
