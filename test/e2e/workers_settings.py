@@ -2,7 +2,10 @@
 import contextlib
 import os
 import subprocess
+import tempfile
+import time
 
+from harness.pg import ROOT
 from harness.workers import BUILD
 
 
@@ -53,3 +56,26 @@ def test_flags_win(_):
                       BACKOFFICE_DATABASE="dbname=x", KAFKA_BOOTSTRAP="a")
     assert code == 0, text
     assert call("kafka-relay", "--check", BACKOFFICE_LEASE_MS="nonsense", BACKOFFICE_DATABASE="dbname=x", KAFKA_BOOTSTRAP="a")[0] == 2
+
+
+def test_launcher(_):
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        def launch(*args):
+            out = subprocess.run([os.path.join(ROOT, "scripts/workers"), args[0], "--dir", folder, *args[1:]], text=True,
+                                 env={**os.environ, "BACKOFFICE_DATABASE": "host=/nonexistent", "KAFKA_BOOTSTRAP": "127.0.0.1:1"},
+                                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60)
+            return out.returncode, out.stdout
+        try:
+            assert launch("start", "--", "--port=x")[0] == 1
+            code, text = launch("start")
+            assert code == 0 and text.count("started") == 2, text
+            assert launch("start")[1].count("runs already") == 2
+            time.sleep(0.5)
+            code, text = launch("status")
+            # Neither the database nor Kafka is there: they run, and say that they are not well.
+            assert code == 0 and text.count('"status":"unavailable"') == 2, text
+        finally:
+            code, text = launch("stop")
+        assert code == 0 and text.count("stopped") == 2, text
+        assert launch("status")[0] == 3
+        assert launch("nonsense")[0] == 2
