@@ -62,8 +62,13 @@ def server_user():
     try:
         return pwd.getpwnam(TEST_USER)
     except KeyError:
-        subprocess.check_call(["useradd", "--system", "--no-create-home", "--shell", "/usr/sbin/nologin", TEST_USER])
-        return pwd.getpwnam(TEST_USER)
+        # Another checkout may be making it at the same moment: what counts is that it is there afterwards.
+        out = subprocess.run(["useradd", "--system", "--no-create-home", "--shell", "/usr/sbin/nologin", TEST_USER],
+                             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        try:
+            return pwd.getpwnam(TEST_USER)
+        except KeyError:
+            raise RuntimeError(f"could not make the user {TEST_USER}: {out.stdout}") from None
 
 
 class Cluster:
