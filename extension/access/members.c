@@ -6,7 +6,6 @@
 
 #include "catalog/pg_type.h"
 #include "core/spi.h"
-#include "mb/pg_wchar.h"
 #include "utils/builtins.h"
 
 #define ORGANIZATION_NAME_MAX_BYTES	200

@@ -4,11 +4,9 @@
  */
 #include "access/access_internal.h"
 
-#include "access/parallel.h"
 #include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "commands/extension.h"
-#include "common/hashfn.h"
 #include "core/spi.h"
 #include "utils/builtins.h"
 #include "utils/hsearch.h"
