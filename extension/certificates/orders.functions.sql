@@ -196,6 +196,17 @@ COMMENT ON FUNCTION certificates.undo_unit(certificates.order_units, text, text)
 'Takes one unit of an order back: releases its reservation, or undoes its purchase if the certificate is untouched. outcome: cancelled or refunded. False: it was used, and an alert was emitted. Permission: the extension only.';
 GRANT EXECUTE ON FUNCTION certificates.undo_unit(certificates.order_units, text, text) TO backoffice_definer;
 
+-- A certificate whose hold lapsed went to the pool and came to somebody else: the unit that had it wants another one.
+CREATE OR REPLACE FUNCTION certificates.drop_claims(certificate uuid, order_ref text, line_id text, unit int) RETURNS void
+    LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
+    UPDATE certificates.order_units x SET certificate_id = NULL, state = 'wanted'
+    WHERE x.organization_id = backoffice.current_organization() AND x.certificate_id = drop_claims.certificate AND x.state = 'reserved'
+      AND (x.order_ref, x.line_id, x.unit) <> (drop_claims.order_ref, drop_claims.line_id, drop_claims.unit)
+$$;
+COMMENT ON FUNCTION certificates.drop_claims(uuid, text, text, int) IS
+'Takes a certificate from the units that had it reserved before, all but this one. Permission: the extension only.';
+GRANT EXECUTE ON FUNCTION certificates.drop_claims(uuid, text, text, int) TO backoffice_definer;
+
 -- Ties the certificates that an order names to it, where they are reserved and nobody else's.
 CREATE OR REPLACE FUNCTION certificates.adopt_units(o certificates.orders) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -224,9 +235,7 @@ BEGIN
             trouble := 'unknown_certificate';
         ELSIF c.pool <> u.pool THEN
             trouble := 'other_pool';
-        ELSIF c.state = 'reserved' AND (c.order_ref IS NOT NULL AND c.order_ref <> o.order_ref OR EXISTS (
-                SELECT FROM certificates.order_units y WHERE y.organization_id = o.organization_id AND y.certificate_id = c.id
-                  AND y.state IN ('reserved', 'issued', 'used'))) THEN
+        ELSIF c.state = 'reserved' AND c.order_ref IS NOT NULL AND c.order_ref <> o.order_ref THEN
             trouble := 'certificate_of_another_order';
         ELSIF c.state NOT IN ('reserved', 'available') THEN
             trouble := 'certificate_not_reserved';
@@ -238,6 +247,7 @@ BEGIN
         ELSIF c.state = 'reserved' THEN
             UPDATE certificates.certificates x SET order_ref = o.order_ref, order_line = u.line_id, client_ref = coalesce(o.client_ref, x.client_ref)
             WHERE x.organization_id = o.organization_id AND x.id = c.id;
+            PERFORM certificates.drop_claims(c.id, o.order_ref, u.line_id, u.unit);
             UPDATE certificates.order_units x SET certificate_id = c.id, state = 'reserved'
             WHERE x.organization_id = o.organization_id AND x.order_ref = o.order_ref AND x.line_id = u.line_id AND x.unit = u.unit;
         END IF;
@@ -283,6 +293,7 @@ BEGIN
            order_ref = o.order_ref, order_line = u.line_id, client_ref = coalesce(o.client_ref, x.client_ref), payment_ref = payment
     FROM certificates.pools p
     WHERE x.organization_id = o.organization_id AND x.id = certificate AND p.organization_id = x.organization_id AND p.id = x.pool_id;
+    PERFORM certificates.drop_claims(certificate, o.order_ref, u.line_id, u.unit);
     UPDATE certificates.order_units x SET state = 'issued', certificate_id = certificate, payment_ref = payment
     WHERE x.organization_id = o.organization_id AND x.order_ref = o.order_ref AND x.line_id = u.line_id AND x.unit = u.unit;
     PERFORM certificates.request_notification(certificate);

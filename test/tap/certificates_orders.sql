@@ -1,5 +1,5 @@
 BEGIN;
-SELECT plan(47);
+SELECT plan(50);
 SET LOCAL ROLE backoffice_service;
 SELECT access.create_organization('Retail') AS org \gset
 SELECT access.act_as(:'org');
@@ -134,6 +134,19 @@ SELECT is(pg_temp.run(9003, ARRAY[pg_temp.sale(1, 'created', jsonb_build_array(p
     pg_temp.pay('p1', 'capture', 1000)]), 'fulfilled: 1 issued, 0 refunded, 0 pending, 0 errors', 'a hold that lapsed: another one is reserved');
 SELECT is(pg_temp.run(9004, ARRAY[pg_temp.sale(1, 'created', jsonb_build_array(pg_temp.line('a', 1000, '{"certificateId": "00000000-0000-0000-0000-000000000000", "pool": "gift"}'))),
     pg_temp.pay('p1', 'capture', 1000)]), 'fulfilled: 1 issued, 0 refunded, 0 pending, 0 errors', 'one that does not exist: another one');
+
+RESET ROLE;
+SET LOCAL ROLE backoffice_service;
+SELECT certificates.create_pool('single', 'EUR', 1000), certificates.generate_codes('single', 1);
+SELECT id AS single FROM certificates.reserve_next('single', 'internet_store') \gset
+RESET ROLE;
+SET LOCAL ROLE backoffice_definer;
+SELECT is(pg_temp.run(9005, ARRAY[pg_temp.sale(1, 'created', jsonb_build_array(pg_temp.line('a', 1000, jsonb_build_object('certificateId', :'single'))))]),
+    'open: 0 issued, 0 refunded, 0 pending, 0 errors', 'an order holds the last one');
+SELECT certificates.release(:'single');
+SELECT is(pg_temp.run(9006, ARRAY[pg_temp.sale(1, 'created', jsonb_build_array(pg_temp.line('a', 1000, '{"pool": "single"}'))), pg_temp.pay('p1', 'capture', 1000)]),
+    'fulfilled: 1 issued, 0 refunded, 0 pending, 0 errors', 'when the hold lapsed, who pays first gets it');
+SELECT is(pg_temp.run(9005, ARRAY[pg_temp.pay('p1', 'capture', 1000)]), 'blocked: 0 issued, 0 refunded, 0 pending, 0 errors', 'who pays later waits for the pool');
 
 -- a pool that runs dry
 SELECT is(pg_temp.run(9010, ARRAY[pg_temp.sale(1, 'created', jsonb_build_array(pg_temp.line('a', 500, '{"pool": "rare"}'), pg_temp.line('b', 1000))), pg_temp.pay('p1', 'capture', 1500)]),

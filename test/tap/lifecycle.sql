@@ -1,5 +1,5 @@
 BEGIN;
-SELECT plan(72);
+SELECT plan(74);
 CREATE SCHEMA app;
 CREATE TABLE app.deal (id uuid PRIMARY KEY DEFAULT backoffice.uuid7(), organization_id uuid, state text NOT NULL, version bigint, amount int);
 
@@ -183,6 +183,8 @@ SET LOCAL row_security = off;
 SELECT throws_ok($$ INSERT INTO app.walk VALUES (9, 'd') $$, 'PT409', NULL, 'nobody else does');
 SET LOCAL row_security = on;
 SELECT throws_ok($$ SELECT lifecycle.define('app.walk', 'state', '{}') $$, '42501', NULL, 'nor defines');
+SELECT ok((SELECT count(*) FROM lifecycle.transitions WHERE entity = 'certificates.certificates'::regclass) > 20, 'but everybody may look');
+SELECT matches(lifecycle.diagram('certificates.certificates'), 'reserved --> issued : certificate.issued', 'and draw');
 RESET ROLE;
 GRANT CREATE ON SCHEMA app TO backoffice_admin;
 GRANT USAGE ON SCHEMA app TO backoffice_admin;
