@@ -84,7 +84,8 @@ def run(only=None):
 
     subprocess.check_call(["make", "-s", "-C", EXTENSION, f"backoffice--{version()}--replay.sql"])
     target = os.path.join(pg_tree(), "usr/share/postgresql/15/extension")
-    replay = shutil.copy(os.path.join(EXTENSION, f"backoffice--{version()}--replay.sql"), target)
+    replay = shutil.move(os.path.join(EXTENSION, f"backoffice--{version()}--replay.sql"),
+                         os.path.join(target, f"backoffice--{version()}--replay.sql"))
     try:
         with Cluster() as pg:
             pg.create_database("fresh")
