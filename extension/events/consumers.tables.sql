@@ -74,14 +74,7 @@ SELECT pg_catalog.pg_extension_config_dump('events.parked_events', '');
 
 -- A dump carries every consumer, CREATE EXTENSION makes the contexts' own handlers: the dump's takes the place of the fresh one.
 CREATE FUNCTION events.replace_consumer() RETURNS trigger
-    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-    -- pg_dump's scripts run with row_security = off.
-    IF current_setting('row_security') = 'off' THEN
-        DELETE FROM events.registered_consumers WHERE name = NEW.name;
-    END IF;
-    RETURN NEW;
-END $$;
+    LANGUAGE c AS 'MODULE_PATHNAME', 'events_replace_consumer';
 COMMENT ON FUNCTION events.replace_consumer() IS
 'Trigger: a consumer that a dump brings replaces the one of that name. Permission: none needed.';
 CREATE TRIGGER replace_consumer BEFORE INSERT ON events.registered_consumers FOR EACH ROW EXECUTE FUNCTION events.replace_consumer();

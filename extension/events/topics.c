@@ -28,6 +28,7 @@ PG_FUNCTION_INFO_V1(events_define_schema);
 PG_FUNCTION_INFO_V1(events_check_payload);
 PG_FUNCTION_INFO_V1(events_forget_topics);
 PG_FUNCTION_INFO_V1(events_replace_topic);
+PG_FUNCTION_INFO_V1(events_replace_consumer);
 
 /* What define_topic was asked for. */
 typedef struct TopicRequest
@@ -343,24 +344,44 @@ events_forget_topics(PG_FUNCTION_ARGS)
 	PG_RETURN_POINTER(NULL);
 }
 
+/* Deletes the row that has the name of the one to be inserted. */
+static Datum
+replace_row(TriggerData *trigger, int name_column, BoPlan *remove)
+{
+	bool		isnull;
+	Datum		name = heap_getattr(trigger->tg_trigtuple, name_column, RelationGetDescr(trigger->tg_relation), &isnull);
+
+	if (!isnull)
+	{
+		bo_spi_begin();
+		bo_spi_run(remove, &name, NULL, 0);
+		bo_spi_end();
+	}
+	return PointerGetDatum(trigger->tg_trigtuple);
+}
+
 /* BEFORE INSERT FOR EACH ROW on events.topics. */
 Datum
 events_replace_topic(PG_FUNCTION_ARGS)
 {
 	static BoPlan remove = {"DELETE FROM events.topics WHERE name = $1", 1, {TEXTOID}};
-	TriggerData *trigger = (TriggerData *) fcinfo->context;
-	TupleDesc	desc;
-	Datum		name;
-	bool		isnull;
 
 	require_trigger(fcinfo);
-	desc = RelationGetDescr(trigger->tg_relation);
-	name = heap_getattr(trigger->tg_trigtuple, 2, desc, &isnull);
-	if (!isnull)
-	{
-		bo_spi_begin();
-		bo_spi_run(&remove, &name, NULL, 0);
-		bo_spi_end();
-	}
-	PG_RETURN_POINTER(trigger->tg_trigtuple);
+	return replace_row((TriggerData *) fcinfo->context, 2, &remove);
+}
+
+/*
+ * BEFORE INSERT FOR EACH ROW on events.registered_consumers.  Only for a
+ * superuser who writes the table himself, as a restore does: lease() and
+ * subscribe() insert as backoffice_kernel, and must never lose a position.
+ */
+Datum
+events_replace_consumer(PG_FUNCTION_ARGS)
+{
+	static BoPlan remove = {"DELETE FROM events.registered_consumers WHERE name = $1", 1, {TEXTOID}};
+
+	require_trigger(fcinfo);
+	if (!superuser())
+		return PointerGetDatum(((TriggerData *) fcinfo->context)->tg_trigtuple);
+	return replace_row((TriggerData *) fcinfo->context, 1, &remove);
 }
