@@ -357,7 +357,7 @@ CATALOGUE = [
      "who acts must be STABLE, PARALLEL SAFE and not LEAKPROOF"),
     ("dump", """
         SELECT title FROM rel, pg_extension e
-        WHERE e.extname = 'backoffice' AND relkind IN ('r', 'p', 'S') AND NOT COALESCE(rel.oid = ANY (e.extconfig), false)
+        WHERE e.extname = 'backoffice' AND relkind IN ('r', 'S') AND NOT COALESCE(rel.oid = ANY (e.extconfig), false)
           AND NOT (relkind = 'r' AND relnatts = 0) AND COALESCE(comment, '') NOT LIKE '%Not dumped%' ORDER BY 1""",
      "pg_dump would lose its rows: pg_extension_config_dump(), or \"Not dumped: why\" in its comment"),
     ("setting-descriptions", """
