@@ -18,7 +18,7 @@ CREATE TABLE events.log (
     payload jsonb NOT NULL,
     headers jsonb
 ) PARTITION BY RANGE (seq);
-COMMENT ON TABLE events.log IS 'Every event, in the order of the sequence; to be read with events.read(), which knows the order of commits.';
+COMMENT ON TABLE events.log IS 'Every event, in the order of the sequence; to be read with events.read(), which knows the order of commits. Not dumped: its rows stand in the leaves.';
 COMMENT ON COLUMN events.log.era IS 'The space of transaction ids that xid belongs to: made of the system identifier and the database''s oid.';
 COMMENT ON COLUMN events.log.xid IS 'The emitting transaction.';
 COMMENT ON COLUMN events.log.organization_id IS 'NULL: an event of the system itself.';
@@ -37,7 +37,7 @@ CREATE TABLE events.ticks (
     epoch int NOT NULL,
     snapshot pg_snapshot NOT NULL
 ) PARTITION BY RANGE (tick);
-COMMENT ON TABLE events.ticks IS 'Announcements of the ticker: tick n makes readable what its snapshot sees and that of tick n-1 does not.';
+COMMENT ON TABLE events.ticks IS 'Announcements of the ticker: tick n makes readable what its snapshot sees and that of tick n-1 does not. Not dumped: its rows stand in the leaves.';
 COMMENT ON COLUMN events.ticks.seq_lo IS 'Last number of the sequence before the snapshot was taken.';
 COMMENT ON COLUMN events.ticks.next_xid IS 'The next transaction id after seq_lo was read: transactions from here on have numbers above seq_lo. (Above the snapshot''s xmax is not enough: that is one more than the latest id that is over.)';
 COMMENT ON COLUMN events.ticks.seq_hi IS 'Last number of the sequence after the snapshot was taken.';

@@ -196,12 +196,13 @@ settle(Ticker *ticker)
 	caller = MemoryContextSwitchTo(TopMemoryContext);
 	ticker->settled = history_settle(&ticker->last, &wrote);
 	MemoryContextSwitchTo(caller);
-	/* A commit with an id is waited for, and with it everything before. */
+	/* A commit record, so that there is something behind all ticks to wait for. */
 	if (ticker->settled && ticker->last.tick != 0)
 		(void) GetTopTransactionId();
 	worker_commit();
 	if (!ticker->settled || ticker->last.tick == 0)
 		return;
+	wait_until_durable(ticker, XactLastCommitEnd);
 	if (wrote)
 		publish(ticker);
 	else

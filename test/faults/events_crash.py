@@ -166,3 +166,26 @@ def case_two_phase_across_a_crash():
             assert [e[1] for e in after] == [str(first)]
             assert time.time() - started < 5
             _log.check_history(_log.read_all(cur))
+
+
+def case_synchronous_standby_away():
+    """What no synchronous standby has is not announced, however it was committed; it is as soon as nobody asks for one."""
+    with Cluster() as pg:
+        pg.create_database("d")
+        _log.define(pg)
+        with _log.session(pg) as cur:
+            _log.emit(cur, "before", {})
+            before = _log.wait_until_announced(cur)
+            pg.query("ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
+            pg.query("SELECT pg_reload_conf()")
+            cur.execute("SET synchronous_commit = local")
+            time.sleep(0.3)
+            _log.emit(cur, "alone", {})
+            time.sleep(1.5)
+            assert _log.read_all(cur) == before, "announced although no standby has it"
+            # A ticker that is sent away while it waits does not announce either.
+            pg.query("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'backoffice ticker'")
+            time.sleep(1.5)
+            assert _log.read_all(cur) == before, "announced by a ticker that did not wait"
+            pg.psql("postgres", "SET synchronous_commit = local; ALTER SYSTEM RESET synchronous_standby_names; SELECT pg_reload_conf();")
+            assert len(_log.wait_until_announced(cur)) == 2
