@@ -30,8 +30,8 @@ CREATE TABLE certificates.pools (
 COMMENT ON TABLE certificates.pools IS 'Stocks of certificates. created: how many there ever were; next_slot: the slot that the next new or returned certificate gets; sweep_slot: no certificate below it is available (but what a sweep has yet to return); hold_slot: none below it is available or reserved; hold: how long a reservation lasts unless the caller says; code_format: any (4 to 64 letters and digits), or checked (the last symbol is a check symbol).';
 
 /*
- * One row per certificate. Indexed columns do not change when it is reserved, and half of each page is left
- * free: a reservation writes no index entry, with or without old snapshots around (measured in docs/certificates.md).
+ * One row per certificate. Indexed columns do not change when it is reserved, and more than half of each page is
+ * left free: a reservation writes no index entry, with or without old snapshots around.
  */
 CREATE TABLE certificates.certificates (
     organization_id uuid NOT NULL,
@@ -67,7 +67,7 @@ CREATE TABLE certificates.certificates (
     CONSTRAINT certificates_slot_key UNIQUE (organization_id, pool_id, slot_no),
     CONSTRAINT certificates_code_key UNIQUE (organization_id, code_index),
     CHECK (balance_minor >= held_minor)
-) WITH (fillfactor = 50);
+) WITH (fillfactor = 45);
 COMMENT ON TABLE certificates.certificates IS 'Gift certificates, one row each, for ever. slot_no: its place in the pool, a new one at the end when it is returned; code_index: keyed hash that a code is looked up by; code_secret, cvc_secret: encrypted; cvc_hash: keyed hash that a CVC is checked by; hold_until: until when it is reserved; disclosed_at: when the code was first shown, after which it never returns to the pool; balance_minor, held_minor: what it is worth, and how much of that is held by open authorizations; blocked_from: the state to return to when unblocked.';
 
 -- Never holds a row: backends forget cached pools when its relcache entry is invalidated (certificates/pools.c).

@@ -195,6 +195,21 @@ def case_same_answer_same_time():
         assert abs(known - unknown) < 0.35 * max(known, unknown), f"wrong CVC {known:.1f} us, unknown code {unknown:.1f} us"
 
 
+def case_old_snapshot():
+    """With a snapshot held open nothing can be pruned, and still no reservation writes an index entry."""
+    with Cluster() as pg:
+        org = stocked(pg, 3000)
+        holder = pg.connect("d", autocommit=False)
+        with holder.cursor() as cur:
+            cur.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM certificates.certificates")
+        for _ in range(30):
+            run(pg, org, "SELECT certificates.reserve_next('gift', 'internet_store', 'order 1234567890') FROM generate_series(1, 100)")
+        counts = _log.wait_for("the statistics arrive", lambda: [r for r in pg.query(
+            "SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_user_tables WHERE relid = 'certificates.certificates'::regclass", dbname="d") if r[0] >= 3000])
+        assert counts == [(3000, 3000)], counts
+        holder.close()
+
+
 def case_keeper_finds_skipped():
     """What rolled-back transactions skipped goes to the end of the pool by itself, and the marks follow."""
     with Cluster() as pg:
