@@ -289,9 +289,9 @@ class Unknown(Exception):
 
 
 class Sender(threading.Thread):
-    """Sends messages to the inbound topic; acknowledged is what the broker confirmed."""
+    """Sends messages to the inbound topic, and orders with their payments; acknowledged is what the broker confirmed."""
 
-    def __init__(self, seed, bootstrap, topic, organization, journal, settle, per_second):
+    def __init__(self, seed, bootstrap, topic, setup, journal, settle, per_second):
         super().__init__(daemon=True, name="sender")
         from harness.kafka import _confluent
         self.producer = _confluent().Producer({
@@ -299,7 +299,8 @@ class Sender(threading.Thread):
             "message.timeout.ms": 300000, "log_level": 2})
         self.rng = random.Random(f"{seed}-sender")
         self.topic = topic
-        self.organization = str(organization)
+        self.organization = str(setup.organization)
+        self.face = setup.face
         self.journal = journal
         self.settle = settle
         self.pause = 1.0 / per_second
@@ -315,23 +316,43 @@ class Sender(threading.Thread):
                 # The sender of the feed repeats itself now and then: the same message id, a second record.
                 if self.rng.random() < 0.05:
                     self.send(f"m{self.rng.randint(1, number)}")
+                if number % 5 == 0:
+                    self.order(f"o{number}")
                 self.producer.poll(self.pause)
             if self.producer.flush(120):
                 raise RuntimeError("the sender could not get rid of its messages")
         except Exception as e:  # noqa: BLE001
             self.crashed = e
 
+    def produce(self, topic, key, message, value, report):
+        self.producer.produce(topic, key=key, value=json.dumps(value), on_delivery=report, headers=[
+            ("ce_id", message), ("ce_type", topic), ("ce_source", "torture"), ("ce_specversion", "1.0"),
+            ("organization_id", self.organization)])
+
     def send(self, message):
         self.journal.write(message, "inbound", "invoke", message=message)
 
         def report(error, _):
-            if error is None:
-                self.journal.write(message, "inbound", "ok")
-            else:
-                self.journal.write(message, "inbound", "unknown")
-        self.producer.produce(self.topic, key=f"k{hash_of(message)}", value=json.dumps({"message": message}),
-                              headers=[("ce_id", message), ("ce_type", "torture.inbound"), ("ce_source", "torture"),
-                                       ("ce_specversion", "1.0"), ("organization_id", self.organization)], on_delivery=report)
+            self.journal.write(message, "inbound", "ok" if error is None else "unknown")
+        self.produce(self.topic, f"k{hash_of(message)}", message, {"message": message}, report)
+
+    def order(self, order):
+        """An order of one certificate and its payment, in either order. Acknowledged when both are."""
+        self.journal.write(order, "order", "invoke", order=order)
+        outcomes = []
+
+        def report(error, _):
+            outcomes.append(error is None)
+            if len(outcomes) == 2:
+                self.journal.write(order, "order", "ok" if all(outcomes) else "unknown")
+        amount = {"minor": self.face, "currency": "EUR"}
+        messages = [("All_SalesOrder", order + "-order", {"orderId": order, "channel": "pos", "status": "created", "version": 1,
+                                                          "lines": [{"lineId": "1", "pool": "plenty", "quantity": 1, "amount": amount}]}),
+                    ("All_Payments", order + "-payment", {"paymentId": order + "-payment", "orderId": order, "type": "capture",
+                                                          "status": "succeeded", "amount": amount})]
+        self.rng.shuffle(messages)
+        for topic, message, value in messages:
+            self.produce(topic, order, message, value, report)
 
 
 def hash_of(message):

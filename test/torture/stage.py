@@ -97,7 +97,7 @@ class Stage:
             self.pg.create_database(DATABASE)
             self.prepare()
             if self.args.kafka:
-                self.kafka = RealKafka(topics={INBOUND: 4}, heap_mb=384)
+                self.kafka = RealKafka(topics={INBOUND: 4, "All_SalesOrder": 4, "All_Payments": 4, "All_Clients": 1}, heap_mb=384)
                 self.kafka.__enter__()
                 self.start_workers()
         except BaseException:
@@ -191,7 +191,7 @@ class Stage:
             events += [verify.LogEvent(*row[1:]) for row in rows]
             after = rows[-1][0]
 
-    def drain(self, say, sent, timeout_s=180):
+    def drain(self, say, sent, orders, timeout_s=180):
         """Until everything sent is in the log, and every consumer has passed what is in the log."""
         time.sleep(1.5)
         deadline = time.time() + timeout_s
@@ -199,7 +199,8 @@ class Stage:
         while True:
             left = self.sql("SELECT name, lag_events FROM events.consumers WHERE lag_events > 0 UNION ALL"
                             " SELECT consumer || ' retries', count(*) FROM events.parked WHERE state <> 'parked' GROUP BY consumer")
-            backlog = len(sent - {row[0] for row in self.sql("SELECT message FROM torture.received")})
+            backlog = (len(sent - {row[0] for row in self.sql("SELECT message FROM torture.received")})
+                       + len(orders - {row[0] for row in self.sql("SELECT order_ref FROM certificates.orders WHERE state = 'fulfilled'")}))
             if not left and not backlog:
                 return
             if time.time() > deadline:
@@ -219,6 +220,7 @@ class Stage:
         o.counters = {str(i): n for i, n in self.sql("SELECT id, n FROM torture.entities")}
         o.handled = [row[0] for row in self.sql("SELECT event::text FROM torture.handled ORDER BY effect")]
         o.accepted = [row[0] for row in self.sql("SELECT message FROM torture.received")]
+        o.fulfilled = [row[0] for row in self.sql("SELECT order_ref FROM certificates.order_units WHERE state = 'issued'")]
         o.parked = self.sql("SELECT (SELECT count(*) FROM events.parked) + (SELECT count(*) FROM events.parked_inbound)")[0][0]
         o.certificates = {row[0]: row[1:] for row in self.sql(
             "SELECT id::text, state, face_value_minor, balance_minor FROM certificates.certificates")}

@@ -97,7 +97,7 @@ class Run:
         clients = [load.Client(n, self.args.seed, connect, self.journal(f"client-{n}"), s.setup, self.settle)
                    for n in range(CLIENTS)]
         if s.kafka:
-            clients.append(load.Sender(self.args.seed, s.kafka.bootstrap, stage.INBOUND, s.setup.organization,
+            clients.append(load.Sender(self.args.seed, s.kafka.bootstrap, stage.INBOUND, s.setup,
                                        self.journal("sender"), self.settle, 40))
         self.clients = clients
         for c in clients:
@@ -146,7 +146,9 @@ class Run:
         for j in self.journals:
             j.close()
         operations = journal.read([j.path for j in self.journals])
-        s.drain(self.say, {op.facts["message"] for op in operations.values() if op.kind == "inbound" and op.acknowledged})
+        acknowledged = [op for op in operations.values() if op.acknowledged]
+        s.drain(self.say, {op.facts["message"] for op in acknowledged if op.kind == "inbound"},
+                {op.facts["order"] for op in acknowledged if op.kind == "order"})
         o = s.observe()
         o.operations = operations
         return o

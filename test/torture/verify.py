@@ -30,6 +30,7 @@ class Observation:
     reservations: list = dataclasses.field(default_factory=list)     # (certificate id, idempotency key) now in force
     conservation: list = dataclasses.field(default_factory=list)     # what the conservation view says, one number per pool
     accepted: list = dataclasses.field(default_factory=list)         # message ids that the inbox took, one per effect
+    fulfilled: list = dataclasses.field(default_factory=list)        # orders of Kafka, one per certificate issued for them
     parked: int = 0
     kafka_on: bool = False
 
@@ -206,13 +207,20 @@ def inbound_once(o):
     return _verdict("each inbound message accepted exactly once", len(sent), bad)
 
 
+def orders_once(o):
+    """Every order whose messages the broker acknowledged got its one certificate, and no order two."""
+    sent = [op.facts["order"] for op in _ops(o, "order") if op.acknowledged]
+    fulfilled = set(o.fulfilled)
+    return _verdict("each paid order got its certificate, once", len(sent), [i for i in sent if i not in fulfilled] + _twice(o.fulfilled))
+
+
 def nothing_parked(o):
     return Verdict("nothing parked", o.parked == 0, 1, o.parked, [])
 
 
 CHECKS = [log_has_acknowledged, log_has_no_undone, reader_matches_table, log_order, handler_once, reserved_once, reserved_kept,
           issued_kept, money_kept, conserved, nothing_parked]
-KAFKA_CHECKS = [kafka_only_logged, kafka_has_all, kafka_order, inbound_once]
+KAFKA_CHECKS = [kafka_only_logged, kafka_has_all, kafka_order, inbound_once, orders_once]
 
 
 def verify(o):
@@ -327,8 +335,17 @@ CANARIES = [(_lose_acknowledged, log_has_acknowledged), (_skip_in_reader, reader
             (_handler_skips, handler_once), (_handler_swaps, handler_once), (_undone_comes_back, log_has_no_undone), (_reserve_twice, reserved_once),
             (_lose_reservation, reserved_kept), (_lose_issue, issued_kept), (_lose_money, money_kept),
             (_break_conservation, conserved)]
+def _order_lost(o, rng):
+    gone = rng.choice([op.facts["order"] for op in _ops(o, "order") if op.acknowledged])
+    o.fulfilled = [i for i in o.fulfilled if i != gone]
+
+
+def _order_twice(o, rng):
+    o.fulfilled.append(rng.choice(o.fulfilled))
+
+
 KAFKA_CANARIES = [(_kafka_loses, kafka_has_all), (_kafka_invents, kafka_only_logged), (_kafka_swaps, kafka_order),
-                  (_accept_twice, inbound_once), (_inbound_lost, inbound_once)]
+                  (_accept_twice, inbound_once), (_inbound_lost, inbound_once), (_order_lost, orders_once), (_order_twice, orders_once)]
 
 
 def canaries(good, seed):
