@@ -23,10 +23,10 @@
  * of a topic that was defined a moment ago can't be read past.
  */
 static const char fetch_sql[] =
-"SELECT f.next, f.events, f.batch FROM events.fetch($1::events.position, $2::int, $3::int,"
+"PREPARE relay_fetch (events.position, int, int, text, int, int[]) AS SELECT f.next, f.events, f.batch FROM events.fetch($1, $2, $3,"
 " (SELECT pg_catalog.array_agg(t.name) FROM events.topics t WHERE t.direction = 'out'"
 "  AND ($4 = '' OR t.name = ANY (pg_catalog.string_to_array($4, ',')))),"
-" $5::int, $6::int[]) AS f";
+" $5, $6) AS f";
 
 static void fetch_done(void *context, PGresult *result);
 
@@ -96,7 +96,7 @@ source_look(Relay *relay)
 	relay->more = false;
 	relay->fetch_generation = relay->generation;
 	metric_add(&metric_fetches, 1);
-	pg_send(&relay->reader, fetch_sql, &params, 1, fetch_done, relay);
+	pg_send_prepared(&relay->reader, "relay_fetch", &params, 1, fetch_done, relay);
 }
 
 /* Every shard of the fetch was read up to its end. */
@@ -231,6 +231,11 @@ connect_reader(void *context)
 		return;
 	if (pg_connect(&relay->reader, 3))
 		result = pg_query(&relay->reader, "LISTEN backoffice_events", NULL, 0);
+	if (result != NULL)
+	{
+		PQclear(result);
+		result = pg_query(&relay->reader, fetch_sql, NULL, 0);
+	}
 	if (result == NULL)
 	{
 		/* A connection lost during the query has set the timer in reader_lost. */

@@ -156,15 +156,12 @@ watch_output(Pg *pg)
 	loop_watch(pg->loop, PQsocket(pg->conn), flushed == 1 ? EPOLLIN | EPOLLOUT : EPOLLIN, pg_ready, pg);
 }
 
-bool
-pg_send(Pg *pg, const char *sql, const PgParams *params, int result_format, PgResultFunction on_result, void *context)
+static bool
+await_result(Pg *pg, int sent, PgResultFunction on_result, void *context)
 {
-	if (pg->conn == NULL)
-		return false;
 	pg->on_result = on_result;
 	pg->result_context = context;
-	if (!PQsendQueryParams(pg->conn, sql, params ? params->n : 0, NULL, params ? params->values : NULL,
-						   params ? params->lengths : NULL, params ? params->formats : NULL, result_format))
+	if (!sent)
 	{
 		drop(pg, PQerrorMessage(pg->conn));
 		return false;
@@ -172,6 +169,25 @@ pg_send(Pg *pg, const char *sql, const PgParams *params, int result_format, PgRe
 	loop_timer_in(pg->loop, &pg->deadline, pg->statement_timeout_ms + GRACE_MS);
 	watch_output(pg);
 	return true;
+}
+
+bool
+pg_send(Pg *pg, const char *sql, const PgParams *params, int result_format, PgResultFunction on_result, void *context)
+{
+	if (pg->conn == NULL)
+		return false;
+	return await_result(pg, PQsendQueryParams(pg->conn, sql, params->n, NULL, params->values, params->lengths,
+											  params->formats, result_format), on_result, context);
+}
+
+bool
+pg_send_prepared(Pg *pg, const char *statement, const PgParams *params, int result_format, PgResultFunction on_result,
+				 void *context)
+{
+	if (pg->conn == NULL)
+		return false;
+	return await_result(pg, PQsendQueryPrepared(pg->conn, statement, params->n, params->values, params->lengths,
+												params->formats, result_format), on_result, context);
 }
 
 static void

@@ -60,6 +60,10 @@ extern void pg_bytes(PgParams *params, const void *bytes, int len);
 extern bool pg_send(Pg *pg, const char *sql, const PgParams *params, int result_format,
 					PgResultFunction on_result, void *context);
 
+/* The same for a statement that was prepared on this connection. */
+extern bool pg_send_prepared(Pg *pg, const char *statement, const PgParams *params, int result_format,
+							 PgResultFunction on_result, void *context);
+
 /* Waits for the result of one query: for start-up and shut-down. NULL: failed, see pg->error. The connection must be idle. */
 extern PGresult *pg_query(Pg *pg, const char *sql, const PgParams *params, int result_format);
 
