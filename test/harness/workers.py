@@ -16,7 +16,8 @@ import urllib.request
 
 from harness.pg import ROOT
 
-BUILD = os.path.join(ROOT, "build/workers")
+# WORKERS_BUILD=build/workers-san runs the same tests under ASan and UBSan (make -C workers SANITIZE=address,undefined).
+BUILD = os.path.join(ROOT, os.environ.get("WORKERS_BUILD", "build/workers"))
 
 
 class Worker:
