@@ -20,7 +20,7 @@ typedef struct SlotCursor
 	pg_uuid_t	pool_id;
 	pg_atomic_uint64 next;		/* slot to hand out next; 0: not used */
 	pg_atomic_uint64 limit;		/* first slot that has no certificate yet, as far as known */
-	pg_atomic_uint64 swept;		/* the cursor when the keeper last swept */
+	pg_atomic_uint64 swept;		/* where it stood at the keeper's last round */
 	pg_atomic_uint64 asked_at;	/* before this (TimestampTz) not all rows are asked again */
 } SlotCursor;
 

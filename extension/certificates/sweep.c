@@ -15,9 +15,9 @@
  * Then the marks move up: hold_slot to the first certificate still available
  * or reserved, sweep_slot to the first still available.  A reservation in
  * progress looks available here, so neither mark passes it before it has
- * ended.  A certificate taken out of the cursor's reach this very moment may
- * be moved under the hands of the one who is about to take it: that one finds
- * it changed, and takes the next.
+ * ended.  The keeper goes only as far as the cursor stood a round ago; a
+ * certificate moved under the hands of one who is about to take it would do
+ * no harm (that one finds it changed and takes the next), but cost two writes.
  *
  * A pool with many open reservations is swept in steps of STEP_SLOTS, each a
  * transaction of its own; all state that outlives a step is where to go on.
@@ -56,6 +56,7 @@ typedef struct Round
 	int64		first_open;		/* first slot seen that stays available or reserved; 0: none */
 	int64		first_available;	/* first that stays available; 0: none */
 	int64		settled;		/* certificates returned or voided */
+	bool		at_once;		/* called by hand: look right up to the cursor */
 } Round;
 
 static BoPlan next_pool_plan = {
@@ -77,9 +78,9 @@ static BoPlan lock_pool_plan = {
 };
 
 static BoPlan marks_plan = {
-	"UPDATE certificates.pools SET hold_slot = $3, sweep_slot = $4 "
-	"WHERE organization_id = $1 AND id = $2 AND (hold_slot <> $3 OR sweep_slot <> $4)",
-	4, {UUIDOID, UUIDOID, INT8OID, INT8OID}
+	"UPDATE certificates.pools SET hold_slot = $3, sweep_slot = coalesce($4, greatest(sweep_slot, $5)) "
+	"WHERE organization_id = $1 AND id = $2 AND (hold_slot <> $3 OR sweep_slot <> coalesce($4, greatest(sweep_slot, $5)))",
+	5, {UUIDOID, UUIDOID, INT8OID, INT8OID, INT8OID}
 };
 
 typedef struct OpenSlot
@@ -109,7 +110,18 @@ next_pool(Round *round)
 	round->from = bo_spi_int64(0, 4);
 	bo_spi_end();
 	cursor = allocator_find(&round->organization_id, &round->pool_id);
-	round->upto = cursor ? Min(round->next_slot, (int64) pg_atomic_read_u64(&cursor->next)) : round->next_slot;
+	round->upto = round->next_slot;
+	if (cursor != NULL)
+	{
+		int64		next = (int64) pg_atomic_read_u64(&cursor->next);
+		int64		seen = round->at_once ? next : (int64) pg_atomic_read_u64(&cursor->swept);
+
+		/* A slot handed out this very moment is about to be taken: only those of a round ago are looked at. */
+		round->upto = Min(round->upto, seen);
+		pg_atomic_write_u64(&cursor->swept, next);
+	}
+	if (round->upto < round->from)
+		round->upto = round->from;
 	round->first_open = round->first_available = 0;
 	round->in_pool = true;
 	return true;
@@ -166,16 +178,18 @@ settle(Round *round, const OpenSlot *slot, bool passed)
 static void
 finish_pool(Round *round)
 {
-	Datum		args[4] = {UUIDPGetDatum(&round->organization_id), UUIDPGetDatum(&round->pool_id)};
+	Datum		args[5] = {UUIDPGetDatum(&round->organization_id), UUIDPGetDatum(&round->pool_id)};
+	char		nulls[5] = {' ', ' ', ' ', round->first_available > 0 ? ' ' : 'n', ' '};
 	const Pool *pool;
 	bool		locked;
 
 	args[2] = Int64GetDatum(round->first_open > 0 ? round->first_open : round->upto);
-	args[3] = Int64GetDatum(round->first_available > 0 ? round->first_available : round->upto);
+	args[3] = Int64GetDatum(round->first_available);
+	args[4] = Int64GetDatum(round->upto);
 	bo_spi_begin();
 	locked = bo_spi_run(&lock_pool_plan, args, NULL, 1) > 0;
 	if (locked)
-		bo_spi_run(&marks_plan, args, NULL, 0);
+		bo_spi_run(&marks_plan, args, nulls, 0);
 	bo_spi_end();
 	round->in_pool = false;
 	pool = pool_by_id(&round->organization_id, &round->pool_id);
@@ -293,6 +307,7 @@ certificates_sweep(PG_FUNCTION_ARGS)
 				 bo_code("isolation_level", "it has to see the newest rows")));
 	user = bo_user_kernel();
 	memset(&round, 0, sizeof(round));
+	round.at_once = true;
 	do
 	{
 		round.settled = 0;
