@@ -27,7 +27,7 @@ BASE_CONF = {
     "unix_socket_permissions": "0700",
     "max_connections": "100",
     "max_prepared_transactions": "20",
-    "max_worker_processes": "32",
+    "max_worker_processes": "100",
     "shared_buffers": "256MB",
     "log_line_prefix": "'%m [%p] %b '",
     "log_min_messages": "info",
@@ -215,9 +215,14 @@ class Cluster:
         finally:
             conn.close()
 
-    def psql(self, dbname, sql, check=True):
-        out = subprocess.run([os.path.join(self.bin, "psql"), "-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", dbname],
-                             input=sql, env=self.env(), text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    def psql(self, dbname, sql, check=True, timeout_s=300):
+        """What psql prints. Whatever hangs is an error: a run must end."""
+        try:
+            out = subprocess.run([os.path.join(self.bin, "psql"), "-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", dbname], timeout=timeout_s,
+                                 input=sql, env=self.env(), text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        except subprocess.TimeoutExpired as e:
+            text = (e.stdout or b"").decode(errors="replace") if isinstance(e.stdout, bytes) else e.stdout or ""
+            raise RuntimeError(f"psql did not end in {timeout_s} s:\n{text}\n{self.tail_log()}") from None
         if check and out.returncode:
             raise RuntimeError(f"psql failed:\n{out.stdout}")
         return out.stdout

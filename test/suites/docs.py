@@ -53,7 +53,7 @@ def commands():
     """make targets that pages speak of."""
     targets = set(re.findall(r"^([a-z-]+):", read("Makefile"), re.M))
     for page in PAGES:
-        for target in re.findall(r"^(?:\$ )?make ([a-z-]+)|`make ([a-z-]+)", read(page), re.M):
+        for target in re.findall(r"^(?:\$ )?make ([a-z][a-z-]*)|`make ([a-z][a-z-]*)", read(page), re.M):
             if not set(target) & targets:
                 yield f"{page}: make {' '.join(target).strip()}"
 

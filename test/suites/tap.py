@@ -18,10 +18,15 @@ def run(only=None):
             db = "tap_" + name
             pg.create_database(db)
             pg.query("CREATE EXTENSION pgtap", dbname=db)
-            text = pg.psql(db, "\\set QUIET 1\n\\pset format unaligned\n\\pset tuples_only true\n\\pset pager off\n"
-                           + open(path).read(), check=False)
-            ok, why = judge(text)
+            try:
+                text = pg.psql(db, "\\set QUIET 1\n\\pset format unaligned\n\\pset tuples_only true\n\\pset pager off\n"
+                               + open(path).read(), check=False)
+                ok, why = judge(text)
+            except RuntimeError as e:
+                ok, why, text = False, str(e), ""
             yield name, ok, text + "\n" + why
+            # Its three background workers would take up slots and time.
+            pg.query(f'DROP DATABASE "{db}" WITH (FORCE)')
 
 
 def judge(text):
