@@ -9,6 +9,7 @@ A suite is a module test/suites/<name>.py with run(only) -> iterable of (case na
 """
 import importlib
 import os
+import signal
 import sys
 import time
 import traceback
@@ -19,6 +20,8 @@ SUITES = ["lint", "unit", "regress", "isolation", "tap", "upgrade", "sanitize", 
 
 
 def main():
+    # Ended from outside, servers are stopped and folders removed all the same.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     wanted = sys.argv[1:] or SUITES
     passed = failed = 0
     failures = []
