@@ -8,7 +8,7 @@ import os
 import statistics
 
 from figures import emit
-from frame import CLIENTS, ROUNDS, interleave, pipeline, say
+from frame import CLIENTS, ROUNDS, SECONDS, interleave, pipeline, say
 
 POOL = int(os.environ.get("POOL", "3000000"))
 BIG_POOL = int(os.environ.get("BIG_POOL", "10000000"))
@@ -73,6 +73,7 @@ def prepare(bench):
     pool = make_pool(bench, "bench", POOL)
     make_plain(bench, "certificates", pool)
     bench.psql("VACUUM (ANALYZE) certificates.certificates")
+    os.sync()  # the rounds' own flushes must not wait for the set-up's
 
 
 def sample_payload(bench):
@@ -116,7 +117,8 @@ class PlainUpdate:
         self.script = Script(bench, pipeline("BEGIN;\n" + tenant + UPDATE + OUTBOX + "COMMIT;", NEXT_ID),
                              "bench_service" if tenant else "postgres", org=bench.organization, payload=payload, n=0)
 
-    def run(self, clients, room=40000):
+    def run(self, clients):
+        room = int(SECONDS * 30000)
         self.script.variables.update(start=PlainUpdate.start, stretch=room // clients)
         PlainUpdate.start = (PlainUpdate.start + room) % max(POOL - room, 1)
         return self.script.run(clients=clients)
@@ -167,6 +169,7 @@ def reserve_skip_locked(bench):
     prepare(bench)
     payload = sample_payload(bench)
     make_plain(bench, "queue", Pools.made["bench"], QUEUE_INDEX)
+    os.sync()
     mine, steps, once = ours(bench, "bench"), skip_locked(bench, payload, False), skip_locked(bench, payload, True)
     clients = max(CLIENTS)
     results = interleave({"ours": lambda: mine.run(clients=clients), "steps": lambda: steps.run(clients=clients),
@@ -183,6 +186,7 @@ def reserve_size(bench):
     make_pool(bench, "big", BIG_POOL)
     small = [make_pool(bench, f"small{i}", 10000) for i in range(ROUNDS)]
     bench.psql("VACUUM (ANALYZE) certificates.certificates")
+    os.sync()
     clients, rounds = 8, iter(range(ROUNDS))
     results = interleave({
         "ours": lambda: ours(bench, "big").run(clients=clients, transactions=9000 // clients),
