@@ -124,14 +124,39 @@ locked_by_us(HeapTuple row)
 	return ours && strong;
 }
 
+#ifdef USE_ASSERT_CHECKING
+/*
+ * heap_update() answers TM_BeingModified when it is told not to wait, but
+ * asserts that nobody asks.  So where assertions are on, the row is locked first.
+ */
+static bool
+lock_if_free(Relation rel, HeapTuple row)
+{
+	HeapTupleData locked = {.t_self = row->t_self};
+	TM_FailureData failure;
+	Buffer		buffer;
+	TM_Result	result = heap_lock_tuple(rel, &locked, GetCurrentCommandId(true), LockTupleExclusive, LockWaitSkip, false,
+										 &buffer, &failure);
+
+	ReleaseBuffer(buffer);
+	return result == TM_Ok;
+}
+#endif
+
 bool
 bo_storage_update(Relation rel, HeapTuple row, HeapTuple tuple)
 {
 	TM_FailureData failure;
 	LockTupleMode mode;
+	bool		wait = locked_by_us(row);
 
 	Assert(CheckRelationLockedByMe(rel, RowExclusiveLock, true));
-	if (heap_update(rel, &row->t_self, tuple, GetCurrentCommandId(true), InvalidSnapshot, locked_by_us(row),
+#ifdef USE_ASSERT_CHECKING
+	if (!lock_if_free(rel, row))
+		return false;
+	wait = true;
+#endif
+	if (heap_update(rel, &row->t_self, tuple, GetCurrentCommandId(true), InvalidSnapshot, wait,
 					&failure, &mode) != TM_Ok)
 		return false;
 	if (!HeapTupleIsHeapOnly(tuple))

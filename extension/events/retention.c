@@ -267,7 +267,7 @@ retention_task(void)
 	GetUserIdAndSecContext(&kernel.userid, &kernel.sec_context);
 	SetUserIdAndSecContext(GetSessionUserId(), kernel.sec_context);
 	dropped = drop_oldest() || drop_oldest_ticks();
-	bo_user_restore(kernel);
+	SetUserIdAndSecContext(kernel.userid, kernel.sec_context);
 	return dropped;
 }
 
