@@ -191,11 +191,12 @@ class Stage:
             events += [verify.LogEvent(*row[1:]) for row in rows]
             after = rows[-1][0]
 
-    def drain(self, say, sent, orders, timeout_s=180):
-        """Until everything sent is in the log, and every consumer has passed what is in the log."""
+    def drain(self, say, sent, orders, timeout_s=90):
+        """Until everything sent is in the log, and every consumer has passed what is in the log. Gives up when nothing moves any more."""
         time.sleep(1.5)
         deadline = time.time() + timeout_s
         said = 0.0
+        before = None
         while True:
             left = self.sql("SELECT name, lag_events FROM events.consumers WHERE lag_events > 0 UNION ALL"
                             " SELECT consumer || ' retries', count(*) FROM events.parked WHERE state <> 'parked' GROUP BY consumer")
@@ -203,6 +204,9 @@ class Stage:
                        + len(orders - {row[0] for row in self.sql("SELECT order_ref FROM certificates.orders WHERE state = 'fulfilled'")}))
             if not left and not backlog:
                 return
+            if (left, backlog) != before:
+                before = (left, backlog)
+                deadline = time.time() + timeout_s
             if time.time() > deadline:
                 raise RuntimeError(f"does not drain: consumers {left}, inbound {backlog}\n" + self.pg.tail_log(5)
                                    + "".join(w.text()[-1500:] for w in (self.relay, self.ingest) if w))
