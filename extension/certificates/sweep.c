@@ -53,6 +53,7 @@ typedef struct Round
 	int64		from;			/* next slot to look at */
 	int64		upto;			/* the cursor when this pool's sweep began */
 	int64		next_slot;		/* and the pool's next slot */
+	int64		passed;			/* what is available below this was handed out once; 0: no cursor then, go by sweep_slot */
 	int64		first_open;		/* first slot seen that stays available or reserved; 0: none */
 	int64		first_available;	/* first that stays available; 0: none */
 	int64		settled;		/* certificates returned or voided */
@@ -111,13 +112,14 @@ next_pool(Round *round)
 	bo_spi_end();
 	cursor = allocator_find(&round->organization_id, &round->pool_id);
 	round->upto = round->next_slot;
+	round->passed = 0;
 	if (cursor != NULL)
 	{
 		int64		next = (int64) pg_atomic_read_u64(&cursor->next);
 		int64		seen = round->at_once ? next : (int64) pg_atomic_read_u64(&cursor->swept);
 
 		/* A slot handed out this very moment is about to be taken: only those of a round ago are looked at. */
-		round->upto = Min(round->upto, seen);
+		round->passed = round->upto = Min(round->upto, seen);
 		pg_atomic_write_u64(&cursor->swept, next);
 	}
 	if (round->upto < round->from)
@@ -209,7 +211,6 @@ static void
 step(Round *round)
 {
 	int64		upto = Min(round->upto, round->from + STEP_SLOTS);
-	SlotCursor *cursor = allocator_find(&round->organization_id, &round->pool_id);
 	Datum		args[2] = {UUIDPGetDatum(&round->organization_id), UUIDPGetDatum(&round->pool_id)};
 	int64		count;
 	int64		sweep_slot = 1;
@@ -229,7 +230,8 @@ step(Round *round)
 	slots = open_slots(round, upto, &count);
 	for (int64 i = 0; i < count; i++)
 	{
-		bool		passed = cursor != NULL || slots[i].slot_no < sweep_slot;
+		/* Not by a cursor made since the round began: it has passed nothing of what lies in front of it. */
+		bool		passed = slots[i].slot_no < Max(round->passed, sweep_slot);
 
 		CHECK_FOR_INTERRUPTS();
 		if (settle(round, &slots[i], passed))
