@@ -38,7 +38,8 @@
 #define ROUNDS			8		/* batches of one subscription before the next has its turn */
 #define RETRIES			64		/* set-aside events, likewise */
 #define ROUND_MS		10		/* from a round that left nothing to do to the next */
-#define IDLE_MS			250		/* due times and resumed subscriptions are noticed within this */
+#define IDLE_MS			250		/* due times and changed subscriptions are noticed within this */
+#define LIST_MS			200		/* rounds that follow each other closer than this share a listing */
 #define IDLE_NONE_MS	2000	/* when there is no subscription at all */
 #define REST_MS			5000	/* after a failure as a whole */
 #define ERROR_MAX_BYTES	2000
@@ -131,30 +132,48 @@ kept_text(uint64 row, int column)
 	return text ? MemoryContextStrdup(subscriptions_context, text) : NULL;
 }
 
+/* Were the topics others until now? */
+static bool
+topics_differ(const Subscription *subscription, const Datum *names, int count)
+{
+	if (subscription->handler == NULL || subscription->ntopics != count)
+		return true;
+	for (int i = 0; i < count; i++)
+	{
+		if (strcmp(subscription->topics[i], TextDatumGetCString(names[i])) != 0)
+			return true;
+	}
+	return false;
+}
+
 static void
 load_details(Subscription *subscription, uint64 row)
 {
 	Datum	   *names;
 	bool	   *nulls;
+	int			count;
 	bool		isnull;
 	bool		running = bo_spi_bool(row, 5);
+	bool		other_topics;
 	EventPosition stored = *DatumGetPositionP(bo_spi_datum(row, 8, &isnull));
 
+	deconstruct_array(DatumGetArrayTypeP(bo_spi_datum(row, 6, &isnull)), TEXTOID, -1, false, TYPALIGN_INT,
+					  &names, &nulls, &count);
+	other_topics = topics_differ(subscription, names, count);
 	forget_details(subscription);
 	subscription->listed = true;
 	subscription->handler = kept_text(row, 2);
 	subscription->role = kept_text(row, 3);
 	subscription->max_attempts = bo_spi_int32(row, 4);
-	deconstruct_array(DatumGetArrayTypeP(bo_spi_datum(row, 6, &isnull)), TEXTOID, -1, false, TYPALIGN_INT,
-					  &names, &nulls, &subscription->ntopics);
+	subscription->ntopics = count;
 	subscription->topics = MemoryContextAlloc(subscriptions_context, sizeof(char *) * subscription->ntopics);
 	for (int i = 0; i < subscription->ntopics; i++)
 		subscription->topics[i] = MemoryContextStrdup(subscriptions_context, TextDatumGetCString(names[i]));
 	subscription->has_due = bo_spi_bool(row, 7);
 	subscription->paused = bo_spi_bool(row, 9);
 
-	/* Moved by seek(), or seen for the first time: what was scanned counts for nothing. */
-	if (memcmp(&stored, &subscription->stored, sizeof(stored)) != 0)
+	/* Moved by seek(), with other topics, or seen for the first time: what was scanned counts for nothing. */
+	if (other_topics || memcmp(&stored, &subscription->stored, sizeof(stored)) != 0)
 	{
 		subscription->stored = subscription->scanned = stored;
 		subscription->stored_at = GetCurrentTimestamp();
@@ -302,11 +321,23 @@ sign_off(void)
 	dispatcher_commit();
 }
 
+/* What can be read now, where the subscriptions are still known from a moment ago. */
+static EventPosition
+look_for_events(void)
+{
+	EventPosition latest;
+
+	worker_begin();
+	latest = reader_latest();
+	worker_commit();
+	return latest;
+}
+
 /* Returns how long to sleep. */
 static long
-go_round(MemoryContext scratch)
+go_round(MemoryContext scratch, bool list)
 {
-	EventPosition latest = list_subscriptions();
+	EventPosition latest = list ? list_subscriptions() : look_for_events();
 	TimestampTz now = GetCurrentTimestamp();
 	bool		more = false;
 	ListCell   *lc;
@@ -345,6 +376,8 @@ backoffice_dispatcher_main(Datum arg)
 {
 	DatabaseSlot *slot;
 	TimestampTz last_round_at = 0;
+	TimestampTz listed_at = 0;
+	bool		list = true;
 	MemoryContext scratch;
 
 	slot = worker_start(WORKER_DISPATCHER);
@@ -364,7 +397,10 @@ backoffice_dispatcher_main(Datum arg)
 		}
 		worker_check(slot);
 		breathe(last_round_at);
-		pause_ms = go_round(scratch);
+		if (list)
+			listed_at = GetCurrentTimestamp();
+		pause_ms = go_round(scratch, list);
+		list = true;
 		last_round_at = pause_ms == 0 ? 0 : GetCurrentTimestamp();
 		MemoryContextSwitchTo(scratch);
 		MemoryContextReset(scratch);
@@ -372,7 +408,8 @@ backoffice_dispatcher_main(Datum arg)
 			continue;
 		pgstat_report_stat(false);
 		pgstat_report_activity(STATE_IDLE, NULL);
-		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, pause_ms, PG_WAIT_EXTENSION);
+		if (WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, pause_ms, PG_WAIT_EXTENSION) & WL_LATCH_SET)
+			list = TimestampDifferenceExceeds(listed_at, GetCurrentTimestamp(), LIST_MS);
 		ResetLatch(MyLatch);
 	}
 }

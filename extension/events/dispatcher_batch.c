@@ -34,7 +34,7 @@ typedef struct Batch
 	HandlerEvent *events;
 	int			count;
 	EventPosition end;			/* where to read on */
-	bool		moved;
+	bool		moved;			/* from where the cursor's row stands */
 } Batch;
 
 /* ---- reading ---- */
@@ -83,18 +83,45 @@ copy_event(const Event *event)
 	return copy;
 }
 
+static EventFilter
+topics_filter(const Subscription *subscription)
+{
+	int32	   *topic_ids = palloc(sizeof(int32) * subscription->ntopics);
+	EventFilter filter = {.topic_ids = topic_ids, .ntopics = subscription->ntopics};
+
+	for (int i = 0; i < subscription->ntopics; i++)
+		topic_ids[i] = topic_lookup(subscription->topics[i])->id;
+	return filter;
+}
+
+/*
+ * Most rounds find only other topics' events.  They are passed by in memory:
+ * locking the cursor's row would cost a transaction id and a flush each time.
+ * A seek() meanwhile is noticed by the next listing, or under the lock.
+ */
+static bool
+nothing_to_run(Subscription *subscription)
+{
+	EventFilter filter = topics_filter(subscription);
+	EventReader *reader = reader_open(&subscription->scanned, &filter);
+	Event		event;
+	bool		none = !reader_next(reader, &event);
+
+	if (none)
+		subscription->scanned = reader_position(reader);
+	reader_close(reader);
+	return none;
+}
+
 static Batch
 read_batch(Subscription *subscription)
 {
 	Batch		batch = {0};
-	int32	   *topic_ids = palloc(sizeof(int32) * subscription->ntopics);
-	EventFilter filter = {.topic_ids = topic_ids, .ntopics = subscription->ntopics};
+	EventFilter filter = topics_filter(subscription);
 	Size		bytes = 0;
 	EventReader *reader;
 	Event		event;
 
-	for (int i = 0; i < subscription->ntopics; i++)
-		topic_ids[i] = topic_lookup(subscription->topics[i])->id;
 	batch.events = palloc(sizeof(HandlerEvent) * handler_batch_events);
 	reader = reader_open(&subscription->scanned, &filter);
 	while (batch.count < handler_batch_events && bytes < BATCH_MAX_BYTES && reader_next(reader, &event))
@@ -107,7 +134,7 @@ read_batch(Subscription *subscription)
 	}
 	batch.end = reader_position(reader);
 	reader_close(reader);
-	batch.moved = position_compare(&batch.end, &subscription->scanned) > 0;
+	batch.moved = position_compare(&batch.end, &subscription->stored) > 0;
 	return batch;
 }
 
@@ -215,7 +242,8 @@ one_batch(Subscription *subscription)
 	TimestampTz now = GetCurrentTimestamp();
 
 	dispatcher_begin();
-	if (!lock_cursor(subscription))
+	if ((nothing_to_run(subscription) && !TimestampDifferenceExceeds(subscription->stored_at, now, STORE_INTERVAL_MS)) ||
+		!lock_cursor(subscription))
 	{
 		dispatcher_commit();
 		return BATCH_EMPTY;
