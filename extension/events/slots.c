@@ -40,6 +40,7 @@ slot_reset(DatabaseSlot *slot)
 	pg_atomic_write_u32(&slot->keep_out, 0);
 	pg_atomic_write_u32(&slot->dirty, 0);
 	pg_atomic_write_u64(&slot->published, 0);
+	pg_atomic_write_u64(&slot->read_at, 0);
 	for (int kind = 0; kind < WORKER_KINDS; kind++)
 		pg_atomic_write_u32(&slot->left_well[kind], 1);
 }
@@ -59,6 +60,7 @@ slots_startup(void *address)
 		pg_atomic_init_u32(&slot->keep_out, 0);
 		pg_atomic_init_u32(&slot->dirty, 0);
 		pg_atomic_init_u64(&slot->published, 0);
+		pg_atomic_init_u64(&slot->read_at, 0);
 		for (int kind = 0; kind < WORKER_KINDS; kind++)
 		{
 			pg_atomic_init_u32(&slot->process[kind], 0);

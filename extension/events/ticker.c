@@ -47,6 +47,8 @@
 #define NAP_MS			100
 #define CROWD			8		/* events in one tick that make the next one wait longer: */
 #define CROWD_FACTOR	3		/* so many intervals */
+#define UNREAD_MS		1000	/* nobody has read for so long: */
+#define UNREAD_FACTOR	10		/* so many */
 
 static int	tick_interval_ms = 2;
 
@@ -213,22 +215,35 @@ settle(Ticker *ticker)
  * Not sooner than the interval after the last tick; commits meanwhile fall into
  * the same tick.  Where many come, fewer ticks carry them: a tick costs about as
  * much as a commit or two, and at such rates nobody looks at single milliseconds.
+ * Still fewer where nobody reads (but the dispatcher, which takes its time anyway).
  */
+static int64
+current_interval_us(const Ticker *ticker)
+{
+	int64		interval_us = tick_interval_ms * INT64CONST(1000);
+	TimestampTz read_at = (TimestampTz) pg_atomic_read_u64(&ticker->slot->read_at);
+
+	if (TimestampDifferenceExceeds(read_at, ticker->last_tick_at, UNREAD_MS))
+		return interval_us * UNREAD_FACTOR;
+	return ticker->last_events >= CROWD ? interval_us * CROWD_FACTOR : interval_us;
+}
+
 static void
 coalesce(Ticker *ticker)
 {
-	int64		interval_us = tick_interval_ms * INT64CONST(1000);
+	int64		longest_us = tick_interval_ms * INT64CONST(1000) * CROWD_FACTOR;
 
-	if (ticker->last_events >= CROWD)
-		interval_us *= CROWD_FACTOR;
 	for (;;)
 	{
+		/* Asked anew each time: somebody may have begun to read. */
+		int64		interval_us = current_interval_us(ticker);
 		int64		left_us = interval_us - (GetCurrentTimestamp() - ticker->last_tick_at);
 
 		/* More than the whole: the clock was set back. */
 		if (left_us <= 0 || left_us > interval_us)
 			return;
 		/* The latch is not waited for: what is committed meanwhile needs no waking. */
+		left_us = Min(left_us, longest_us);
 		if (left_us < 2000)
 			pg_usleep(left_us);
 		else
@@ -282,6 +297,6 @@ ticker_init(void)
 {
 	DefineCustomIntVariable("backoffice.tick_interval_ms",
 							"Least time between two announcements of events.",
-							"Commits in between are announced together. The first after a pause is announced at once; under load the time is three times as long.",
+							"Commits in between are announced together. The first after a pause is announced at once; under load the time is three times as long, while nobody reads ten times.",
 							&tick_interval_ms, 2, 0, 1000, PGC_SIGHUP, GUC_UNIT_MS, NULL, NULL, NULL);
 }
