@@ -22,7 +22,7 @@
 typedef union PaddedCursor
 {
 	SlotCursor	cursor;
-	char		pad[PG_CACHE_LINE_SIZE];
+	char		pad[2 * PG_CACHE_LINE_SIZE];
 } PaddedCursor;
 
 static int	ncursors = DEFAULT_CURSORS;
@@ -45,7 +45,6 @@ cursors_init(void *address)
 		pg_atomic_init_u64(&table[i].cursor.next, 0);
 		pg_atomic_init_u64(&table[i].cursor.limit, 0);
 		pg_atomic_init_u64(&table[i].cursor.swept, 0);
-		pg_atomic_init_u64(&table[i].cursor.asked_at, 0);
 	}
 }
 
@@ -108,7 +107,8 @@ allocator_make(const pg_uuid_t *organization, const pg_uuid_t *pool, int64 next,
 		cursor->organization_id = *organization;
 		cursor->pool_id = *pool;
 		pg_atomic_write_u64(&cursor->swept, next);
-		pg_atomic_write_u64(&cursor->asked_at, 0);
+		/* The count goes on: who learned something before must see that this is another time. */
+		cursor->asked = (AskedRows) {.releases = cursor->asked.releases + 1};
 		pg_atomic_write_u64(&cursor->next, next);
 		pg_atomic_write_u64(&cursor->limit, limit);
 	}
@@ -148,6 +148,45 @@ void
 allocator_skip(SlotCursor *cursor, int64 to)
 {
 	raise_to(&cursor->next, (uint64) to);
+}
+
+void
+allocator_asked_rows(SlotCursor *cursor, const pg_uuid_t *organization, const pg_uuid_t *pool, AskedRows *asked)
+{
+	LWLockAcquire(lock, LW_SHARED);
+	*asked = cursor->asked;
+	if (!belongs_to(cursor, organization, pool))
+		asked->from = asked->count = 0;
+	LWLockRelease(lock);
+}
+
+void
+allocator_learn_rows(SlotCursor *cursor, const pg_uuid_t *organization, const pg_uuid_t *pool, const AskedRows *learned)
+{
+	LWLockAcquire(lock, LW_EXCLUSIVE);
+	if (belongs_to(cursor, organization, pool) && cursor->asked.releases == learned->releases)
+		cursor->asked = *learned;
+	LWLockRelease(lock);
+}
+
+void
+allocator_released(const pg_uuid_t *organization, const pg_uuid_t *pool, int64 slot)
+{
+	SlotCursor *cursor;
+
+	LWLockAcquire(lock, LW_EXCLUSIVE);
+	cursor = find(organization, pool);
+	if (cursor != NULL)
+	{
+		AskedRows  *asked = &cursor->asked;
+
+		asked->releases++;
+		if (slot < asked->from && asked->count < ASK_UNSETTLED_MAX)
+			asked->unsettled[asked->count++] = slot;
+		else
+			asked->from = Min(asked->from, slot);
+	}
+	LWLockRelease(lock);
 }
 
 void

@@ -12,6 +12,17 @@
 #include "core/core.h"
 #include "port/atomics.h"
 
+/* What the last asker of a pool's rows has learned (ask.c).  Zero: nothing. */
+#define ASK_UNSETTLED_MAX 20
+
+typedef struct AskedRows
+{
+	uint64		releases;		/* counts certificates released where they stood */
+	int64		from;			/* all rows from here on are to be asked */
+	int32		count;
+	int64		unsettled[ASK_UNSETTLED_MAX];	/* and these */
+} AskedRows;
+
 typedef struct SlotCursor
 {
 	/* whose it is; written under the lock, read without it */
@@ -21,7 +32,7 @@ typedef struct SlotCursor
 	pg_atomic_uint64 next;		/* slot to hand out next; 0: not used */
 	pg_atomic_uint64 limit;		/* first slot that has no certificate yet, as far as known */
 	pg_atomic_uint64 swept;		/* where it stood at the keeper's last round */
-	pg_atomic_uint64 asked_at;	/* before this (TimestampTz) not all rows are asked again */
+	AskedRows	asked;			/* under the lock */
 } SlotCursor;
 
 /* The pool's cursor, or NULL when it has none. */
@@ -38,6 +49,15 @@ extern void allocator_raise(SlotCursor *cursor, int64 limit);
 
 /* Nothing to be found below: the cursor is at least there. */
 extern void allocator_skip(SlotCursor *cursor, int64 to);
+
+/* What is known of the pool's rows; nothing, where the cursor is another pool's by now. */
+extern void allocator_asked_rows(SlotCursor *cursor, const pg_uuid_t *organization, const pg_uuid_t *pool, AskedRows *asked);
+
+/* The same learned anew; forgotten when a certificate was released in its slot meanwhile. */
+extern void allocator_learn_rows(SlotCursor *cursor, const pg_uuid_t *organization, const pg_uuid_t *pool, const AskedRows *learned);
+
+/* To be called after a row that keeps its slot was made available, before the commit. */
+extern void allocator_released(const pg_uuid_t *organization, const pg_uuid_t *pool, int64 slot);
 
 extern void allocator_init(void);
 

@@ -11,7 +11,7 @@
  * Slots skipped (the transaction that took one rolled back, or the server
  * crashed) stay behind the cursor with an available row; the keeper moves
  * them to the end (sweep.c).  "Empty" is said only after the rows themselves
- * were asked: certificates behind the cursor are found then.
+ * were asked (ask.c): certificates behind the cursor are found then.
  */
 #include "certificates/reserve.h"
 
@@ -21,6 +21,7 @@
 #include "access/table.h"
 #include "catalog/pg_type_d.h"
 #include "certificates/allocator.h"
+#include "certificates/ask.h"
 #include "certificates/certificates.h"
 #include "certificates/rows.h"
 #include "certificates/stream.h"
@@ -40,17 +41,10 @@
 /* After so many unusable slots in a row the rows are asked where the next usable one is. */
 #define MISSES_BEFORE_JUMP 32
 
-/*
- * Where a transaction in progress holds the sweep back for long, asking all
- * rows behind it in vain may take this share of the time (1 / 10), no more.
- */
-#define ASK_COST_FACTOR 10
-#define ASK_FREE_SLOTS 20000
-
 PG_FUNCTION_INFO_V1(certificates_reserve_next);
 
 static BoPlan pool_marks_plan = {
-	"SELECT next_slot, sweep_slot FROM certificates.pools WHERE organization_id = $1 AND id = $2",
+	"SELECT next_slot, sweep_slot, hold_slot FROM certificates.pools WHERE organization_id = $1 AND id = $2",
 	2, {UUIDOID, UUIDOID}
 };
 
@@ -70,23 +64,28 @@ static BoPlan reserve_plan = {
 
 /* ---- marks and rows, as of now ---- */
 
-static void
-read_marks(const Pool *pool, int64 *next_slot, int64 *sweep_slot)
+typedef struct Marks
+{
+	int64		next_slot;
+	int64		sweep_slot;
+	int64		hold_slot;
+} Marks;
+
+static Marks
+read_marks(const Pool *pool)
 {
 	Datum		args[2] = {UUIDPGetDatum(&pool->organization_id), UUIDPGetDatum(&pool->id)};
 	BoUser		caller = bo_user_kernel();
+	Marks		marks = {1, 1, 1};
 
 	PushActiveSnapshot(GetLatestSnapshot());
 	bo_spi_begin();
-	*next_slot = *sweep_slot = 1;
 	if (bo_spi_run_readonly(&pool_marks_plan, args, NULL, 1) > 0)
-	{
-		*next_slot = bo_spi_int64(0, 1);
-		*sweep_slot = bo_spi_int64(0, 2);
-	}
+		marks = (Marks) {bo_spi_int64(0, 1), bo_spi_int64(0, 2), bo_spi_int64(0, 3)};
 	bo_spi_end();
 	PopActiveSnapshot();
 	bo_user_restore(caller);
+	return marks;
 }
 
 /* The first slot from here on whose row is available; 0: there is none. */
@@ -112,15 +111,14 @@ static SlotCursor *
 cursor_of(const Pool *pool)
 {
 	SlotCursor *cursor = allocator_find(&pool->organization_id, &pool->id);
-	int64		next_slot,
-				sweep_slot,
-				first;
+	Marks		marks;
+	int64		first;
 
 	if (cursor != NULL)
 		return cursor;
-	read_marks(pool, &next_slot, &sweep_slot);
-	first = first_available(pool, sweep_slot);
-	return allocator_make(&pool->organization_id, &pool->id, first > 0 ? first : next_slot, next_slot);
+	marks = read_marks(pool);
+	first = first_available(pool, marks.sweep_slot);
+	return allocator_make(&pool->organization_id, &pool->id, first > 0 ? first : marks.next_slot, marks.next_slot);
 }
 
 /* ---- one slot ---- */
@@ -236,12 +234,8 @@ take_from_cursor(Relation rel, const Pool *pool, SlotCursor *cursor, const Reser
 		CHECK_FOR_INTERRUPTS();
 		if (slot == 0)
 		{
-			int64		next_slot,
-						sweep_slot;
-
 			/* The limit is only what was known; imports and returned certificates raise it. */
-			read_marks(pool, &next_slot, &sweep_slot);
-			allocator_raise(cursor, next_slot);
+			allocator_raise(cursor, read_marks(pool).next_slot);
 			slot = allocator_take(cursor);
 			if (slot == 0)
 				return 0;
@@ -258,40 +252,41 @@ take_from_cursor(Relation rel, const Pool *pool, SlotCursor *cursor, const Reser
 	}
 }
 
-/* All rows that the sweep has not passed: what transactions in progress gave up since. */
+typedef struct Search
+{
+	Relation	rel;
+	const Pool *pool;
+	const ReserveRequest *request;
+	pg_uuid_t  *id;
+} Search;
+
+static bool
+take_found_slot(int64 slot, void *arg)
+{
+	Search	   *search = arg;
+
+	return take_slot(search->rel, search->pool, slot, search->request, search->id);
+}
+
+/* Rows behind the cursor: what transactions in progress gave up since. */
 static bool
 take_from_rows(Relation rel, const Pool *pool, SlotCursor *cursor, const ReserveRequest *request, pg_uuid_t *id)
 {
-	TimestampTz began = GetCurrentTimestamp();
-	int64		next_slot,
-				sweep_slot,
-				slot;
+	Search		search = {rel, pool, request, id};
 
-	read_marks(pool, &next_slot, &sweep_slot);
-	if (next_slot - sweep_slot > ASK_FREE_SLOTS && began < (TimestampTz) pg_atomic_read_u64(&cursor->asked_at))
-		return false;
-	for (slot = first_available(pool, sweep_slot); slot > 0; slot = first_available(pool, slot + 1))
-	{
-		CHECK_FOR_INTERRUPTS();
-		if (take_slot(rel, pool, slot, request, id))
-			return true;
-	}
-	pg_atomic_write_u64(&cursor->asked_at,
-						(uint64) (began + (GetCurrentTimestamp() - began) * ASK_COST_FACTOR));
-	return false;
+	return ask_rows(rel, pool, cursor, read_marks(pool).hold_slot, take_found_slot, &search);
 }
 
 /* The low-water mark is passed when so few are left in front of the cursor. */
 static void
 watch_low_water(const Pool *pool, SlotCursor *cursor, int64 slot)
 {
-	int64		next_slot,
-				sweep_slot;
+	int64		next_slot;
 
 	if (pool->state != POOL_OPEN || pool->low_water == 0 ||
 		(int64) pg_atomic_read_u64(&cursor->limit) - slot - 1 > pool->low_water)
 		return;
-	read_marks(pool, &next_slot, &sweep_slot);
+	next_slot = read_marks(pool).next_slot;
 	allocator_raise(cursor, next_slot);
 	if (next_slot - slot - 1 <= pool->low_water)
 		pool_move(pool, POOL_LOW, Max(next_slot - slot - 1, 0));

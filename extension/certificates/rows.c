@@ -8,6 +8,7 @@
 #include "access/table.h"
 #include "access/xact.h"
 #include "catalog/namespace.h"
+#include "certificates/allocator.h"
 #include "certificates/pools.h"
 #include "certificates/stream.h"
 #include "utils/builtins.h"
@@ -122,7 +123,8 @@ certificate_emit_step(const LifecycleStep *step)
 	Row			new_row,
 				old_row = {NULL, NULL};
 	const pg_uuid_t *organization,
-			   *id;
+			   *id,
+			   *pool_id;
 	const Pool *pool;
 	StreamEvent event;
 
@@ -133,7 +135,11 @@ certificate_emit_step(const LifecycleStep *step)
 		old_row = deform(step->old_row, step->desc);
 	organization = DatumGetUUIDP(new_row.values[AT(C_ORGANIZATION_ID)]);
 	id = DatumGetUUIDP(new_row.values[AT(C_ID)]);
-	pool = pool_by_id(organization, DatumGetUUIDP(new_row.values[AT(C_POOL_ID)]));
+	pool_id = DatumGetUUIDP(new_row.values[AT(C_POOL_ID)]);
+	if (old_row.values != NULL && strcmp(step->to, "available") == 0 &&
+		DatumGetInt64(old_row.values[AT(C_SLOT_NO)]) == DatumGetInt64(new_row.values[AT(C_SLOT_NO)]))
+		allocator_released(organization, pool_id, DatumGetInt64(new_row.values[AT(C_SLOT_NO)]));
+	pool = pool_by_id(organization, pool_id);
 
 	stream_begin(&event, step->event, text_of(&new_row, &old_row, C_CHANNEL), note_status ? note_status : step->to);
 	stream_uuid(&event, "certificateId", id);

@@ -228,6 +228,81 @@ def case_keeper_finds_skipped():
         check_conservation(pg, org)
 
 
+def reserve(cur):
+    cur.execute("SELECT (r).status, (r).id::text FROM (SELECT certificates.reserve_next('gift', 'pos') AS r OFFSET 0) x")
+    return cur.fetchone()
+
+
+def case_empty_only_when_asked():
+    """Far behind the cursor a transaction stays open, the keeper may not help, and still "empty" is never a guess."""
+    with Cluster() as pg:
+        org = stocked(pg, 40000)
+        open_ones = [pg.connect("d", autocommit=False) for _ in range(16)]
+        taken = []
+        for conn in open_ones:
+            with conn.cursor() as cur:
+                act(cur, org)
+                taken.append(reserve(cur)[1])
+        run(pg, org, "SELECT count(*) FROM (SELECT certificates.reserve_next('gift', 'pos') FROM generate_series(1, 40000 - 16)) r")
+        # The sweep would move what comes back to the end: here it does not get at the pool.
+        keeper_out = pg.connect("d", autocommit=False)
+        with keeper_out.cursor() as cur:
+            cur.execute("SELECT FROM certificates.pools FOR NO KEY UPDATE")
+
+        buyer = pg.connect("d", autocommit=False)
+        cur = buyer.cursor()
+        act(cur, org)
+
+        def seconds_when_empty():
+            began = time.perf_counter()
+            assert reserve(cur)[0] == "empty"
+            return time.perf_counter() - began
+
+        first = seconds_when_empty()
+        again = min(seconds_when_empty() for _ in range(5))
+        assert again < first / 2, f"all rows are asked each time: {first:.4f} s, then {again:.4f} s"
+        for n in (3, 15, 0):
+            assert reserve(cur)[0] == "empty"
+            open_ones[n].rollback()
+            assert reserve(cur) == ("reserved", taken[n])
+        assert reserve(cur)[0] == "empty"
+
+        # Our own, rolled back to a savepoint.
+        cur.execute("SAVEPOINT s")
+        open_ones[7].rollback()
+        assert reserve(cur) == ("reserved", taken[7])
+        assert reserve(cur)[0] == "empty"
+        cur.execute("ROLLBACK TO s")
+        assert reserve(cur) == ("reserved", taken[7])
+        open_ones[9].commit()
+        assert reserve(cur)[0] == "empty"
+
+        # Released where it stands, as the pool's row is locked: seen when it commits, and not before.
+        releasing = pg.connect("d", autocommit=False)
+        with releasing.cursor() as other:
+            act(other, org)
+            for id in taken[9], pg.query("SELECT id::text FROM certificates.certificates WHERE slot_no = 20000", dbname="d")[0][0]:
+                other.execute("SELECT certificates.release(%s)", (id,))
+                assert reserve(cur)[0] == "empty"
+                releasing.commit()
+                assert reserve(cur) == ("reserved", id)
+                assert reserve(cur)[0] == "empty"
+                act(other, org)
+        for conn in [c for n, c in enumerate(open_ones) if n not in (3, 15, 0, 7, 9)] + [releasing]:
+            conn.rollback()
+            conn.close()
+        got = set()
+        while True:
+            status, id = reserve(cur)
+            if status == "empty":
+                break
+            got.add(id)
+        assert got == {id for n, id in enumerate(taken) if n not in (3, 15, 0, 7, 9)}
+        buyer.commit()
+        keeper_out.rollback()
+        check_conservation(pg, org)
+
+
 def case_holds_expire():
     """The keeper takes holds back, in every organization."""
     with Cluster() as pg:
