@@ -122,6 +122,7 @@ forget_pools(Datum arg, Oid relid)
 static void
 prepare_cache(void)
 {
+	static bool registered = false;
 	HASHCTL		ctl = {0};
 
 	if (cache != NULL && cache_generation == generation && hash_get_num_entries(cache) < MAX_CACHED_POOLS)
@@ -129,8 +130,9 @@ prepare_cache(void)
 	if (cache != NULL)
 		hash_destroy(cache);
 	cache = NULL;
-	if (!OidIsValid(marker_oid))
+	if (!registered)
 		CacheRegisterRelcacheCallback(forget_pools, (Datum) 0);
+	registered = true;
 	cache_generation = generation;
 	marker_oid = get_relname_relid("pools_marker", get_namespace_oid("certificates", false));
 	ctl.keysize = sizeof(PoolKey);

@@ -38,7 +38,7 @@ backoffice_heartbeat(PG_FUNCTION_ARGS)
 	static BoPlan beat = {
 		"INSERT INTO backoffice.heartbeats AS h"
 		" (worker, instance, state, heartbeat, \"position\", last_error, last_error_at, details, started_at)"
-		" SELECT $1, $2, $3, now, $4, $5, CASE WHEN $5 IS NOT NULL THEN now END, $6, now"
+		" SELECT $1, $2, $3, now, pg_catalog.left($4, 200), pg_catalog.left($5, 2000), CASE WHEN $5 IS NOT NULL THEN now END, $6, now"
 		" FROM (SELECT pg_catalog.clock_timestamp() AS now) AS clock"
 		" ON CONFLICT (worker, instance) DO UPDATE SET state = EXCLUDED.state, heartbeat = EXCLUDED.heartbeat,"
 		" \"position\" = coalesce(EXCLUDED.\"position\", h.\"position\"),"

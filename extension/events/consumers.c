@@ -16,6 +16,7 @@
 #include "events/alerts.h"
 #include "events/position.h"
 #include "funcapi.h"
+#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -255,7 +256,29 @@ require_arguments(FunctionCallInfo fcinfo, const int *numbers, const char *const
 					 bo_code("missing_argument", "argument \"%s\" is null", names[i])));
 }
 
-/* park(consumer, shard, id, position, topic, key, type, payload, headers, reason, organization, occurred_at) */
+/* The dispatcher keeps what handlers set aside: a worker does not put events among them. */
+static void
+refuse_handler(Datum consumer)
+{
+	static BoPlan find = {"SELECT FROM events.registered_consumers WHERE name = $1 AND kind = 'handler'", 1, {TEXTOID}};
+
+	if (bo_spi_run(&find, &consumer, NULL, 1) > 0)
+		ereport(ERROR,
+				(errcode(BO_CONFLICT),
+				 errmsg("consumer \"%s\" is an in-database handler", TextDatumGetCString(consumer)),
+				 bo_code("not_a_worker", "the dispatcher parks its events")));
+}
+
+static char *
+clipped(Datum reason)
+{
+	char	   *whole = TextDatumGetCString(reason);
+
+	whole[pg_mbcliplen(whole, strlen(whole), REASON_MAX_BYTES)] = '\0';
+	return whole;
+}
+
+/* park(consumer, shard, id, position, topic, key, type, payload, headers, reason, organization, occurred_at, quiet) */
 Datum
 events_park(PG_FUNCTION_ARGS)
 {
@@ -264,7 +287,7 @@ events_park(PG_FUNCTION_ARGS)
 	static BoPlan upsert = {
 		"INSERT INTO events.parked_events AS p (consumer, shard, id, position, topic, key, type, payload, headers, reason,"
 		" organization_id, occurred_at, state, attempts)"
-		" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, pg_catalog.left($10, 2000), $11, coalesce($12, pg_catalog.clock_timestamp()), 'parked', 1)"
+		" VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, coalesce($12, pg_catalog.clock_timestamp()), 'parked', 1)"
 		" ON CONFLICT (organization_id, consumer, id) DO UPDATE"
 		" SET state = 'parked', attempts = p.attempts + 1, reason = EXCLUDED.reason, due_at = NULL", 12,
 		{TEXTOID, INT4OID, UUIDOID, InvalidOid, TEXTOID, TEXTOID, TEXTOID, JSONBOID, JSONBOID, TEXTOID, UUIDOID, TIMESTAMPTZOID}
@@ -281,16 +304,20 @@ events_park(PG_FUNCTION_ARGS)
 		nulls[i] = PG_ARGISNULL(i) ? 'n' : ' ';
 	}
 
+	args[9] = CStringGetTextDatum(clipped(args[9]));
+
 	saved = bo_user_kernel();
 	bo_spi_begin();
+	refuse_handler(args[0]);
 	bo_spi_run(&upsert, args, nulls, 0);
-	alert_emit("event.parked", TextDatumGetCString(args[0]), PG_ARGISNULL(10) ? NULL : PG_GETARG_UUID_P(10),
-			   "consumer", TextDatumGetCString(args[0]),
-			   "eventId", bo_uuid_text(PG_GETARG_UUID_P(2)),
-			   "topic", TextDatumGetCString(args[4]),
-			   "key", PG_ARGISNULL(5) ? NULL : TextDatumGetCString(args[5]),
-			   "eventType", TextDatumGetCString(args[6]),
-			   "reason", TextDatumGetCString(args[9]), (char *) NULL);
+	if (PG_ARGISNULL(12) || !PG_GETARG_BOOL(12))
+		alert_emit("event.parked", TextDatumGetCString(args[0]), PG_ARGISNULL(10) ? NULL : PG_GETARG_UUID_P(10),
+				   "consumer", TextDatumGetCString(args[0]),
+				   "eventId", bo_uuid_text(PG_GETARG_UUID_P(2)),
+				   "topic", TextDatumGetCString(args[4]),
+				   "key", PG_ARGISNULL(5) ? NULL : TextDatumGetCString(args[5]),
+				   "eventType", TextDatumGetCString(args[6]),
+				   "reason", TextDatumGetCString(args[9]), (char *) NULL);
 	bo_spi_end();
 	bo_user_restore(saved);
 	PG_RETURN_VOID();

@@ -62,11 +62,12 @@ ALTER FUNCTION events.remove_consumer(text) OWNER TO backoffice_kernel;
 GRANT EXECUTE ON FUNCTION events.remove_consumer(text) TO backoffice_admin;
 
 CREATE OR REPLACE FUNCTION events.park(consumer text, shard int, id uuid, "position" events.position, topic text, key text, type text,
-                                       payload jsonb, headers jsonb, reason text, organization uuid, occurred_at timestamptz DEFAULT NULL) RETURNS void
+                                       payload jsonb, headers jsonb, reason text, organization uuid, occurred_at timestamptz DEFAULT NULL,
+                                       quiet boolean DEFAULT false) RETURNS void
     LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'events_park';
-COMMENT ON FUNCTION events.park(text, int, uuid, events.position, text, text, text, jsonb, jsonb, text, uuid, timestamptz) IS
-'Sets an event aside that a thin worker cannot deliver: it is kept whole in events.parked, and an alert goes to backoffice.alerts. To be called in the transaction of the advance() that passes it. Again for the same event: one more attempt. organization NULL: an event of the system. Permission: backoffice_worker. Errors: missing_argument.';
-GRANT EXECUTE ON FUNCTION events.park(text, int, uuid, events.position, text, text, text, jsonb, jsonb, text, uuid, timestamptz) TO backoffice_worker;
+COMMENT ON FUNCTION events.park(text, int, uuid, events.position, text, text, text, jsonb, jsonb, text, uuid, timestamptz, boolean) IS
+'Sets an event aside that a thin worker cannot deliver: it is kept whole in events.parked, and an alert goes to backoffice.alerts. To be called in the transaction of the advance() that passes it. Again for the same event: one more attempt. reason: the first 2000 bytes are kept; organization NULL: an event of the system; quiet: no alert, for what only waits behind an event that had one. Permission: backoffice_worker. Errors: missing_argument, not_a_worker.';
+GRANT EXECUTE ON FUNCTION events.park(text, int, uuid, events.position, text, text, text, jsonb, jsonb, text, uuid, timestamptz, boolean) TO backoffice_worker;
 
 CREATE OR REPLACE FUNCTION events.parked_due(consumer text, shards int[] DEFAULT NULL, max_events int DEFAULT 100,
                                              OUT shard int, OUT "position" events.position, OUT id uuid, OUT organization_id uuid, OUT topic text, OUT key text,

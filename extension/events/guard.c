@@ -34,6 +34,7 @@
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/snapmgr.h"
+#include "utils/syscache.h"
 #include "utils/timestamp.h"
 #include "utils/wait_event.h"
 
@@ -137,6 +138,17 @@ at_xact_end(XactEvent event, void *arg)
 
 /* ---- statements that need a database without workers ---- */
 
+static bool
+is_template(Oid database)
+{
+	HeapTuple	tuple = SearchSysCache1(DATABASEOID, ObjectIdGetDatum(database));
+	bool		answer = HeapTupleIsValid(tuple) && ((Form_pg_database) GETSTRUCT(tuple))->datistemplate;
+
+	if (HeapTupleIsValid(tuple))
+		ReleaseSysCache(tuple);
+	return answer;
+}
+
 /* The database such a statement is about, if this user may do that to it. */
 static Oid
 database_to_free(Node *statement)
@@ -163,7 +175,11 @@ database_to_free(Node *statement)
 				}
 				if (!superuser() && !have_createdb_privilege())
 					return InvalidOid;
-				return get_database_oid(name, true);
+				database = get_database_oid(name, true);
+				/* Another's is copied only where it is marked as a template. */
+				if (!OidIsValid(database) || (!pg_database_ownercheck(database, GetUserId()) && !is_template(database)))
+					return InvalidOid;
+				return database;
 			}
 		case T_AlterDatabaseStmt:
 			{

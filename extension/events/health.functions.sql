@@ -84,7 +84,8 @@ CREATE OR REPLACE FUNCTION backoffice.list_metrics(OUT name text, OUT labels jso
     SELECT 'worker_' || d.key, jsonb_build_object('worker', h.worker, 'instance', h.instance), d.value::text::float8
     FROM backoffice.heartbeats h
     CROSS JOIN LATERAL jsonb_each(CASE WHEN h.state <> 'stopped' THEN h.details END) AS d (key, value)
-    WHERE jsonb_typeof(d.value) = 'number'
+    -- A worker may say any number; one that a figure cannot be must not hide all others.
+    WHERE CASE WHEN jsonb_typeof(d.value) = 'number' THEN abs(d.value::numeric) < 1e300 AND scale(trim_scale(d.value::numeric)) < 300 ELSE false END
 $$;
 COMMENT ON FUNCTION backoffice.list_metrics() IS
 'What backoffice.metrics shows. Permission: backoffice_worker, backoffice_admin.';

@@ -11,6 +11,7 @@
 #include "events/alerts.h"
 #include "events/events.h"
 #include "events/topics.h"
+#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
@@ -18,6 +19,7 @@
 
 #define SOURCE_MAX_BYTES 255
 #define MESSAGE_ID_MAX_BYTES 512
+#define REASON_MAX_BYTES 2000
 #define MAX_ATTEMPTS 100
 
 PG_FUNCTION_INFO_V1(events_accept);
@@ -242,6 +244,7 @@ events_park_inbound(PG_FUNCTION_ARGS)
 	static const char *const names[] = {"source", "topic", "partition", "offset", "key", "value", "reason"};
 	Datum		args[7];
 	char		nulls[7];
+	char	   *reason;
 	BoUser		saved;
 	bool		new;
 
@@ -257,6 +260,12 @@ events_park_inbound(PG_FUNCTION_ARGS)
 					 errhint("Only key and value may be null.")));
 	}
 
+	if (strlen(text_argument(fcinfo, 0)) > SOURCE_MAX_BYTES || strlen(text_argument(fcinfo, 1)) > SOURCE_MAX_BYTES)
+		refuse(psprintf("source and topic are texts of at most %d bytes", SOURCE_MAX_BYTES));
+	reason = text_argument(fcinfo, 6);
+	reason[pg_mbcliplen(reason, strlen(reason), REASON_MAX_BYTES)] = '\0';
+	args[6] = CStringGetTextDatum(reason);
+
 	saved = bo_user_kernel();
 	bo_spi_begin();
 	new = bo_spi_run(&insert, args, nulls, 0) == 1;
@@ -266,7 +275,7 @@ events_park_inbound(PG_FUNCTION_ARGS)
 				   "topic", text_argument(fcinfo, 1),
 				   "partition", psprintf("%d", PG_GETARG_INT32(2)),
 				   "offset", psprintf("%lld", (long long) PG_GETARG_INT64(3)),
-				   "reason", text_argument(fcinfo, 6), (char *) NULL);
+				   "reason", reason, (char *) NULL);
 	bo_spi_end();
 	bo_user_restore(saved);
 	PG_RETURN_BOOL(new);

@@ -162,7 +162,7 @@ lifecycle_define(PG_FUNCTION_ARGS)
 	stored = store(RelationGetRelid(rel), PG_GETARG_DATUM(1), PG_GETARG_DATUM(2));
 
 	if (stored.topic != NULL)
-		(void) topic_lookup(stored.topic);
+		topic_check_right(topic_lookup(stored.topic), GetUserId());
 
 	table = quote_qualified_identifier(get_namespace_name(RelationGetNamespace(rel)), RelationGetRelationName(rel));
 	column = quote_identifier(NameStr(*PG_GETARG_NAME(1)));

@@ -18,6 +18,7 @@
 #include "lifecycle/machine.h"
 
 #include "catalog/namespace.h"
+#include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
 #include "core/spi.h"
 #include "miscadmin.h"
@@ -53,7 +54,7 @@ static int	nemitters = 0;
 
 static BoPlan read_definition = {
 	"SELECT d.state_column, d.states, d.key_column, d.organization_column, d.version_column,"
-	"       CASE WHEN d.emit THEN d.topic END, d.payload_function, p.oid, p.proargtypes[0]"
+	"       CASE WHEN d.emit THEN d.topic END, d.payload_function, p.oid, p.proargtypes[0], d.entity_schema, d.entity_table"
 	"  FROM lifecycle.definitions d"
 	"  LEFT JOIN (pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace"
 	"        JOIN pg_catalog.pg_type t ON t.oid = p.proargtypes[0] JOIN pg_catalog.pg_namespace tn ON tn.oid = t.typnamespace)"
@@ -273,6 +274,8 @@ compile(const char *name)
 		machine->version_column = keep(machine, 0, 5);
 		machine->topic = keep(machine, 0, 6);
 		payload_name = keep(machine, 0, 7);
+		machine->entity_schema = keep(machine, 0, 10);
+		machine->entity_table = keep(machine, 0, 11);
 		machine->has_payload = keep_function(machine, 0, 8, payload_name, &machine->payload, &machine->payload_row_type);
 
 		machine->ntransitions = bo_spi_run_readonly(&read_rules, &arg, NULL, 0);
@@ -351,6 +354,37 @@ bind_enum(Machine *machine, Oid type)
 	}
 }
 
+/*
+ * Whoever may create a trigger could hang this one on a table of their own, and
+ * emit as the definition's owner; an emitter in C would take that table's
+ * columns for its own.  Partitions and shards have the owner of the whole.
+ */
+static void
+refuse_foreign_table(const Machine *machine, Relation rel)
+{
+	Oid			schema = get_namespace_oid(machine->entity_schema, true);
+	Oid			entity = OidIsValid(schema) ? get_relname_relid(machine->entity_table, schema) : InvalidOid;
+	HeapTuple	tuple;
+	bool		same_owner;
+
+	if (entity == RelationGetRelid(rel))
+		return;
+	tuple = SearchSysCache1(RELOID, ObjectIdGetDatum(entity));
+	if (HeapTupleIsValid(tuple))
+	{
+		same_owner = ((Form_pg_class) GETSTRUCT(tuple))->relowner == rel->rd_rel->relowner;
+		ReleaseSysCache(tuple);
+	}
+	else
+		same_owner = machine->emitter == NULL;	/* renamed */
+	if (!same_owner)
+		ereport(ERROR,
+				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
+				 errmsg("the life cycle \"%s\" is not that of %s", machine->name, RelationGetRelationName(rel)),
+				 bo_code("trigger_misused", "it belongs to %s.%s, of another owner", machine->entity_schema, machine->entity_table),
+				 errhint("Call lifecycle.define() for the table instead of CREATE TRIGGER.")));
+}
+
 Binding *
 machine_bind(Oid trigger, const char *name, Relation rel)
 {
@@ -375,6 +409,7 @@ machine_bind(Oid trigger, const char *name, Relation rel)
 				 bo_code("unknown_definition", "the definition was deleted, the trigger was not"),
 				 errhint("Call lifecycle.define() for the table.")));
 	seen = generation;
+	refuse_foreign_table(fresh.machine, rel);
 	fresh.trigger = trigger;
 	fresh.relid = RelationGetRelid(rel);
 	fresh.state = column_number(rel, fresh.machine->state_column);

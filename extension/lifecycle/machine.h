@@ -36,6 +36,8 @@ typedef struct Machine
 	bool		orphan;			/* replaced meanwhile: the last pin frees it */
 
 	char	   *name;
+	char	   *entity_schema;
+	char	   *entity_table;
 	char	   *state_column;
 	char	   *key_column;
 	char	   *organization_column;	/* NULL: the principal's */

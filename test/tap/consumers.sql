@@ -1,5 +1,5 @@
 BEGIN;
-SELECT plan(40);
+SELECT plan(44);
 SET ROLE backoffice_worker;
 
 -- leases
@@ -52,8 +52,14 @@ SELECT is(events.retry_parked('r'), 2, 'both are given free');
 SELECT is((SELECT array_agg(payload->>'n') FROM events.parked_due('r')), '{1,2}', 'in the order of the log');
 SELECT is((SELECT count(*)::int FROM events.parked_due('r', '{1}')), 1, 'by shard');
 SELECT is(events.unpark('r', '{018f0000-0000-7000-8000-000000000001}'), 1, 'what was sent is forgotten');
+SELECT events.park('r', 1, '018f0000-0000-7000-8000-000000000003', '0:5:10', 't', 'k', 'x', '{"n": 3}', NULL, 'waits', NULL, NULL, true);
+SELECT lives_ok($$SELECT events.park('r', 1, '018f0000-0000-7000-8000-000000000004', '0:5:11', 't', 'l', 'x', '{}', NULL, repeat('é', 1000000), NULL)$$, 'a long reason');
+SELECT is((SELECT octet_length(reason) FROM events.parked WHERE key = 'l'), 2000, 'is cut');
+SELECT is(events.retry_parked('r', '018f0000-0000-7000-8000-000000000003'), 1, 'what is parked quietly is parked');
+SELECT throws_ok($$SELECT events.park('certificates.orders', 0, '018f0000-0000-7000-8000-000000000009', '0:5:8', 't', 'k', 'x', '{}', NULL, 'mine', NULL)$$,
+    'PT409', NULL, 'no event is put among those of a handler');
 RESET ROLE;
-SELECT is((SELECT count(*)::int FROM events.log WHERE type = 'event.parked'), 3, 'each parking raises an alert');
+SELECT is((SELECT count(*)::int FROM events.log WHERE type = 'event.parked'), 4, 'each parking raises an alert, but the quiet one');
 
 SET ROLE backoffice_service;
 SELECT throws_ok($$SELECT events.lease('r', 'a')$$, '42501', NULL, 'leases are for workers');

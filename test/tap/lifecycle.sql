@@ -1,5 +1,5 @@
 BEGIN;
-SELECT plan(74);
+SELECT plan(78);
 CREATE SCHEMA app;
 CREATE TABLE app.deal (id uuid PRIMARY KEY DEFAULT backoffice.uuid7(), organization_id uuid, state text NOT NULL, version bigint, amount int);
 
@@ -193,6 +193,14 @@ SELECT throws_ok($$ SELECT lifecycle.define('app.walk', 'state', '{}') $$, '4250
 CREATE TABLE app.mine (id int PRIMARY KEY, state text NOT NULL);
 SELECT lives_ok($$ SELECT lifecycle.define('app.mine', 'state', '{"initial": ["a"], "states": ["a"], "transitions": []}') $$, 'an admin defines for a table of its own');
 SELECT lives_ok($$ INSERT INTO app.mine VALUES (1, 'a') $$, 'and works with it');
+CREATE TABLE app.bait (organization_id uuid, id uuid, state text);
+CREATE TRIGGER steal AFTER INSERT ON app.bait FOR EACH ROW EXECUTE FUNCTION lifecycle.emit_step('certificates.certificates');
+SELECT throws_ok($$ INSERT INTO app.bait VALUES (NULL, NULL, 'available') $$, '39P01', NULL, 'another owner''s life cycle is not to be hung on one''s own table');
+CREATE TRIGGER steal_check BEFORE INSERT ON app.bait FOR EACH ROW EXECUTE FUNCTION lifecycle.check_row('app.walk');
+SELECT throws_ok($$ INSERT INTO app.bait VALUES (NULL, NULL, 'a') $$, '39P01', NULL, 'whoever it is');
+SELECT throws_ok($$ SELECT lifecycle.define('app.mine', 'state', '{"topic": "access.audit", "initial": ["a"], "states": ["a", "b"], "transitions": [{"from": "a", "to": "b", "event": "e"}]}') $$,
+    '42501', NULL, 'nor does a definition give a right to a topic');
+SELECT is((SELECT count(*)::int FROM app.bait), 0, 'nothing came of it');
 RESET ROLE;
 CREATE TRIGGER misuse BEFORE UPDATE ON app.other FOR EACH ROW EXECUTE FUNCTION lifecycle.check_row();
 INSERT INTO app.other VALUES (1, 'a');

@@ -9,7 +9,7 @@ BEGIN
 END $$;
 
 BEGIN;
-SELECT plan(23);
+SELECT plan(25);
 SET ROLE backoffice_worker;
 SELECT lives_ok($$SELECT backoffice.heartbeat('relay', 'a', 'running', '1:2:3', NULL, '{"sent": 7, "broker": "up"}')$$, 'a sign of life');
 SELECT lives_ok($$SELECT backoffice.heartbeat('relay', 'a', 'draining', NULL, 'broker is gone')$$, 'another');
@@ -20,6 +20,9 @@ FROM unnest(ARRAY['NULL, ''a'', ''running''', '''relay'', '''', ''running''', ''
 SELECT throws_ok($$SELECT * FROM backoffice.heartbeats$$, '42501', NULL, 'the table is closed');
 SELECT is((SELECT value FROM backoffice.metrics WHERE name = 'worker_sent' AND labels->>'instance' = 'a'), 7::float8, 'numbers in details are figures');
 SELECT is((SELECT count(*)::int FROM backoffice.metrics WHERE name = 'worker_broker'), 0, 'texts are not');
+SELECT backoffice.heartbeat('relay', 'a', 'running', repeat('9', 500), repeat('é', 100000), '{"sent": 8, "huge": 1e5000, "tiny": 1e-5000}');
+SELECT results_eq($$SELECT labels->>'instance', value FROM backoffice.metrics WHERE name LIKE 'worker\_%'$$, $$VALUES ('a', 8::float8)$$, 'numbers beyond measure are left out, not all figures');
+SELECT results_eq($$SELECT length(position), length(last_error) FROM backoffice.workers WHERE worker = 'relay'$$, $$VALUES (200, 2000)$$, 'and texts are cut');
 RESET ROLE;
 UPDATE backoffice.heartbeats SET heartbeat = heartbeat - interval '31 s';
 SET ROLE backoffice_admin;

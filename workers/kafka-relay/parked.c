@@ -12,7 +12,8 @@
 
 static const char park_sql[] =
 "SELECT events.park($1, $2::int, $3::uuid, $4::events.position, $5, $6, $7, $8::jsonb, $9::jsonb, $10, $11::uuid,"
-" pg_catalog.to_timestamp(0) + pg_catalog.make_interval(secs => $12::bigint / 1000000) + $13::bigint * interval '1 us')";
+" pg_catalog.to_timestamp(0) + pg_catalog.make_interval(secs => $12::bigint / 1000000) + $13::bigint * interval '1 us',"
+" $10 = $14)";
 
 /* Every key with something parked; the kernel's own bookkeeping decides what waits behind what. */
 static const char held_sql[] =
@@ -131,6 +132,8 @@ send_park(Relay *relay)
 	pg_text(&params, event->has_organization ? organization : NULL);
 	pg_int(&params, event->occurred_at_us / 1000000 * 1000000);
 	pg_int(&params, event->occurred_at_us % 1000000);
+	/* What only waits behind another needs no alert of its own. */
+	pg_text(&params, PARK_WAITING);
 	pg_send(&relay->control, park_sql, &params, 0, park_done, relay);
 	for (int i = 0; i < 5; i++)
 		free(texts[i]);
