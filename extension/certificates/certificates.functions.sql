@@ -207,7 +207,7 @@ WHERE p.organization_id = (SELECT backoffice.current_organization())
 GROUP BY p.organization_id, p.id;
 COMMENT ON VIEW certificates.pool_status IS
 'The pools of the organization and what is in them. issued: sold and of use (issued, active, partially redeemed, blocked); terminal: used up, expired, refunded, voided, replaced or retired; outstanding_minor: what the issued ones are worth. Permission: certificates.read (without it, no rows).';
-GRANT SELECT ON certificates.pool_status TO backoffice_user, backoffice_service, backoffice_admin;
+GRANT SELECT ON certificates.pool_status TO backoffice_service, backoffice_admin;
 
 CREATE OR REPLACE VIEW certificates.conservation WITH (security_invoker = true) AS
 SELECT s.id, s.pool, s.created, s.available, s.reserved AS held, s.issued, s.terminal,
@@ -215,7 +215,7 @@ SELECT s.id, s.pool, s.created, s.available, s.reserved AS held, s.issued, s.ter
 FROM certificates.pool_status s;
 COMMENT ON VIEW certificates.conservation IS
 'Per pool: certificates ever created, less those available, held, issued and terminal. difference is 0, always; created is counted on its own when codes come in. Permission: certificates.read (without it, no rows).';
-GRANT SELECT ON certificates.conservation TO backoffice_user, backoffice_service, backoffice_admin;
+GRANT SELECT ON certificates.conservation TO backoffice_service, backoffice_admin;
 
 CREATE OR REPLACE FUNCTION certificates.rotate_keys(batch int DEFAULT 10000) RETURNS bigint
     LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'certificates_rotate_keys';

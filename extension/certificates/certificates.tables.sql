@@ -83,11 +83,11 @@ CREATE POLICY kernel ON certificates.pools TO backoffice_kernel USING (true) WIT
 CREATE POLICY kernel ON certificates.certificates TO backoffice_kernel USING (true) WITH CHECK (true);
 GRANT SELECT, INSERT, UPDATE ON certificates.pools, certificates.certificates TO backoffice_definer, backoffice_kernel;
 -- What the views show; never the secrets.
-GRANT SELECT ON certificates.pools TO backoffice_user, backoffice_service, backoffice_admin;
+GRANT SELECT ON certificates.pools TO backoffice_service, backoffice_admin;
 GRANT SELECT (organization_id, id, pool_id, slot_no, face_value_minor, balance_minor, held_minor, created_at, version, state, code_last4, hold_until,
               disclosed_at, issued_at, activated_at, valid_until, notification_requested_at, cvc_delivered_at, replaced_by, channel,
               order_ref, order_line, client_ref, payment_ref, blocked_from)
-    ON certificates.certificates TO backoffice_user, backoffice_service, backoffice_admin;
+    ON certificates.certificates TO backoffice_service, backoffice_admin;
 
 SELECT pg_catalog.pg_extension_config_dump('certificates.pools', '');
 SELECT pg_catalog.pg_extension_config_dump('certificates.certificates', '');

@@ -106,7 +106,7 @@ BEGIN
         EXECUTE format('CREATE POLICY tenant ON certificates.%I USING (organization_id = backoffice.current_organization())', t);
         EXECUTE format('CREATE POLICY kernel ON certificates.%I TO backoffice_kernel USING (true) WITH CHECK (true)', t);
         EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON certificates.%I TO backoffice_definer', t);
-        EXECUTE format('GRANT SELECT ON certificates.%I TO backoffice_service, backoffice_user, backoffice_admin', t);
+        EXECUTE format('GRANT SELECT ON certificates.%I TO backoffice_service, backoffice_admin', t);
         PERFORM pg_catalog.pg_extension_config_dump('certificates.' || t, '');
     END LOOP;
 END $$;

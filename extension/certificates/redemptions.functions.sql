@@ -93,4 +93,4 @@ WHERE c.organization_id = (SELECT backoffice.current_organization())
           AND NOT EXISTS (SELECT FROM certificates.certificates o WHERE o.organization_id = c.organization_id AND o.replaced_by = c.id));
 COMMENT ON VIEW certificates.discrepancies IS
 'Certificates whose balance or holds do not follow from their redemptions (successors'' balances come from those they replace): must always be empty. Reads every certificate of the organization.';
-GRANT SELECT ON certificates.discrepancies TO backoffice_user, backoffice_service, backoffice_admin;
+GRANT SELECT ON certificates.discrepancies TO backoffice_service, backoffice_admin;

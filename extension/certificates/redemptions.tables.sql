@@ -45,7 +45,7 @@ CREATE POLICY kernel ON certificates.redemptions TO backoffice_kernel USING (tru
 CREATE POLICY kernel ON certificates.refunds TO backoffice_kernel USING (true) WITH CHECK (true);
 GRANT SELECT, INSERT, UPDATE ON certificates.redemptions, certificates.refunds TO backoffice_definer;
 GRANT SELECT, UPDATE ON certificates.redemptions TO backoffice_kernel;
-GRANT SELECT ON certificates.redemptions, certificates.refunds TO backoffice_service, backoffice_user, backoffice_admin;
+GRANT SELECT ON certificates.redemptions, certificates.refunds TO backoffice_service, backoffice_admin;
 
 SELECT pg_catalog.pg_extension_config_dump('certificates.redemptions', '');
 SELECT pg_catalog.pg_extension_config_dump('certificates.refunds', '');

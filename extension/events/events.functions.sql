@@ -5,7 +5,7 @@ COMMENT ON FUNCTION events.emit(text, text, text, jsonb, jsonb) IS
 GRANT EXECUTE ON FUNCTION events.emit(text, text, text, jsonb, jsonb) TO backoffice_service, backoffice_admin, backoffice_definer, backoffice_kernel;
 
 CREATE OR REPLACE FUNCTION events.drop_expired() RETURNS int
-    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'events_drop_expired';
+    LANGUAGE c VOLATILE SET search_path = pg_catalog, pg_temp AS 'MODULE_PATHNAME', 'events_drop_expired';
 COMMENT ON FUNCTION events.drop_expired() IS
 'Drops the partitions of the log whose events are all older than their topics'' retention and passed by every consumer; the keeper does the same every five minutes. Returns how many. Permission: superuser. Errors: superuser_required.';
 

@@ -1,5 +1,5 @@
 BEGIN;
-SELECT plan(32);
+SELECT plan(34);
 SELECT events.define_topic('in.orders', 'order', '7 days', 3, 'in');
 SELECT events.define_schema('in.orders', NULL, '{"required": ["order"]}');
 SELECT access.create_organization('Acme') AS acme, access.create_organization('Zeta') AS zeta \gset
@@ -27,6 +27,8 @@ SELECT throws_ok(format($$SELECT events.accept(%s, NULL, %L)$$, args, :'acme'), 
 FROM unnest(ARRAY[$$NULL, 'm', 'in.orders', 'k', '{"order": 1}'$$, $$'', 'm', 'in.orders', 'k', '{"order": 1}'$$, $$'s', '', 'in.orders', 'k', '{"order": 1}'$$,
                   $$'s', NULL, 'in.orders', 'k', '{"order": 1}'$$, $$'s', 'm', NULL, 'k', '{"order": 1}'$$, $$'s', 'm', 'in.orders', 'k', NULL$$,
                   $$'s', repeat('m', 600), 'in.orders', 'k', '{"order": 1}'$$]) AS args;
+SELECT throws_ok(format($$SELECT events.accept('kafka', 'm5', '%s', 'o1', '{}', NULL, %L)$$, topic, :'acme'), '42501', NULL, 'a worker writes nothing into ' || topic)
+FROM unnest(ARRAY['access.audit', 'GiftCertificates.Stream']) AS topic;
 RESET ROLE;
 SELECT is(pg_temp.events_of('in.orders'), 5::bigint, 'one event per message that was taken');
 SELECT is((SELECT array_agg(DISTINCT type) FROM events.log l JOIN events.topics t ON t.id = l.topic_id WHERE t.name = 'in.orders'), ARRAY['in.orders'], 'without a type it is the topic''s name');
