@@ -95,8 +95,8 @@ def case_partitions():
             # A consumer has not passed it, then a transaction that wrote to it is open: the first partition stays.
             time.sleep(0.3)
             cur.execute("UPDATE events.cursors SET position = '0:0:0'")
-            cur.execute("SELECT count(*), events.drop_expired() FROM events.cursors")
-            assert cur.fetchone() == (1, 0)
+            cur.execute("SELECT count(*) > 0, events.drop_expired() FROM events.cursors")
+            assert cur.fetchone() == (True, 0)
             cur.execute("UPDATE events.cursors SET position = %s", (events[-1][0],))
             assert error_of(cur, "SELECT events.drop_expired()") == "canceling statement due to lock timeout"
             other.execute("COMMIT")
