@@ -4,6 +4,9 @@ import subprocess
 import tempfile
 import time
 
+import psycopg2
+
+from faults import _log
 from harness.pg import Cluster
 
 SETUP = """
@@ -133,3 +136,20 @@ def case_pooled_session():
             cursor.execute("DISCARD ALL")
             cursor.execute("SELECT access.organization_id(), (SELECT count(*) FROM pg_cursors)")
             assert cursor.fetchone() == (None, 0), "nothing is left for the next customer"
+
+
+def case_database_of_another():
+    """Who may create databases, but does not own this one, cannot send its workers away by trying to copy it."""
+    with Cluster() as pg:
+        pg.create_database("d")
+        _log.wait_for("the workers", lambda: len(_log.workers(pg, "d")) == 3)
+        pids = "SELECT array_agg(pid ORDER BY pid) FROM pg_stat_activity WHERE datname = 'd' AND backend_type LIKE 'backoffice %'"
+        before = pg.query(pids)
+        pg.query("CREATE ROLE maker LOGIN CREATEDB")
+        for statement in ("CREATE DATABASE copy TEMPLATE d", "DROP DATABASE d", "ALTER DATABASE d RENAME TO e"):
+            try:
+                pg.query(statement, user="maker")
+                raise AssertionError(statement)
+            except psycopg2.errors.InsufficientPrivilege:
+                pass
+        assert pg.query(pids) == before
