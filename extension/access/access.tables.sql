@@ -82,10 +82,10 @@ ALTER TABLE access.memberships ENABLE ROW LEVEL SECURITY;
 ALTER TABLE access.roles ENABLE ROW LEVEL SECURITY;
 ALTER TABLE access.role_grants ENABLE ROW LEVEL SECURITY;
 
-CREATE POLICY tenant ON access.organizations USING (id = backoffice.current_organization());
-CREATE POLICY tenant ON access.memberships USING (organization_id = backoffice.current_organization());
-CREATE POLICY tenant ON access.roles USING (organization_id = backoffice.current_organization());
-CREATE POLICY tenant ON access.role_grants USING (organization_id = backoffice.current_organization());
+CREATE POLICY tenant ON access.organizations USING (backoffice.of_current_organization(id));
+CREATE POLICY tenant ON access.memberships USING (backoffice.of_current_organization(organization_id));
+CREATE POLICY tenant ON access.roles USING (backoffice.of_current_organization(organization_id));
+CREATE POLICY tenant ON access.role_grants USING (backoffice.of_current_organization(organization_id));
 -- A directory is never distributed, so a subquery is allowed here; colleagues may be seen, nobody else.
 CREATE POLICY colleagues ON access.users FOR SELECT
     USING (EXISTS (SELECT FROM access.memberships m

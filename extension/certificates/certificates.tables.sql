@@ -77,8 +77,8 @@ COMMENT ON TABLE certificates.pools_marker IS 'Empty. Backends forget cached poo
 ALTER TABLE certificates.pools ENABLE ROW LEVEL SECURITY;
 ALTER TABLE certificates.certificates ENABLE ROW LEVEL SECURITY;
 ALTER TABLE certificates.pools_marker ENABLE ROW LEVEL SECURITY;
-CREATE POLICY tenant ON certificates.pools USING (organization_id = backoffice.current_organization());
-CREATE POLICY tenant ON certificates.certificates USING (organization_id = backoffice.current_organization());
+CREATE POLICY tenant ON certificates.pools USING (backoffice.of_current_organization(organization_id));
+CREATE POLICY tenant ON certificates.certificates USING (backoffice.of_current_organization(organization_id));
 CREATE POLICY kernel ON certificates.pools TO backoffice_kernel USING (true) WITH CHECK (true);
 CREATE POLICY kernel ON certificates.certificates TO backoffice_kernel USING (true) WITH CHECK (true);
 GRANT SELECT, INSERT, UPDATE ON certificates.pools, certificates.certificates TO backoffice_definer, backoffice_kernel;

@@ -103,7 +103,7 @@ DECLARE
 BEGIN
     FOREACH t IN ARRAY ARRAY['orders', 'order_lines', 'order_units', 'payments', 'pending_refunds', 'clients'] LOOP
         EXECUTE format('ALTER TABLE certificates.%I ENABLE ROW LEVEL SECURITY', t);
-        EXECUTE format('CREATE POLICY tenant ON certificates.%I USING (organization_id = backoffice.current_organization())', t);
+        EXECUTE format('CREATE POLICY tenant ON certificates.%I USING (backoffice.of_current_organization(organization_id))', t);
         EXECUTE format('CREATE POLICY kernel ON certificates.%I TO backoffice_kernel USING (true) WITH CHECK (true)', t);
         EXECUTE format('GRANT SELECT, INSERT, UPDATE, DELETE ON certificates.%I TO backoffice_definer', t);
         EXECUTE format('GRANT SELECT ON certificates.%I TO backoffice_service, backoffice_admin', t);

@@ -39,8 +39,8 @@ CREATE INDEX certificates_valid_until ON certificates.certificates (valid_until)
 
 ALTER TABLE certificates.redemptions ENABLE ROW LEVEL SECURITY;
 ALTER TABLE certificates.refunds ENABLE ROW LEVEL SECURITY;
-CREATE POLICY tenant ON certificates.redemptions USING (organization_id = backoffice.current_organization());
-CREATE POLICY tenant ON certificates.refunds USING (organization_id = backoffice.current_organization());
+CREATE POLICY tenant ON certificates.redemptions USING (backoffice.of_current_organization(organization_id));
+CREATE POLICY tenant ON certificates.refunds USING (backoffice.of_current_organization(organization_id));
 CREATE POLICY kernel ON certificates.redemptions TO backoffice_kernel USING (true) WITH CHECK (true);
 CREATE POLICY kernel ON certificates.refunds TO backoffice_kernel USING (true) WITH CHECK (true);
 GRANT SELECT, INSERT, UPDATE ON certificates.redemptions, certificates.refunds TO backoffice_definer;

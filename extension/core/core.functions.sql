@@ -28,6 +28,17 @@ COMMENT ON FUNCTION backoffice.current_organization() IS
 'The organization of this transaction''s principal, NULL when there is none (then policies show nothing). What row-level security reads; applications call access.organization_id(). Permission: any backoffice role.';
 GRANT EXECUTE ON FUNCTION backoffice.current_organization() TO backoffice_anon, backoffice_user, backoffice_service, backoffice_worker, backoffice_admin, backoffice_definer, backoffice_kernel;
 
+CREATE OR REPLACE FUNCTION backoffice.of_current_organization_support(internal) RETURNS internal
+    LANGUAGE c STABLE STRICT AS 'MODULE_PATHNAME', 'backoffice_of_current_organization_support';
+COMMENT ON FUNCTION backoffice.of_current_organization_support(internal) IS
+'Tells the planner what backoffice.of_current_organization() means. Permission: nobody calls it; the planner does.';
+
+CREATE OR REPLACE FUNCTION backoffice.of_current_organization(organization_id uuid) RETURNS boolean
+    LANGUAGE c STABLE PARALLEL SAFE SUPPORT backoffice.of_current_organization_support AS 'MODULE_PATHNAME', 'backoffice_of_current_organization';
+COMMENT ON FUNCTION backoffice.of_current_organization(uuid) IS
+'Whether organization_id is the organization of this transaction''s principal: what the policies of tenants'' tables consist of. False when there is no principal, and for NULL. The planner takes it for organization_id = backoffice.current_organization(), so that indexes serve it. Permission: any backoffice role.';
+GRANT EXECUTE ON FUNCTION backoffice.of_current_organization(uuid) TO backoffice_anon, backoffice_user, backoffice_service, backoffice_worker, backoffice_admin, backoffice_definer, backoffice_kernel;
+
 CREATE OR REPLACE FUNCTION backoffice.current_user_id() RETURNS uuid
     LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'backoffice_current_user_id';
 COMMENT ON FUNCTION backoffice.current_user_id() IS

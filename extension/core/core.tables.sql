@@ -1,4 +1,4 @@
--- core: idempotency keys. See docs/core.md. (After core.functions.sql, because policies ask backoffice.current_organization().)
+-- core: idempotency keys. See docs/core.md. (After core.functions.sql, because policies ask backoffice.of_current_organization().)
 
 CREATE TABLE backoffice.idempotency_keys (
     organization_id uuid NOT NULL,
@@ -19,6 +19,6 @@ GRANT SELECT, DELETE ON backoffice.idempotency_keys TO backoffice_kernel;
 
 ALTER TABLE backoffice.idempotency_keys ENABLE ROW LEVEL SECURITY;
 CREATE POLICY tenant ON backoffice.idempotency_keys
-    USING (organization_id = backoffice.current_organization())
-    WITH CHECK (organization_id = backoffice.current_organization());
+    USING (backoffice.of_current_organization(organization_id))
+    WITH CHECK (backoffice.of_current_organization(organization_id));
 CREATE POLICY kernel ON backoffice.idempotency_keys TO backoffice_kernel USING (true) WITH CHECK (true);

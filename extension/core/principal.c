@@ -35,9 +35,11 @@ static PrincipalSlot *slots;
 static SubTransactionId set_in = InvalidSubTransactionId;	/* where the current one was set */
 static bool unset_by_rollback = false;	/* this transaction had one (still in the slot), and rolled it back */
 static bool slot_is_mine = false;	/* this process has taken its slot over */
+static PrincipalSlot *cached_slot;	/* what my_slot() answers: the same for the life of the process */
 
 PG_FUNCTION_INFO_V1(backoffice_current_organization);
 PG_FUNCTION_INFO_V1(backoffice_current_user_id);
+PG_FUNCTION_INFO_V1(backoffice_of_current_organization);
 
 static Size
 slots_size(void)
@@ -65,15 +67,23 @@ take_slot(void)
 	slot_is_mine = true;
 }
 
+static pg_noinline PrincipalSlot *
+find_slot(void)
+{
+	if (IsParallelWorker())
+		cached_slot = &slots[MyProc->lockGroupLeader->pgprocno];
+	else
+	{
+		take_slot();
+		cached_slot = &slots[MyProc->pgprocno];
+	}
+	return cached_slot;
+}
+
 static inline PrincipalSlot *
 my_slot(void)
 {
-	if (likely(slot_is_mine))
-		return &slots[MyProc->pgprocno];
-	if (IsParallelWorker())
-		return &slots[MyProc->lockGroupLeader->pgprocno];
-	take_slot();
-	return &slots[MyProc->pgprocno];
+	return likely(cached_slot != NULL) ? cached_slot : find_slot();
 }
 
 const Principal *
@@ -208,6 +218,20 @@ backoffice_current_organization(PG_FUNCTION_ARGS)
 	if (principal == NULL)
 		PG_RETURN_NULL();
 	PG_RETURN_UUID_P((pg_uuid_t *) &principal->organization_id);
+}
+
+/*
+ * The policy of tenants' tables, called for every row that no index has chosen
+ * (core/policy.c).  Not STRICT: the executor's look at the argument costs more
+ * than ours.
+ */
+Datum
+backoffice_of_current_organization(PG_FUNCTION_ARGS)
+{
+	const PrincipalSlot *slot = my_slot();
+
+	PG_RETURN_BOOL(slot->set && !PG_ARGISNULL(0) &&
+				   memcmp(PG_GETARG_UUID_P(0), &slot->principal.organization_id, UUID_LEN) == 0);
 }
 
 Datum

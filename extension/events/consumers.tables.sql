@@ -60,7 +60,7 @@ COMMENT ON COLUMN events.parked_events.attempts IS 'Counted before each run, so 
 
 ALTER TABLE events.parked_events ENABLE ROW LEVEL SECURITY;
 CREATE POLICY organization ON events.parked_events
-    USING (organization_id = backoffice.current_organization()) WITH CHECK (organization_id = backoffice.current_organization());
+    USING (backoffice.of_current_organization(organization_id)) WITH CHECK (backoffice.of_current_organization(organization_id));
 CREATE POLICY kernel ON events.parked_events TO backoffice_kernel USING (true) WITH CHECK (true);
 CREATE POLICY operators ON events.parked_events FOR SELECT TO backoffice_admin, backoffice_worker USING (true);
 

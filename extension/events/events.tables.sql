@@ -88,7 +88,7 @@ SELECT pg_catalog.pg_extension_config_dump('events.floor', '');
 -- Tenants read through events.read(); only the kernel touches the tables (the SQL variant of emit, the keeper).
 ALTER TABLE events.log ENABLE ROW LEVEL SECURITY;
 CREATE POLICY kernel ON events.log TO backoffice_kernel USING (true) WITH CHECK (true);
-CREATE POLICY organization ON events.log USING (organization_id = backoffice.current_organization());
+CREATE POLICY organization ON events.log USING (backoffice.of_current_organization(organization_id));
 GRANT SELECT, INSERT ON events.log TO backoffice_kernel;
 GRANT SELECT ON events.log TO backoffice_definer;
 GRANT SELECT ON events.ticks TO backoffice_kernel, backoffice_definer;

@@ -14,7 +14,7 @@ COMMENT ON COLUMN events.inbox.request_hash IS 'SHA-256 of topic, key and payloa
 COMMENT ON COLUMN events.inbox.event_id IS 'The event that it became.';
 ALTER TABLE events.inbox ENABLE ROW LEVEL SECURITY;
 CREATE POLICY organization ON events.inbox
-    USING (organization_id = backoffice.current_organization()) WITH CHECK (organization_id = backoffice.current_organization());
+    USING (backoffice.of_current_organization(organization_id)) WITH CHECK (backoffice.of_current_organization(organization_id));
 CREATE POLICY kernel ON events.inbox TO backoffice_kernel USING (true) WITH CHECK (true);
 GRANT SELECT, INSERT, DELETE ON events.inbox TO backoffice_kernel;
 

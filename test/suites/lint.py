@@ -351,7 +351,7 @@ CATALOGUE = [
      "SECURITY DEFINER (or a trigger) without SET search_path = pg_catalog, pg_temp"),
     ("volatility", """
         SELECT title FROM fn
-        WHERE proname IN ('current_organization', 'current_user_id', 'organization_id', 'user_id', 'can', 'require')
+        WHERE proname IN ('current_organization', 'of_current_organization', 'current_user_id', 'organization_id', 'user_id', 'can', 'require')
           AND (provolatile <> 's' OR proleakproof OR proparallel <> 's')
         UNION ALL SELECT title FROM fn WHERE proleakproof ORDER BY 1""",
      "who acts must be STABLE, PARALLEL SAFE and not LEAKPROOF"),

@@ -22,7 +22,26 @@ BEGIN
     RETURN false;
 END $$;
 
-SELECT plan(58);
+-- The plan in one line.
+CREATE FUNCTION app.plan_of(statement text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+    line text;
+    plan text := '';
+BEGIN
+    FOR line IN EXECUTE 'EXPLAIN (COSTS OFF) ' || statement LOOP
+        plan := plan || ' ' || trim(line);
+    END LOOP;
+    RETURN plan;
+END $$;
+CREATE FUNCTION app.rows_expected(statement text) RETURNS bigint LANGUAGE plpgsql AS $$
+DECLARE
+    plan json;
+BEGIN
+    EXECUTE 'EXPLAIN (FORMAT json) ' || statement INTO plan;
+    RETURN plan -> 0 -> 'Plan' ->> 'Plan Rows';
+END $$;
+
+SELECT plan(75);
 
 SELECT access.create_organization('Acme') AS acme \gset
 SELECT access.create_organization('Bolt') AS bolt \gset
@@ -35,7 +54,7 @@ SELECT access.grant_role(:'eve', 'owner', NULL, :'bolt');
 CREATE TABLE app.things (organization_id uuid NOT NULL, n int NOT NULL, PRIMARY KEY (organization_id, n));
 INSERT INTO app.things SELECT CASE WHEN g % 4 = 0 THEN :'bolt'::uuid ELSE :'acme' END, g FROM generate_series(1, 20000) g;
 ALTER TABLE app.things ENABLE ROW LEVEL SECURITY;
-CREATE POLICY tenant ON app.things USING (organization_id = backoffice.current_organization());
+CREATE POLICY tenant ON app.things USING (backoffice.of_current_organization(organization_id));
 GRANT SELECT, INSERT, UPDATE ON app.things TO backoffice_service;
 ANALYZE app.things;
 
@@ -213,6 +232,61 @@ SELECT is(:'g3_n'::text || ' ' || :'g3_yes'::text, '0 f', 'nobody with none');
 SELECT is(:g4_n, 20000, 'a superuser with all');
 SELECT is(:'g5_n'::text || ' ' || :'g5_yes'::text, '15000 f', 'and the next tenant with its own again');
 RESET plan_cache_mode;
+
+-- ---- what the planner makes of the policy ----
+CREATE TABLE app.crowd (organization_id uuid NOT NULL, n int NOT NULL, tag text, PRIMARY KEY (organization_id, n));
+INSERT INTO app.crowd SELECT CASE WHEN g % 50 = 0 THEN :'acme'::uuid WHEN g % 50 = 1 THEN :'bolt' ELSE lpad(to_hex(g % 50), 32, '0')::uuid END, g, 'x'
+FROM generate_series(1, 20000) g;
+CREATE INDEX crowd_hash ON app.crowd USING hash (organization_id);
+ALTER TABLE app.crowd ENABLE ROW LEVEL SECURITY;
+CREATE POLICY tenant ON app.crowd USING (backoffice.of_current_organization(organization_id));
+GRANT SELECT ON app.crowd TO backoffice_service;
+VACUUM ANALYZE app.crowd;
+SELECT app.rows_expected(format('SELECT * FROM app.crowd WHERE organization_id = %L', :'acme')) AS expected_free \gset
+SET ROLE backoffice_service;
+BEGIN;
+SELECT access.act_as(:'acme') \gset ignored_
+SELECT app.rows_expected('SELECT * FROM app.crowd') AS expected_unnamed,
+       app.rows_expected(format('SELECT * FROM app.crowd WHERE organization_id = %L', :'acme')) AS expected_named,
+       app.plan_of('SELECT * FROM app.crowd WHERE n = 5') AS plan_point,
+       app.plan_of(format('SELECT * FROM app.things WHERE organization_id = %L', :'acme')) AS plan_named \gset
+SET LOCAL enable_seqscan = off;
+SET LOCAL enable_indexscan = off;
+SET LOCAL enable_indexonlyscan = off;
+SELECT app.plan_of('SELECT * FROM app.crowd') AS plan_bitmap \gset
+SELECT count(*) AS bitmap_rows, count(*) FILTER (WHERE organization_id <> :'acme') AS bitmap_others FROM app.crowd \gset
+SET LOCAL enable_indexscan = on;
+SET LOCAL enable_bitmapscan = off;
+SELECT count(*) AS index_rows, count(*) FILTER (WHERE organization_id <> :'acme') AS index_others FROM app.crowd \gset
+SELECT count(*) AS index_named_other FROM app.crowd WHERE organization_id = :'bolt' \gset
+SELECT app.plan_of(format('SELECT * FROM app.crowd WHERE organization_id = %L', :'acme')) AS plan_named_small,
+       app.plan_of(format('SELECT * FROM app.things WHERE organization_id = %L', :'acme')) AS plan_named_large \gset
+SELECT count(*) AS large_other FROM app.things WHERE organization_id = :'bolt' \gset
+SELECT app.plan_of('SELECT * FROM app.crowd a JOIN app.crowd b USING (organization_id, n)') AS plan_join \gset
+SELECT count(*) AS join_rows, count(*) FILTER (WHERE organization_id <> :'acme') AS join_others FROM app.crowd a JOIN app.crowd b USING (organization_id, n) \gset
+COMMIT;
+SET enable_seqscan = off;
+SELECT count(*) AS index_nobody FROM app.crowd \gset
+RESET enable_seqscan;
+RESET ROLE;
+DROP INDEX app.crowd_hash;
+SELECT is(backoffice.of_current_organization(:'acme'), false, 'nobody: no row is of the current organization');
+SELECT is(backoffice.of_current_organization(NULL), false, 'nor is none');
+SELECT matches(:'plan_point'::text, 'Index Cond: \(\(organization_id = backoffice.current_organization\(\)\) AND \(n = 5\)\)', 'an index on (organization_id, ...) serves the policy');
+SELECT doesnt_match(:'plan_point'::text, 'Filter', 'which then is not asked for each row');
+SELECT doesnt_match(:'plan_named'::text, 'Result|One-Time', 'a named organization puts no node above the scan');
+SELECT matches(:'plan_bitmap'::text, 'Bitmap Index Scan on crowd\S* Index Cond: \(organization_id = backoffice.current_organization\(\)\)', 'bitmaps too');
+SELECT is(:'bitmap_rows'::text || ' ' || :'bitmap_others'::text, '400 0', 'with the right rows');
+SELECT is(:'index_rows'::text || ' ' || :'index_others'::text, '400 0', 'so an index scan');
+SELECT is(:index_named_other + :large_other, 0, 'others'' rows are not found by name: of a small one or a large one');
+SELECT is(:index_nobody, 0, 'nobody finds none by index');
+SELECT is(:expected_unnamed, :expected_free, 'the planner expects the organization''s rows');
+SELECT is(:expected_named, :expected_free, 'and does not count the condition twice when it is named');
+SELECT matches(:'plan_named_small'::text, 'Filter: backoffice.of_current_organization', 'a small part of the table: the policy is a filter, so that costs are right');
+SELECT matches(:'plan_named_large'::text, 'Index Cond: .*current_organization\(\).* AND ', 'a large part: a condition of the index');
+SELECT doesnt_match(:'plan_named_large'::text, 'Filter', 'without a filter');
+SELECT matches(:'plan_join'::text, 'Index Cond: .*current_organization.*Index Cond: .*current_organization', 'both sides of a join are found by the policy');
+SELECT is(:'join_rows'::text || ' ' || :'join_others'::text, '400 0', 'with the right rows');
 
 -- ---- cursors ----
 SET enable_seqscan = off;
