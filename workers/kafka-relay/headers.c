@@ -10,15 +10,15 @@ void
 uuid_format(const unsigned char *uuid, char *out)
 {
 	static const char hex[] = "0123456789abcdef";
+	static const unsigned char at[16] = {0, 2, 4, 6, 9, 11, 14, 16, 19, 21, 24, 26, 28, 30, 32, 34};
 
 	for (int i = 0; i < 16; i++)
 	{
-		if (i == 4 || i == 6 || i == 8 || i == 10)
-			*out++ = '-';
-		*out++ = hex[uuid[i] >> 4];
-		*out++ = hex[uuid[i] & 15];
+		out[at[i]] = hex[uuid[i] >> 4];
+		out[at[i] + 1] = hex[uuid[i] & 15];
 	}
-	*out = '\0';
+	out[8] = out[13] = out[18] = out[23] = '-';
+	out[36] = '\0';
 }
 
 size_t

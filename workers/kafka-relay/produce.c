@@ -32,8 +32,8 @@
 
 #define PURGE_WAIT_MS 2000
 
-static int64_t
-now_us(void)
+int64_t
+produce_clock_us(void)
 {
 	struct timespec now;
 
@@ -82,7 +82,7 @@ static void
 reports(Relay *relay, rd_kafka_event_t *event)
 {
 	const rd_kafka_message_t *message;
-	int64_t		now = now_us();
+	int64_t		now = produce_clock_us();
 
 	while ((message = rd_kafka_event_message_next(event)) != NULL)
 	{
@@ -244,7 +244,6 @@ send_to(rd_kafka_t *producer, rd_kafka_topic_t *handle, const RelaySettings *set
 
 	if (headers == NULL)
 		return RD_KAFKA_RESP_ERR__QUEUE_FULL;
-	slot->sent_us = now_us();
 	/* Without the copy flag librdkafka keeps the pointer; it only reads. */
 	err = rd_kafka_producev(producer, RD_KAFKA_V_RKT(handle),
 							RD_KAFKA_V_KEY(event->key.data, event->key.len),
@@ -264,6 +263,7 @@ produce_send(Relay *relay, RelayTopic *topic, Slot *slot)
 		topic->handle = rd_kafka_topic_new(relay->producer, topic->name, NULL);
 	if (topic->handle == NULL)
 		return rd_kafka_last_error();
+	slot->sent_us = relay->round_us;
 	err = send_to(relay->producer, topic->handle, &relay->settings, slot);
 	if (err == RD_KAFKA_RESP_ERR_NO_ERROR)
 		metric_add(&metric_sent, 1);
@@ -289,6 +289,7 @@ produce_alone(Relay *relay, RelayTopic *topic, Slot *slot)
 		relay_want_rewind(relay, *error != '\0' ? error : "no producer for single messages");
 		return false;
 	}
+	slot->sent_us = produce_clock_us();
 	err = send_to(relay->alone, handle, &relay->settings, slot);
 	rd_kafka_topic_destroy(handle);
 	relay->alone_slot = slot;

@@ -117,7 +117,8 @@ relay_delivered(Relay *relay, Slot *slot, rd_kafka_resp_err_t err)
 		case OUTCOME_ACKED:
 			metric_add(&metric_acked, 1);
 			backoff_reset(&relay->producer_backoff);
-			atomic_store(&health.kafka, true);
+			if (!atomic_load(&health.kafka))
+				atomic_store(&health.kafka, true);
 			if (alone)
 				idset_remove(&relay->suspects, slot->id, sizeof(slot->id));
 			settle(relay, slot);
@@ -212,6 +213,8 @@ produce_batch(Relay *relay, FetchedBatch *batch)
 void
 relay_produce(Relay *relay)
 {
+	if (relay->queued_count > 0)
+		relay->round_us = produce_clock_us();
 	while (relay->queued_count > 0 && relay->producer != NULL && relay->held_loaded && !relay->want_rewind && !relay->draining)
 	{
 		FetchedBatch *batch = relay->queued[0];

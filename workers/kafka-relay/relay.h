@@ -103,6 +103,7 @@ typedef struct Relay
 	bool		more;			/* the log may have more than was fetched */
 	uint64_t	generation;		/* of the fetched batches: a rewind makes them stale */
 	uint64_t	fetch_generation;
+	int64_t		round_us;		/* when the present round of producing began */
 	Position	fetched[WINDOW_MAX_SHARDS];
 	bool		fetch_has[WINDOW_MAX_SHARDS];	/* the shards of the running fetch */
 	Position	merge_to;		/* shards up to here are fetched together */
@@ -187,6 +188,7 @@ extern void control_drop_leases(Relay *relay, const char *why);
 
 /* produce.c */
 extern bool produce_check(const RelaySettings *settings, char *error, size_t size);
+extern int64_t produce_clock_us(void);
 extern bool produce_start(Relay *relay);
 extern void produce_stop(Relay *relay);
 extern rd_kafka_resp_err_t produce_send(Relay *relay, RelayTopic *topic, Slot *slot);

@@ -40,7 +40,10 @@ typedef struct Health
 
 extern Health health;
 
-/* Metrics that share a name must be registered one after the other. */
+/*
+ * Each metric is written by one thread, and read by the port's.
+ * Metrics that share a name must be registered one after the other.
+ */
 extern void metrics_register(Metric *const *metrics, size_t n);
 extern void metric_add(Metric *metric, int64_t n);
 extern void metric_set(Metric *metric, int64_t value);
