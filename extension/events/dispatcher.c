@@ -321,12 +321,18 @@ sign_off(void)
 	dispatcher_commit();
 }
 
-/* What can be read now, where the subscriptions are still known from a moment ago. */
+/* Where the subscriptions are known from a moment ago: is there a tick that they have not scanned? */
 static EventPosition
 look_for_events(void)
 {
-	EventPosition latest;
+	DatabaseSlot *slot = slot_mine();
+	EventPosition latest = {0};
 
+	if (slot != NULL)
+		latest.tick = (int64) pg_atomic_read_u64(&slot->published);
+	if (latest.tick != 0)
+		return latest;
+	/* The ticker has only just started. */
 	worker_begin();
 	latest = reader_latest();
 	worker_commit();
