@@ -108,15 +108,6 @@ text_of(const Row *new_row, const Row *old_row, CertificateColumn column)
 	return NULL;
 }
 
-static void
-add_money(StreamEvent *event, const Row *row, const Pool *pool)
-{
-	stream_int64(event, "faceValueMinor", DatumGetInt64(row->values[AT(C_FACE_VALUE_MINOR)]));
-	stream_int64(event, "balanceMinor", DatumGetInt64(row->values[AT(C_BALANCE_MINOR)]));
-	stream_int64(event, "heldMinor", DatumGetInt64(row->values[AT(C_HELD_MINOR)]));
-	stream_text(event, "currency", pool ? pool->currency : NULL);
-}
-
 void
 certificate_emit_step(const LifecycleStep *step)
 {
@@ -142,22 +133,26 @@ certificate_emit_step(const LifecycleStep *step)
 	pool = pool_by_id(organization, pool_id);
 
 	stream_begin(&event, step->event, text_of(&new_row, &old_row, C_CHANNEL), note_status ? note_status : step->to);
-	stream_uuid(&event, "certificateId", id);
+	/* In the order of jsonb: see stream.c. */
 	stream_text(&event, "pool", pool ? pool->code : NULL);
-	stream_text(&event, "previousStatus", step->from);
-	add_money(&event, &new_row, pool);
-	stream_text(&event, "orderRef", text_of(&new_row, &old_row, C_ORDER_REF));
-	stream_text(&event, "orderLine", text_of(&new_row, &old_row, C_ORDER_LINE));
-	stream_text(&event, "clientRef", text_of(&new_row, &old_row, C_CLIENT_REF));
-	stream_text(&event, "paymentRef", text_of(&new_row, &old_row, C_PAYMENT_REF));
-	if (!new_row.nulls[AT(C_HOLD_UNTIL)])
-		stream_time(&event, "holdUntil", DatumGetTimestampTz(new_row.values[AT(C_HOLD_UNTIL)]));
-	if (!new_row.nulls[AT(C_VALID_UNTIL)])
-		stream_time(&event, "validUntil", DatumGetTimestampTz(new_row.values[AT(C_VALID_UNTIL)]));
-	if (!new_row.nulls[AT(C_REPLACED_BY)])
-		stream_uuid(&event, "replacedBy", DatumGetUUIDP(new_row.values[AT(C_REPLACED_BY)]));
 	stream_text(&event, "reason", note_reason);
 	stream_int64(&event, "version", step->version);
+	stream_text(&event, "currency", pool ? pool->currency : NULL);
+	stream_text(&event, "orderRef", text_of(&new_row, &old_row, C_ORDER_REF));
+	stream_text(&event, "clientRef", text_of(&new_row, &old_row, C_CLIENT_REF));
+	stream_int64(&event, "heldMinor", DatumGetInt64(new_row.values[AT(C_HELD_MINOR)]));
+	if (!new_row.nulls[AT(C_HOLD_UNTIL)])
+		stream_time(&event, "holdUntil", DatumGetTimestampTz(new_row.values[AT(C_HOLD_UNTIL)]));
+	stream_text(&event, "orderLine", text_of(&new_row, &old_row, C_ORDER_LINE));
+	stream_text(&event, "paymentRef", text_of(&new_row, &old_row, C_PAYMENT_REF));
+	if (!new_row.nulls[AT(C_REPLACED_BY)])
+		stream_uuid(&event, "replacedBy", DatumGetUUIDP(new_row.values[AT(C_REPLACED_BY)]));
+	if (!new_row.nulls[AT(C_VALID_UNTIL)])
+		stream_time(&event, "validUntil", DatumGetTimestampTz(new_row.values[AT(C_VALID_UNTIL)]));
+	stream_int64(&event, "balanceMinor", DatumGetInt64(new_row.values[AT(C_BALANCE_MINOR)]));
+	stream_uuid(&event, "certificateId", id);
+	stream_int64(&event, "faceValueMinor", DatumGetInt64(new_row.values[AT(C_FACE_VALUE_MINOR)]));
+	stream_text(&event, "previousStatus", step->from);
 	stream_emit(&event, id, organization);
 }
 

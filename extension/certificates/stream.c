@@ -57,6 +57,11 @@ time_text(TimestampTz at)
 	return JsonEncodeDateTime(text, TimestampTzGetDatum(at), TIMESTAMPTZOID, &utc);
 }
 
+/*
+ * Keys are pushed in the order that jsonb stores them in (by length, then by
+ * bytes), here and where it matters in the payload: sorting them was a good
+ * part of an event's cost.
+ */
 static void
 begin_envelope(StreamEvent *event, const char *type, const char *channel, const char *status)
 {
@@ -64,11 +69,9 @@ begin_envelope(StreamEvent *event, const char *type, const char *channel, const 
 	event->type = type;
 	bo_uuid7(&event->id);
 	pushJsonbValue(&event->json, WJB_BEGIN_OBJECT, NULL);
-	push_text_or_null(event, "eventId", bo_uuid_text(&event->id));
-	push_text_or_null(event, "eventType", type);
-	push_text_or_null(event, "channel", channel);
 	push_text_or_null(event, "status", status);
-	push_text_or_null(event, "occurredAt", time_text(bo_now()));
+	push_text_or_null(event, "channel", channel);
+	push_text_or_null(event, "eventId", bo_uuid_text(&event->id));
 	push_key(event, "payload");
 }
 
@@ -113,8 +116,11 @@ stream_time(StreamEvent *event, const char *name, TimestampTz value)
 static pg_uuid_t
 emit_envelope(StreamEvent *event, const pg_uuid_t *key, const pg_uuid_t *organization)
 {
-	JsonbValue *envelope = pushJsonbValue(&event->json, WJB_END_OBJECT, NULL);
+	JsonbValue *envelope;
 
+	push_text_or_null(event, "eventType", event->type);
+	push_text_or_null(event, "occurredAt", time_text(bo_now()));
+	envelope = pushJsonbValue(&event->json, WJB_END_OBJECT, NULL);
 	return events_emit(STREAM_TOPIC, bo_uuid_text(key), event->type, JsonbValueToJsonb(envelope), NULL,
 					   organization, &event->id);
 }
