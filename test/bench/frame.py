@@ -1,7 +1,10 @@
 """What every figure needs: one durable cluster, pgbench runs in one round trip, interleaving, and the report."""
 import json
+import math
 import os
+import random
 import re
+import signal
 import statistics
 import subprocess
 import sys
@@ -19,13 +22,16 @@ CONF = {
     "checkpoint_timeout": "1d",
     "wal_buffers": "16MB",
     "jit": "off",
-    "max_connections": "120",
+    "max_connections": "250",
     "log_min_messages": "warning",
 }
 
 ROUNDS = int(os.environ.get("ROUNDS", "5"))
-SECONDS = float(os.environ.get("SECONDS", "2"))
+SECONDS = float(os.environ.get("SECONDS", "1"))
 CLIENTS = [int(c) for c in os.environ.get("CLIENTS", "1,8,32").split(",")]
+
+SLICE_S = 0.1
+WARM_S = 0.4
 
 DATABASE = "bench"
 
@@ -48,6 +54,13 @@ def say(text):
 def pipeline(body, before=""):
     """A pgbench script whose body travels in one network round trip, with prepared statements."""
     return PIPELINE.format(body=body.strip(), before=before.strip())
+
+
+class Load:
+    """What one pgbench runs: a script, as whom, with which variables and session settings."""
+
+    def __init__(self, script, user="bench_service", variables=None, options=""):
+        self.script, self.user, self.variables, self.options = script, user, variables or {}, options
 
 
 def interleave(variants, rounds=None):
@@ -112,45 +125,92 @@ class Bench:
 
     # -- measuring --
 
-    def pgbench(self, script, clients=1, seconds=None, user="bench_service", variables=None, options="",
-                transactions=None, rate=None):
-        """Transactions per second, without connection time.  transactions: so many per client instead of seconds."""
-        path = os.path.join(self.dir, f"script-{abs(hash(script))}.sql")
+    def _pgbench(self, load, clients, more):
+        path = os.path.join(self.dir, f"script-{abs(hash(load.script))}.sql")
         with open(path, "w") as f:
-            f.write(script)
+            f.write(load.script)
         argv = [os.path.join(self.pg.bin, "pgbench"), "-n", "-M", "prepared", "-f", path, "-c", str(clients),
-                "-j", str(min(clients, 2)), "-D", "warm=0"]
-        argv += ["-t", str(transactions)] if transactions else ["-T", str(max(1, round(seconds or SECONDS)))]
-        if rate:
-            argv += ["-R", str(rate)]
-        for name, value in (variables or {}).items():
+                "-j", str(min(clients, 2)), "-D", "warm=0"] + more
+        for name, value in load.variables.items():
             argv += ["-D", f"{name}={value}"]
         env = self.pg.env()
-        env.update(PGUSER=user, PGOPTIONS=options)
-        out = subprocess.run(argv + [DATABASE], env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-        tps = re.search(r"^tps = ([0-9.]+)", out.stdout, re.M)
-        if out.returncode or not tps or "aborted" in out.stdout:
-            raise RuntimeError("pgbench failed:\n" + out.stdout[-3000:])
-        return float(tps.group(1))
+        env.update(PGUSER=load.user, PGOPTIONS=load.options)
+        return subprocess.Popen(argv + [DATABASE], env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
-    def compare(self, name, ours, baseline, unit="tx/s", target=None, rounds=None, note=None):
-        """ours and baseline: functions returning a rate; the target is the least ratio."""
-        say(f"-- {name}")
-        results = interleave({"ours": ours, "baseline": baseline}, rounds)
-        return self.report_rates(name, results["ours"], results["baseline"], unit, target, note)
+    def pgbench(self, load, clients=1, seconds=None, transactions=None, rate=None):
+        """Transactions per second, without connection time.  transactions: so many per client instead of seconds."""
+        more = ["-t", str(transactions)] if transactions else ["-T", str(max(1, round(seconds or SECONDS)))]
+        process = self._pgbench(load, clients, more + (["-R", str(rate)] if rate else []))
+        return self._result(process, r"^tps = ([0-9.]+)")
+
+    def _result(self, process, pattern):
+        out = process.communicate()[0]
+        found = re.search(pattern, out, re.M)
+        if process.returncode or not found or "aborted" in out:
+            raise RuntimeError("pgbench failed:\n" + out[-3000:])
+        return float(found.group(1))
+
+    def slices(self, loads, clients, seconds=None):
+        """One round of several loads, {label: Load} -> {label: transactions per second}.
+
+        All are started, and then take turns of a tenth of a second, the others stopped meanwhile (SIGSTOP; transactions travel
+        whole, so none stays open).  Whatever else the machine is doing hits all alike.
+        """
+        seconds = seconds or SECONDS
+        last_s = math.ceil(len(loads) * (seconds + WARM_S))
+        processes, active = {}, {label: 0.0 for label in loads}
+        first = time.monotonic()
+
+        def turn(label, length_s):
+            start = time.monotonic()
+            os.kill(processes[label].pid, signal.SIGCONT)
+            time.sleep(length_s)
+            os.kill(processes[label].pid, signal.SIGSTOP)
+            active[label] += time.monotonic() - start
+
+        try:
+            for label, load in loads.items():
+                processes[label] = self._pgbench(load, clients, ["-T", str(last_s)])
+                turn(label, WARM_S)
+            started = time.monotonic()
+            labels = list(loads)
+            while time.monotonic() < first + last_s - len(loads) * SLICE_S:
+                random.shuffle(labels)
+                for label in labels:
+                    turn(label, SLICE_S)
+            time.sleep(max(0.0, started + last_s + 0.1 - time.monotonic()))
+            for process in processes.values():
+                os.kill(process.pid, signal.SIGCONT)
+            return {label: self._result(process, r"actually processed: (\d+)") / active[label]
+                    for label, process in processes.items()}
+        finally:
+            for process in processes.values():
+                if process.poll() is None:
+                    process.kill()
+                    process.wait()
+
+    def rounds(self, loads, clients):
+        """ROUNDS of slices: {label: [rate per round]}.  loads: {label: Load, or function that makes one for this round}."""
+        results = {label: [] for label in loads}
+        for _ in range(ROUNDS):
+            made = {label: load() if callable(load) else load for label, load in loads.items()}
+            for label, rate in self.slices(made, clients).items():
+                results[label].append(rate)
+        return results
 
     def report_rates(self, name, ours, baseline, unit, target=None, note=None):
+        """Rates of rounds in which both sides took turns; the target is the least ratio."""
         pairs = sorted(a / b for a, b in zip(ours, baseline))
-        a, b = statistics.median(ours), statistics.median(baseline)
-        return self.report(name, a, b, unit, f">= {target}" if target else None, a / b >= target if target else None,
-                           note=note, pair_ratios=[round(p, 3) for p in pairs])
+        ratio = statistics.median(pairs)
+        return self.report(name, statistics.median(ours), statistics.median(baseline), unit, f">= {target}" if target else None,
+                           ratio >= target if target else None, ratio=ratio, note=note, pair_ratios=[round(p, 3) for p in pairs])
 
-    def report(self, name, ours, baseline, unit, target=None, met=None, **more):
+    def report(self, name, ours, baseline, unit, target=None, met=None, ratio=None, **more):
         """One JSON line.  target is words; met None: told for comparison only."""
         def tidy(x):
             return None if x is None else float(f"{x:.5g}")
         figure = {"name": name, "ours": tidy(ours), "baseline": tidy(baseline),
-                  "ratio": tidy(ours / baseline) if baseline else None, "unit": unit, "target": target, "met": met}
+                  "ratio": tidy(ratio or (ours / baseline if baseline else None)), "unit": unit, "target": target, "met": met}
         figure.update({k: v for k, v in more.items() if v is not None})
         self.figures.append(figure)
         print(json.dumps(figure), flush=True)

@@ -2,7 +2,7 @@
 import json
 
 from figures import emit
-from frame import CLIENTS, interleave, pipeline
+from frame import CLIENTS, Load, pipeline
 
 ROWS = 100000
 DEFINITION = {
@@ -38,13 +38,13 @@ def lifecycle(bench):
     insert = ("INSERT INTO plain.outbox (organization_id, topic, key, type, payload) "
               "VALUES (:org, 'bench', :id, 'thing.on', :payload);\n")
     for clients in CLIENTS:
-        def run(text):
-            return lambda: bench.pgbench(text, clients, user="postgres", variables=variables)
-        results = interleave({
-            "ours": run(script("thing").replace("set_config('request.tenant', :org, true)", "access.act_as(:org, NULL)")),
-            "silent": run(script("silent").replace("set_config('request.tenant', :org, true)", "access.act_as(:org, NULL)")),
-            "bare": run(script("bare", version=", version = version + 1")),
-            "outbox": run(script("bare", insert, version=", version = version + 1"))})
+        def load(text):
+            return Load(text, "postgres", variables)
+        results = bench.rounds({
+            "ours": load(script("thing").replace("set_config('request.tenant', :org, true)", "access.act_as(:org, NULL)")),
+            "silent": load(script("silent").replace("set_config('request.tenant', :org, true)", "access.act_as(:org, NULL)")),
+            "bare": load(script("bare", version=", version = version + 1")),
+            "outbox": load(script("bare", insert, version=", version = version + 1"))}, clients)
         bench.report_rates(f"lifecycle_{clients}", results["ours"], results["bare"], "tx/s", 0.85,
                            note="with its event; the baseline only updates")
         bench.report_rates(f"lifecycle_{clients}_silent", results["silent"], results["bare"], "tx/s",

@@ -8,7 +8,7 @@ import os
 import statistics
 
 from figures import emit
-from frame import CLIENTS, ROUNDS, SECONDS, interleave, pipeline, say
+from frame import CLIENTS, ROUNDS, SECONDS, Load, interleave, pipeline, say
 
 POOL = int(os.environ.get("POOL", "3000000"))
 BIG_POOL = int(os.environ.get("BIG_POOL", "10000000"))
@@ -78,16 +78,8 @@ def prepare(bench):
 
 def sample_payload(bench):
     """What reserve_next emits, for the baseline to insert."""
-    ours(bench, "bench").run(clients=1, transactions=1)
+    bench.pgbench(ours(bench, "bench"), transactions=1)
     return bench.query("SELECT payload::text FROM events.log WHERE type = 'certificate.reserved' LIMIT 1")[0][0]
-
-
-class Script:
-    def __init__(self, bench, text, user, **variables):
-        self.bench, self.text, self.user, self.variables = bench, text, user, variables
-
-    def run(self, **how):
-        return self.bench.pgbench(self.text, user=self.user, variables=self.variables, **how)
 
 
 def ours(bench, pool):
@@ -95,7 +87,7 @@ def ours(bench, pool):
 SELECT access.act_as(:org, NULL);
 SELECT certificates.reserve_next(:pool, 'internet_store', :order_ref);
 COMMIT;""", "\\set order_ref random(1, 1000000000)")
-    return Script(bench, text, "bench_service", org=bench.organization, pool=pool)
+    return Load(text, "bench_service", {"org": bench.organization, "pool": pool})
 
 
 UPDATE = """UPDATE plain.certificates SET state = 'reserved', channel = 'internet_store', order_ref = :order_ref::text,
@@ -109,29 +101,30 @@ OUTBOX = ("INSERT INTO plain.outbox (organization_id, topic, key, type, payload)
 
 
 class PlainUpdate:
-    """UPDATE by primary key + INSERT.  Every run takes rows that none before it took."""
+    """UPDATE by primary key + INSERT.  Every round takes rows that none before it took."""
     start = 0
 
-    def __init__(self, bench, payload, tenant):
+    def __init__(self, bench, payload, tenant, clients):
         tenant = "SELECT set_config('request.tenant', :org, true);\n" if tenant else ""
-        self.script = Script(bench, pipeline("BEGIN;\n" + tenant + UPDATE + OUTBOX + "COMMIT;", NEXT_ID),
-                             "bench_service" if tenant else "postgres", org=bench.organization, payload=payload, n=0)
+        self.text = pipeline("BEGIN;\n" + tenant + UPDATE + OUTBOX + "COMMIT;", NEXT_ID)
+        self.user = "bench_service" if tenant else "postgres"
+        self.clients = clients
+        self.variables = {"org": bench.organization, "payload": payload, "n": 0}
 
-    def run(self, clients):
-        room = int(SECONDS * 30000)
-        self.script.variables.update(start=PlainUpdate.start, stretch=room // clients)
-        PlainUpdate.start = (PlainUpdate.start + room) % max(POOL - room, 1)
-        return self.script.run(clients=clients)
+    def __call__(self):
+        room = int((SECONDS + 1) * 30000)
+        start = PlainUpdate.start
+        PlainUpdate.start = (start + room) % max(POOL - room, 1)
+        return Load(self.text, self.user, dict(self.variables, start=start, stretch=room // self.clients))
 
 
 def reserve(bench):
     prepare(bench)
     payload = sample_payload(bench)
-    mine, plain, tenant = ours(bench, "bench"), PlainUpdate(bench, payload, False), PlainUpdate(bench, payload, True)
     for clients in CLIENTS:
         say(f"-- reserve, {clients} clients")
-        results = interleave({"ours": lambda: mine.run(clients=clients), "plain": lambda: plain.run(clients),
-                              "tenant": lambda: tenant.run(clients)})
+        results = bench.rounds({"ours": ours(bench, "bench"), "plain": PlainUpdate(bench, payload, False, clients),
+                                "tenant": PlainUpdate(bench, payload, True, clients)}, clients)
         bench.report_rates(f"reserve_{clients}", results["ours"], results["plain"], "tx/s", 0.95,
                            note="principal set, row-level security on; the baseline is a superuser who sets nothing")
         bench.report_rates(f"reserve_{clients}_like_for_like", results["ours"], results["tenant"], "tx/s",
@@ -161,8 +154,8 @@ QUEUE_INDEX = "CREATE INDEX ON plain.queue (pool_id, slot_no) WHERE state = 'ava
 
 
 def skip_locked(bench, payload, at_once):
-    return Script(bench, SKIP_LOCKED_AT_ONCE if at_once else SKIP_LOCKED, "postgres", org=bench.organization,
-                  payload=payload, pool_id=Pools.made["bench"], id=0)
+    return Load(SKIP_LOCKED_AT_ONCE if at_once else SKIP_LOCKED, "postgres",
+                {"org": bench.organization, "payload": payload, "pool_id": Pools.made["bench"], "id": 0})
 
 
 def reserve_skip_locked(bench):
@@ -170,10 +163,10 @@ def reserve_skip_locked(bench):
     payload = sample_payload(bench)
     make_plain(bench, "queue", Pools.made["bench"], QUEUE_INDEX)
     os.sync()
-    mine, steps, once = ours(bench, "bench"), skip_locked(bench, payload, False), skip_locked(bench, payload, True)
     clients = max(CLIENTS)
-    results = interleave({"ours": lambda: mine.run(clients=clients), "steps": lambda: steps.run(clients=clients),
-                          "once": lambda: once.run(clients=clients)})
+    # No slices here: a stopped client would hold the row it has locked.
+    results = interleave({label: lambda load=load: bench.pgbench(load, clients) for label, load in (
+        ("ours", ours(bench, "bench")), ("steps", skip_locked(bench, payload, False)), ("once", skip_locked(bench, payload, True)))})
     bench.report_rates(f"reserve_vs_skip_locked_{clients}", results["ours"], results["steps"], "tx/s", 4,
                        note="SELECT ... FOR UPDATE SKIP LOCKED, UPDATE, INSERT as an application sends them")
     bench.report_rates(f"reserve_vs_skip_locked_{clients}_one_statement", results["ours"], results["once"], "tx/s",
@@ -189,8 +182,8 @@ def reserve_size(bench):
     os.sync()
     clients, rounds = 8, iter(range(ROUNDS))
     results = interleave({
-        "ours": lambda: ours(bench, "big").run(clients=clients, transactions=9000 // clients),
-        "baseline": lambda: ours(bench, f"small{next(rounds)}").run(clients=clients, transactions=9000 // clients)},
+        "ours": lambda: bench.pgbench(ours(bench, "big"), clients, transactions=9000 // clients),
+        "baseline": lambda: bench.pgbench(ours(bench, f"small{next(rounds)}"), clients, transactions=9000 // clients)},
         len(small))
     bench.report_rates("reserve_pool_1e7_vs_1e4", results["ours"], results["baseline"], "tx/s", 0.9,
                        note=f"ours: pool of {BIG_POOL}; baseline: reserve_next too, pools of 10000")
@@ -203,12 +196,11 @@ def reserve_held(bench):
     make_plain(bench, "queue", Pools.made["bench"], QUEUE_INDEX)
     clients = 8
     mine, steps = ours(bench, "bench"), skip_locked(bench, payload, False)
-    yardstick = Script(bench, pipeline("BEGIN;\n" + OUTBOX + "COMMIT;", "\\set order_ref random(1, 1000000000)"),
-                       "postgres", org=bench.organization, payload=payload)
+    yardstick = Load(pipeline("BEGIN;\n" + OUTBOX + "COMMIT;", "\\set order_ref random(1, 1000000000)"), "postgres",
+                     {"org": bench.organization, "payload": payload})
 
     def measure():
-        results = interleave({"ours": lambda: mine.run(clients=clients), "yardstick": lambda: yardstick.run(clients=clients),
-                              "steps": lambda: steps.run(clients=clients)})
+        results = bench.rounds({"ours": mine, "yardstick": yardstick, "steps": steps}, clients)
         return {label: statistics.median(rates) for label, rates in results.items()}
 
     before = measure()
@@ -217,8 +209,8 @@ def reserve_held(bench):
         cur.execute("SELECT count(*) FROM certificates.pools")
         say(f"   holding a snapshot for {HOLD_S} s under load")
         for _ in range(max(1, HOLD_S // 30)):
-            mine.run(clients=clients, seconds=15, rate=4000)
-            steps.run(clients=clients, seconds=15, rate=4000)
+            bench.pgbench(mine, clients, seconds=15, rate=4000)
+            bench.pgbench(steps, clients, seconds=15, rate=4000)
         after = measure()
         holder.rollback()
     drift = after["yardstick"] / before["yardstick"]
