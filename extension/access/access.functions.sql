@@ -19,7 +19,7 @@ GRANT EXECUTE ON FUNCTION access.user_id() TO backoffice_anon, backoffice_user, 
 CREATE OR REPLACE FUNCTION access.can(permission text) RETURNS boolean
     LANGUAGE c STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'access_can_sql';
 COMMENT ON FUNCTION access.can(text) IS
-'Whether the acting user has a permission in its organization: true for a service, false when nobody acts. The same answer for the whole transaction. Permission: any backoffice role. Errors: unknown_permission.';
+'Whether the acting user has a permission in its organization: true for a service, false when nobody acts or no such permission is defined. The same answer for the whole transaction. Permission: any backoffice role.';
 GRANT EXECUTE ON FUNCTION access.can(text) TO backoffice_anon, backoffice_user, backoffice_service, backoffice_worker, backoffice_admin, backoffice_definer, backoffice_kernel;
 
 CREATE OR REPLACE FUNCTION access.require(permission text) RETURNS void
@@ -67,7 +67,7 @@ GRANT EXECUTE ON FUNCTION access.remove_member(uuid, uuid) TO backoffice_service
 CREATE OR REPLACE FUNCTION access.define_role(name text, permissions text[], inherits text[] DEFAULT '{}', organization uuid DEFAULT NULL) RETURNS void
     LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'access_define_role';
 COMMENT ON FUNCTION access.define_role(text, text[], text[], uuid) IS
-'Makes or redefines a role of an organization (by default the one acted for). permissions: names, context.* for all of a context, * for all, also those defined later; inherits: roles whose permissions it has too. Permission: access.manage_roles and every right of the role, as it was and as it will be; without principal a service. Errors: bad_role_name, unknown_permission, unknown_role, role_cycle, bad_list, beyond_own_rights, no_principal, permission_denied, other_organization, unknown_organization, missing_argument.';
+'Makes or redefines a role of an organization (by default the one acted for). permissions: names, context.* for all of a context, * for all, also those defined later (a name that nobody defined is defined by the way when backoffice_admin or a superuser calls, not for a user); inherits: roles whose permissions it has too. Permission: access.manage_roles and every right of the role, as it was and as it will be; without principal a service. Errors: bad_role_name, unknown_permission, unknown_role, role_cycle, bad_list, beyond_own_rights, no_principal, permission_denied, other_organization, unknown_organization, missing_argument.';
 GRANT EXECUTE ON FUNCTION access.define_role(text, text[], text[], uuid) TO backoffice_service;
 
 CREATE OR REPLACE FUNCTION access.grant_role("user" uuid, role text, valid_until timestamptz DEFAULT NULL, organization uuid DEFAULT NULL) RETURNS void

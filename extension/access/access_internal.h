@@ -38,6 +38,7 @@ extern void refuse_acting(ActingState state, const Principal *principal);
 
 /* Error: unknown_permission. */
 extern int	permission_bit(const char *name, int length);
+extern void permission_define_missing(const char *name, const char *role);
 
 /* Whether every right of the one is in the other. */
 extern bool rights_include(const uint64 *rights, const uint64 *part);

@@ -98,8 +98,9 @@ find(const char *name)
 	return entry ? entry->bit : -1;
 }
 
-int
-permission_bit(const char *name, int length)
+/* -1: no such permission. */
+static int
+known_bit(const char *name, int length)
 {
 	char		key[NAME_MAX_BYTES] = {0};
 	int			bit = -1;
@@ -116,6 +117,14 @@ permission_bit(const char *name, int length)
 			bit = find(key);
 		}
 	}
+	return bit;
+}
+
+int
+permission_bit(const char *name, int length)
+{
+	int			bit = known_bit(name, length);
+
 	if (bit < 0)
 		ereport(ERROR,
 				(errcode(BO_BAD_REQUEST),
@@ -168,7 +177,7 @@ access_require(const char *permission)
 		deny(permission, strlen(permission));
 }
 
-/* permission_bit() behind a memory of this call site's last question. */
+/* known_bit() behind a memory of this call site's last question. */
 static int
 asked_bit(FunctionCallInfo fcinfo, text *permission)
 {
@@ -181,7 +190,9 @@ asked_bit(FunctionCallInfo fcinfo, text *permission)
 		last->length == length && memcmp(last->name, name, length) == 0)
 		return last->bit;
 
-	bit = permission_bit(name, length);
+	bit = known_bit(name, length);
+	if (bit < 0)
+		return bit;
 	if (last == NULL)
 		last = fcinfo->flinfo->fn_extra = MemoryContextAlloc(fcinfo->flinfo->fn_mcxt, sizeof(LastAsked));
 	last->generation = rights_generation();
@@ -191,13 +202,13 @@ asked_bit(FunctionCallInfo fcinfo, text *permission)
 	return bit;
 }
 
-/* can(permission text) */
+/* can(permission text); what nobody defined nobody has */
 Datum
 access_can_sql(PG_FUNCTION_ARGS)
 {
 	int			bit = asked_bit(fcinfo, PG_GETARG_TEXT_PP(0));
 
-	PG_RETURN_BOOL(holds(principal_get(), bit));
+	PG_RETURN_BOOL(bit >= 0 && holds(principal_get(), bit));
 }
 
 /* require(permission text) */
@@ -210,6 +221,8 @@ access_require_sql(PG_FUNCTION_ARGS)
 	(void) required_text(fcinfo, 0, "permission");
 	permission = PG_GETARG_TEXT_PP(0);
 	bit = asked_bit(fcinfo, permission);
+	if (bit < 0)
+		(void) permission_bit(VARDATA_ANY(permission), VARSIZE_ANY_EXHDR(permission));
 	if (!holds(principal_get(), bit))
 		deny(VARDATA_ANY(permission), VARSIZE_ANY_EXHDR(permission));
 	PG_RETURN_VOID();
@@ -232,14 +245,20 @@ access_permission_matches(PG_FUNCTION_ARGS)
 	PG_RETURN_BOOL(name_length == length && memcmp(VARDATA_ANY(name), p, length) == 0);
 }
 
-static void
-check_name(const char *name)
+static bool
+is_good_name(const char *name)
 {
 	int			length = strlen(name);
 
-	if (length >= NAME_MAX_BYTES || length < 3 || strchr(name, '.') == NULL ||
-		name[0] < 'a' || name[0] > 'z' || name[length - 1] == '.' || strstr(name, "..") != NULL ||
-		strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789_.") != length)
+	return length < NAME_MAX_BYTES && length >= 3 && strchr(name, '.') != NULL &&
+		name[0] >= 'a' && name[0] <= 'z' && name[length - 1] != '.' && strstr(name, "..") == NULL &&
+		strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789_.") == length;
+}
+
+static void
+check_name(const char *name)
+{
+	if (!is_good_name(name))
 		ereport(ERROR,
 				(errcode(BO_BAD_REQUEST),
 				 errmsg("\"%.64s\" cannot be the name of a permission", name),
@@ -272,9 +291,9 @@ next_bit(bool builtin)
 	return bit;
 }
 
-/* define_permission(name text, description text) */
-Datum
-access_define_permission(PG_FUNCTION_ARGS)
+/* Within SPI, as backoffice_kernel. */
+static void
+define_permission(Datum name, Datum description)
 {
 	static BoPlan lock_plan = {"LOCK TABLE access.permissions IN SHARE ROW EXCLUSIVE MODE", 0, {0}};
 	static BoPlan update_plan = {
@@ -284,16 +303,8 @@ access_define_permission(PG_FUNCTION_ARGS)
 		"INSERT INTO access.permissions (name, description, bit, builtin) VALUES ($1, $2, $3, $4)",
 		4, {TEXTOID, TEXTOID, INT4OID, BOOLOID}
 	};
-	Datum		args[4];
-	BoUser		saved;
+	Datum		args[4] = {name, description};
 
-	check_name(required_text(fcinfo, 0, "name"));
-	(void) required_text(fcinfo, 1, "description");
-	args[0] = PG_GETARG_DATUM(0);
-	args[1] = PG_GETARG_DATUM(1);
-
-	saved = bo_user_kernel();
-	bo_spi_begin();
 	bo_spi_run(&lock_plan, NULL, NULL, 0);
 	if (bo_spi_run(&update_plan, args, NULL, 0) == 0)
 	{
@@ -301,7 +312,36 @@ access_define_permission(PG_FUNCTION_ARGS)
 		args[2] = Int32GetDatum(next_bit(creating_extension));
 		bo_spi_run(&insert_plan, args, NULL, 0);
 	}
+}
+
+/* define_permission(name text, description text) */
+Datum
+access_define_permission(PG_FUNCTION_ARGS)
+{
+	BoUser		saved;
+
+	check_name(required_text(fcinfo, 0, "name"));
+	(void) required_text(fcinfo, 1, "description");
+
+	saved = bo_user_kernel();
+	bo_spi_begin();
+	define_permission(PG_GETARG_DATUM(0), PG_GETARG_DATUM(1));
 	bo_spi_end();
 	bo_user_restore(saved);
 	PG_RETURN_VOID();
+}
+
+/* An administrator's role names a permission that nobody defined yet.  Within SPI. */
+void
+permission_define_missing(const char *name, const char *role)
+{
+	BoUser		saved;
+
+	if (!is_good_name(name) || known_bit(name, strlen(name)) >= 0)
+		return;
+	saved = bo_user_kernel();
+	define_permission(CStringGetTextDatum(name), CStringGetTextDatum(psprintf("first named by role %s", role)));
+	bo_user_restore(saved);
+	ereport(NOTICE,
+			(errmsg("permission \"%s\" was not defined before: it is now", name)));
 }

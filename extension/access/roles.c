@@ -7,6 +7,8 @@
 #include "catalog/pg_type.h"
 #include "commands/extension.h"
 #include "core/spi.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
@@ -177,6 +179,16 @@ array_or_empty(FunctionCallInfo fcinfo, int n)
 	return PG_ARGISNULL(n) ? PointerGetDatum(construct_empty_array(TEXTOID)) : PG_GETARG_DATUM(n);
 }
 
+/* Those who may call define_permission(), when they do not act for a user. */
+static bool
+may_define_permissions(void)
+{
+	const Principal *principal = principal_get();
+
+	return (principal == NULL || !principal->has_user) &&
+		has_privs_of_role(GetUserId(), get_role_oid("backoffice_admin", false));
+}
+
 /* define_role(name text, permissions text[], inherits text[], organization uuid) */
 Datum
 access_define_role(PG_FUNCTION_ARGS)
@@ -189,14 +201,20 @@ access_define_role(PG_FUNCTION_ARGS)
 	RightsChange change = {0};
 	uint64		rights[PRINCIPAL_RIGHTS / 64];
 	bool		looping;
+	bool		may_define;
 	AdminCall	call;
 
 	check_role_name(name);
+	may_define = may_define_permissions();
 	admin_begin(&call, optional_uuid(fcinfo, 3), "access.manage_roles");
 	if (role_rights(&call.organization_id, name, rights))
 		require_rights(&call, rights, "the role as it is");
 	for (int i = 0; i < npatterns; i++)
+	{
+		if (may_define)
+			permission_define_missing(patterns[i], name);
 		check_pattern(patterns[i]);
+	}
 	for (int i = 0; i < nparents; i++)
 		if (!role_rights(&call.organization_id, parents[i], rights))
 			refuse_unknown_role(parents[i]);

@@ -199,14 +199,15 @@ SELECT p.id, p.code AS pool, p.state, p.currency, p.face_value_minor, p.low_wate
        count(*) FILTER (WHERE c.state IN ('issued', 'active', 'partially_redeemed', 'blocked')) AS issued,
        count(*) FILTER (WHERE c.state IN ('redeemed', 'expired', 'refunded', 'voided', 'replaced', 'retired')) AS terminal,
        coalesce(sum(c.balance_minor) FILTER (WHERE c.state IN ('issued', 'active', 'partially_redeemed', 'blocked')), 0)::bigint AS outstanding_minor
-FROM certificates.pools p
+FROM (SELECT backoffice.current_organization() AS organization_id WHERE access.can('certificates.read')
+      UNION ALL
+      SELECT DISTINCT q.organization_id FROM certificates.pools q
+      WHERE backoffice.current_organization() IS NULL AND NOT pg_catalog.row_security_active('certificates.pools'::regclass)) o
+JOIN certificates.pools p ON p.organization_id = o.organization_id
 LEFT JOIN certificates.certificates c ON c.organization_id = p.organization_id AND c.pool_id = p.id
-WHERE p.organization_id = (SELECT backoffice.current_organization())
-  AND (c.organization_id IS NULL OR c.organization_id = (SELECT backoffice.current_organization()))
-  AND (SELECT access.can('certificates.read'))
 GROUP BY p.organization_id, p.id;
 COMMENT ON VIEW certificates.pool_status IS
-'The pools of the organization and what is in them. issued: sold and of use (issued, active, partially redeemed, blocked); terminal: used up, expired, refunded, voided, replaced or retired; outstanding_minor: what the issued ones are worth. Permission: certificates.read (without it, no rows).';
+'The pools of the organization and what is in them. issued: sold and of use (issued, active, partially redeemed, blocked); terminal: used up, expired, refunded, voided, replaced or retired; outstanding_minor: what the issued ones are worth. Permission: certificates.read (without it, no rows); a superuser without a principal sees the pools of all organizations.';
 GRANT SELECT ON certificates.pool_status TO backoffice_service, backoffice_admin;
 
 CREATE OR REPLACE VIEW certificates.conservation WITH (security_invoker = true) AS
@@ -214,7 +215,7 @@ SELECT s.id, s.pool, s.created, s.available, s.reserved AS held, s.issued, s.ter
        s.created - s.available - s.reserved - s.issued - s.terminal AS difference
 FROM certificates.pool_status s;
 COMMENT ON VIEW certificates.conservation IS
-'Per pool: certificates ever created, less those available, held, issued and terminal. difference is 0, always; created is counted on its own when codes come in. Permission: certificates.read (without it, no rows).';
+'Per pool: certificates ever created, less those available, held, issued and terminal. difference is 0, always; created is counted on its own when codes come in. Permission: as of certificates.pool_status.';
 GRANT SELECT ON certificates.conservation TO backoffice_service, backoffice_admin;
 
 CREATE OR REPLACE FUNCTION certificates.rotate_keys(batch int DEFAULT 10000) RETURNS bigint

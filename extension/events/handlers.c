@@ -91,8 +91,9 @@ check_handler(Oid function, Oid role)
 		refuse("there is no such handler function");
 	proc = (Form_pg_proc) GETSTRUCT(tuple);
 	if (proc->prokind != PROKIND_FUNCTION || proc->pronargs != 1 ||
-		proc->proargtypes.values[0] != event_type || proc->prorettype != VOIDOID || proc->proretset)
-		refuse_handler(function, "it is not a function that takes one events.event and returns void");
+		proc->proargtypes.values[0] != event_type || proc->proretset ||
+		(get_typtype(proc->prorettype) == TYPTYPE_PSEUDO && proc->prorettype != VOIDOID))
+		refuse_handler(function, "it is not a function that takes one events.event and returns void or one value");
 	ReleaseSysCache(tuple);
 	if (pg_proc_aclcheck(function, role, ACL_EXECUTE) != ACLCHECK_OK)
 		refuse_handler(function, psprintf("role \"%s\" may not execute it", GetUserNameFromId(role, false)));
@@ -132,6 +133,19 @@ start_of(char *start)
 	return position_print(palloc(POSITION_TEXT_MAX), &latest);
 }
 
+/* The caller; a superuser's handlers run as the service, since they never run as a superuser. */
+static Oid
+default_role(void)
+{
+	if (!superuser())
+		return GetUserId();
+	ereport(NOTICE,
+			(errmsg("the handler will run as backoffice_service"),
+			 errdetail("A handler never runs as a superuser."),
+			 errhint("Grant backoffice_service what the handler needs, or pass another role => ... .")));
+	return get_role_oid("backoffice_service", false);
+}
+
 static SubscribeRequest
 request_of(FunctionCallInfo fcinfo)
 {
@@ -149,7 +163,7 @@ request_of(FunctionCallInfo fcinfo)
 	if (PG_ARGISNULL(4))
 		refuse("start is null");
 	check_topics(PG_GETARG_ARRAYTYPE_P(1));
-	request.role = PG_ARGISNULL(5) ? GetUserId() : PG_GETARG_OID(5);
+	request.role = PG_ARGISNULL(5) ? default_role() : PG_GETARG_OID(5);
 	check_role(request.role);
 	check_handler(PG_GETARG_OID(2), request.role);
 

@@ -2,7 +2,7 @@ CREATE OR REPLACE FUNCTION events.subscribe(name text, topics text[], handler re
                                             start text DEFAULT 'latest', role regrole DEFAULT NULL) RETURNS void
     LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'events_subscribe';
 COMMENT ON FUNCTION events.subscribe(text, text[], regprocedure, int, text, regrole) IS
-'Has the dispatcher call handler(events.event) returns void once for each event of the topics, in order per key; its effects and its position commit together. start, for a new subscription: latest, earliest or a position; max_attempts: 1 to 1000, then the event is parked; role: what the handler runs as, one the caller is a member of, never a superuser (NULL: the caller). The same name again changes topics, handler, max_attempts and role and keeps the position. Permission: backoffice_service, backoffice_admin. Errors: invalid_subscription, invalid_handler, superuser_handler, unknown_topic, not_a_handler.';
+'Has the dispatcher call handler(events.event) once for each event of the topics, in order per key; its effects and its position commit together. start, for a new subscription: latest, earliest or a position; max_attempts: 1 to 1000, then the event is parked; role: what the handler runs as, one the caller is a member of, never a superuser (NULL: the caller; for a superuser backoffice_service). What it returns is ignored. The same name again changes topics, handler, max_attempts and role and keeps the position. Permission: backoffice_service, backoffice_admin. Errors: invalid_subscription, invalid_handler, superuser_handler, unknown_topic, not_a_handler.';
 GRANT EXECUTE ON FUNCTION events.subscribe(text, text[], regprocedure, int, text, regrole) TO backoffice_service, backoffice_admin;
 
 CREATE OR REPLACE FUNCTION events.unsubscribe(name text) RETURNS boolean
@@ -45,3 +45,11 @@ CREATE OR REPLACE FUNCTION events.seek(consumer text, since timestamptz) RETURNS
 COMMENT ON FUNCTION events.seek(text, timestamptz) IS
 'Moves a consumer so that it reads everything that became readable at or after that time. Otherwise as seek(consumer, position). Permission: backoffice_admin. Errors: unknown_consumer.';
 GRANT EXECUTE ON FUNCTION events.seek(text, timestamptz) TO backoffice_admin;
+
+CREATE OR REPLACE FUNCTION events.seek(consumer text, target text) RETURNS int
+    LANGUAGE sql VOLATILE STRICT SET search_path = pg_catalog, pg_temp AS
+$$ SELECT CASE WHEN target ~ '^[0-9a-fA-F]+:[0-9]+:[0-9]+$' THEN events.seek(consumer, target::events.position)
+               ELSE events.seek(consumer, target::timestamptz) END $$;
+COMMENT ON FUNCTION events.seek(text, text) IS
+'events.seek() to what a text without a type says: a position, as events.read() shows it, or else a time. Returns the number of shards moved. Permission: backoffice_admin. Errors: unknown_consumer, position_ahead.';
+GRANT EXECUTE ON FUNCTION events.seek(text, text) TO backoffice_admin;

@@ -34,7 +34,7 @@ typedef struct Message
 	char	   *type;
 	Jsonb	   *payload;
 	Jsonb	   *headers;
-	pg_uuid_t	organization;
+	pg_uuid_t	organization;	/* all zero: the system's */
 	pg_uuid_t	event_id;
 } Message;
 
@@ -74,7 +74,18 @@ is_uuid(const char *text)
 		strspn(text, "0123456789abcdefABCDEF") == 8;
 }
 
-/* The principal's; without one a worker says whose message it is. */
+static bool
+is_of_system(const pg_uuid_t *organization)
+{
+	static const pg_uuid_t nil = {0};
+
+	return memcmp(organization, &nil, sizeof(pg_uuid_t)) == 0;
+}
+
+/*
+ * The principal's; without one a worker says whose message it is, and an
+ * administrator's is the system's own, as in events.emit().
+ */
 static pg_uuid_t
 organization_of(FunctionCallInfo fcinfo, Jsonb *headers)
 {
@@ -90,6 +101,8 @@ organization_of(FunctionCallInfo fcinfo, Jsonb *headers)
 	{
 		if (!has_privs_of_role(GetUserId(), get_role_oid("backoffice_worker", false)))
 			return principal_require()->organization_id;
+		if (named == NULL && has_privs_of_role(GetUserId(), get_role_oid("backoffice_admin", false)))
+			return (pg_uuid_t) {0};
 		if (named == NULL || !is_uuid(named))
 			ereport(ERROR,
 					(errcode(BO_BAD_REQUEST),
@@ -139,6 +152,8 @@ message_of(FunctionCallInfo fcinfo)
 	if (message.type == NULL)
 		message.type = message.topic;
 	message.organization = organization_of(fcinfo, message.headers);
+	if (!PG_ARGISNULL(6) && is_of_system(&message.organization))
+		refuse("organization is the nil UUID");
 	return message;
 }
 
@@ -227,7 +242,7 @@ events_accept(PG_FUNCTION_ARGS)
 	new = claim(&message, hash_of(&message));
 	if (new)
 		(void) events_emit(message.topic, message.key, message.type, message.payload, message.headers,
-						   &message.organization, &message.event_id);
+						   is_of_system(&message.organization) ? NULL : &message.organization, &message.event_id);
 	bo_spi_end();
 	bo_user_restore(saved);
 	PG_RETURN_BOOL(new);

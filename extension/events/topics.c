@@ -19,6 +19,7 @@
 
 #define DEFAULT_EMITTER "backoffice_service"
 #define MAX_PARTITIONS 10000
+#define DEFAULT_PARTITIONS 6
 #define MIN_RETENTION_DAYS 7
 
 PG_FUNCTION_INFO_V1(events_define_topic);
@@ -209,12 +210,13 @@ events_define_topic(PG_FUNCTION_ARGS)
 {
 	static BoPlan lock = {"LOCK TABLE events.topics IN SHARE ROW EXCLUSIVE MODE", 0};
 	static BoPlan find = {"SELECT id, partitions FROM events.topics WHERE name = $1", 1, {TEXTOID}};
+	static Interval default_retention = {.day = MIN_RETENTION_DAYS};
 	TopicRequest request = {
 		.name = text_argument(fcinfo, 0),
 		.key_rule = text_argument(fcinfo, 1),
-		.retention = PG_ARGISNULL(2) ? NULL : PG_GETARG_INTERVAL_P(2),
-		.partitions = PG_ARGISNULL(3) ? 0 : PG_GETARG_INT32(3),
-		.direction = text_argument(fcinfo, 4),
+		.retention = PG_ARGISNULL(2) ? &default_retention : PG_GETARG_INTERVAL_P(2),
+		.partitions = PG_ARGISNULL(3) ? DEFAULT_PARTITIONS : PG_GETARG_INT32(3),
+		.direction = PG_ARGISNULL(4) ? "out" : text_argument(fcinfo, 4),
 		.description = text_argument(fcinfo, 5)
 	};
 	BoUser		saved;

@@ -2,7 +2,7 @@ CREATE OR REPLACE FUNCTION events.define_topic(topic text, key_rule text DEFAULT
                                                direction text DEFAULT 'out', description text DEFAULT NULL) RETURNS int
     LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'events_define_topic';
 COMMENT ON FUNCTION events.define_topic(text, text, interval, int, text, text) IS
-'Defines a topic, or changes it; equal arguments again change nothing. topic: 1 to 249 of a-z A-Z 0-9 . _ -; key_rule: what the key is, and then every event must have one (NULL: free); retention: at least 7 days unless internal; partitions: 1 to 10000, never fewer than before; direction: out (carried to Kafka), in (comes from Kafka) or internal. Returns the topic''s id. A new topic may be emitted to by backoffice_service. Permission: backoffice_admin. Errors: invalid_topic, retention_too_short, partitions_reduced.';
+'Defines a topic, or changes it; equal arguments again change nothing. topic: 1 to 249 of a-z A-Z 0-9 . _ -; key_rule: what the key is, and then every event must have one (NULL: free); retention: at least 7 days unless internal; partitions: 1 to 10000, never fewer than before; direction: out (carried to Kafka), in (comes from Kafka) or internal; NULL for these three is their default. Returns the topic''s id. A new topic may be emitted to by backoffice_service. Permission: backoffice_admin. Errors: invalid_topic, retention_too_short, partitions_reduced.';
 GRANT EXECUTE ON FUNCTION events.define_topic(text, text, interval, int, text, text) TO backoffice_admin;
 
 CREATE OR REPLACE FUNCTION events.grant_topic(topic text, role regrole) RETURNS void

@@ -157,7 +157,12 @@ lifecycle_define(PG_FUNCTION_ARGS)
 				 errmsg("a life cycle needs a table, its state column and a definition"),
 				 bo_code("invalid_definition", "an argument is null")));
 
-	rel = relation_open(PG_GETARG_OID(0), ShareRowExclusiveLock);
+	rel = try_relation_open(PG_GETARG_OID(0), ShareRowExclusiveLock);
+	if (rel == NULL)
+		ereport(ERROR,
+				(errcode(BO_BAD_REQUEST),
+				 errmsg("there is no table with OID %u", PG_GETARG_OID(0)),
+				 bo_code("invalid_definition", "it does not exist, or not any more")));
 	check_owner(rel);
 	stored = store(RelationGetRelid(rel), PG_GETARG_DATUM(1), PG_GETARG_DATUM(2));
 

@@ -47,6 +47,7 @@ BEGIN
     IF definition IS NULL OR jsonb_typeof(definition) <> 'object' THEN
         PERFORM lifecycle.refuse('a definition is a JSON object', coalesce(jsonb_typeof(definition), 'NULL'));
     END IF;
+    definition := lifecycle.spelled_out(definition);
     SELECT string_agg(k, ', ') INTO wrong FROM jsonb_object_keys(definition) k
     WHERE k <> ALL (ARRAY['name', 'initial', 'states', 'transitions', 'terminal', 'topic', 'key', 'organization', 'version', 'payload', 'emit']);
     IF wrong IS NOT NULL THEN
@@ -182,6 +183,29 @@ CREATE OR REPLACE FUNCTION lifecycle.refuse(message text, detail text) RETURNS v
     AS $$ SELECT backoffice.raise('22023', 'invalid_definition', message, detail, 'See docs/lifecycle.md for what a definition holds.') $$;
 COMMENT ON FUNCTION lifecycle.refuse(text, text) IS 'Raises 22023 invalid_definition. Permission: the extension only.';
 GRANT EXECUTE ON FUNCTION lifecycle.refuse(text, text) TO backoffice_definer;
+
+CREATE OR REPLACE FUNCTION lifecycle.spelled_out(definition jsonb) RETURNS jsonb
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+    WITH lists AS (
+        SELECT definition || coalesce((SELECT jsonb_object_agg(k, jsonb_build_array(v)) FROM jsonb_each(definition) e (k, v)
+                                       WHERE k IN ('initial', 'terminal') AND jsonb_typeof(v) = 'string'), '{}') AS d
+    ), steps AS (
+        SELECT CASE jsonb_typeof(d -> 'transitions') WHEN 'object' THEN d || jsonb_build_object('transitions', (
+            SELECT coalesce(jsonb_agg(jsonb_build_object('from', k, 'to', s)), '[]')
+            FROM jsonb_each(d -> 'transitions') e (k, v),
+                 jsonb_array_elements(CASE jsonb_typeof(v) WHEN 'array' THEN v ELSE jsonb_build_array(v) END) s)) ELSE d END AS d
+        FROM lists
+    )
+    SELECT CASE WHEN d ? 'states' THEN d ELSE d || jsonb_build_object('states', (
+        SELECT coalesce(jsonb_agg(DISTINCT s), '[]')
+        FROM (SELECT jsonb_path_query(d, 'lax $.initial[*]') UNION ALL SELECT jsonb_path_query(d, 'lax $.terminal[*]')
+              UNION ALL SELECT jsonb_path_query(d, 'lax $.transitions[*].from[*]') UNION ALL SELECT jsonb_path_query(d, 'lax $.transitions[*].to')) u (s)
+        WHERE jsonb_typeof(s) = 'string')) END
+    FROM steps
+$$;
+COMMENT ON FUNCTION lifecycle.spelled_out(jsonb) IS
+'A definition without its short forms: one initial or terminal state as a string, transitions as an object of lists, states left out. Permission: the extension only.';
+GRANT EXECUTE ON FUNCTION lifecycle.spelled_out(jsonb) TO backoffice_definer;
 
 CREATE OR REPLACE FUNCTION lifecycle.string_list(list jsonb, what text) RETURNS text[]
     LANGUAGE plpgsql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$

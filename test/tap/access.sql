@@ -1,6 +1,6 @@
 -- Organizations, users, roles: what works, and what every kind of garbage is answered with.
 BEGIN;
-SELECT plan(101);
+SELECT plan(109);
 
 -- Runs a statement as a role and answers its SQLSTATE and symbolic code, or 'ok'.
 CREATE FUNCTION pg_temp.code_of(statement text, as_role text DEFAULT 'backoffice_service') RETURNS text LANGUAGE plpgsql AS $$
@@ -93,12 +93,15 @@ SELECT is(pg_temp.code_as(:'acme', :'ann', format('SELECT FROM access.act_as(%L,
 SELECT is(pg_temp.answer_as(:'acme', :'ann', 'SELECT access.can(''shop.refund'')'), 'true', '* stands for everything');
 SELECT is(pg_temp.answer_as(:'acme', :'bob', 'SELECT access.can(''shop.refund'')'), 'false', 'no role, no right');
 SELECT is(pg_temp.code_as(:'acme', :'bob', 'SELECT access.require(''shop.refund'')'), '42501 permission_denied', 'require() raises');
-SELECT is(pg_temp.code_as(:'acme', :'bob', 'SELECT access.can(''shop.fly'')'), '22023 unknown_permission', 'can: unknown');
-SELECT is(pg_temp.code_of('SELECT access.can(''shop.fly'')'), '22023 unknown_permission', 'can: unknown, nobody acting');
-SELECT is(pg_temp.code_as(:'acme', :'bob', 'SELECT access.can('''')'), '22023 unknown_permission', 'can: empty');
-SELECT is(pg_temp.code_as(:'acme', :'bob', 'SELECT access.can(repeat(''x'', 100000))'), '22023 unknown_permission', 'can: huge');
-SELECT is(pg_temp.code_as(:'acme', :'bob', 'SELECT access.can(''shop.*'')'), '22023 unknown_permission', 'can: a wildcard is no permission');
-SELECT is(pg_temp.code_as(:'acme', :'bob', 'SELECT access.can(''SHOP.SELL'')'), '22023 unknown_permission', 'can: capitals count');
+SELECT is(pg_temp.answer_as(:'acme', :'ann', 'SELECT access.can(''shop.fly'')'), 'false', 'can: what nobody defined nobody has, not with *');
+SELECT is(pg_temp.answer_as(:'acme', NULL, 'SELECT access.can(''shop.fly'')'), 'false', 'can: not a service either');
+SELECT is(pg_temp.answer('SELECT access.can(''shop.fly'')'), 'false', 'can: unknown, nobody acting');
+SELECT is(pg_temp.answer_as(:'acme', :'ann', 'SELECT access.can('''')'), 'false', 'can: empty');
+SELECT is(pg_temp.answer_as(:'acme', :'ann', 'SELECT access.can(repeat(''x'', 100000))'), 'false', 'can: huge');
+SELECT is(pg_temp.answer_as(:'acme', :'ann', 'SELECT access.can(''shop.*'')'), 'false', 'can: a wildcard is no permission');
+SELECT is(pg_temp.answer_as(:'acme', :'ann', 'SELECT access.can(''SHOP.SELL'')'), 'false', 'can: capitals count');
+SELECT is(pg_temp.code_as(:'acme', :'ann', 'SELECT access.require(''shop.fly'')'), '22023 unknown_permission', 'require: unknown');
+SELECT is(pg_temp.code_of('SELECT access.require(repeat(''x'', 100000))'), '22023 unknown_permission', 'require: huge');
 SELECT is(pg_temp.answer_as(:'acme', :'ann', 'SELECT access.can(NULL)'), 'NULL', 'can(NULL) is NULL');
 SELECT is(pg_temp.code_as(:'acme', :'ann', 'SELECT access.require(NULL)'), '22023 missing_argument', 'require(NULL) raises');
 SELECT is(pg_temp.code_of('SELECT access.define_permission(''a.b'', ''c'')'), '42501 ', 'services define no permissions');
@@ -136,6 +139,16 @@ SELECT is(pg_temp.code_of($$SELECT access.define_role('clerk', '{}')$$), 'PT401 
 SELECT is(pg_temp.code_as(:'acme', NULL, format($$SELECT access.define_role('clerk', '{}', '{}', %L)$$, :'bolt')), '42501 other_organization', 'for another organization');
 SELECT is(pg_temp.code_of(format($$SELECT access.define_role('clerk', '{}', '{}', %L)$$, :'nobody')), 'PT404 unknown_organization', 'for an unknown organization');
 SELECT is(pg_temp.code_as(:'acme', :'bob', $$SELECT access.define_role('clerk', '{}')$$), '42501 permission_denied', 'without access.manage_roles');
+
+-- an administrator's role may name permissions that are new; a tenant's never
+SELECT access.define_role('pilot', ARRAY['sky.fly', 'shop.sell'], '{}', :'acme');
+SELECT is((SELECT array_agg(name) FROM access.permissions WHERE name LIKE 'sky.%'), '{sky.fly}', 'a superuser''s role defines what it names');
+SELECT access.grant_role(:'bob', 'pilot', NULL, :'acme');
+SELECT is(pg_temp.answer_as(:'acme', :'bob', 'SELECT access.can(''sky.fly'')'), 'true', 'and gives it');
+SELECT access.revoke_role(:'bob', 'pilot', :'acme');
+SELECT is(pg_temp.code_of(format($$SELECT access.define_role('pilot', ARRAY['sky.*', 'Sky.Fall'], '{}', %L)$$, :'acme'), 'postgres'), '22023 unknown_permission', 'what cannot be a name is an error all the same');
+SELECT is(pg_temp.code_of(format($$SELECT access.act_as(%L, %L); SELECT access.define_role('pilot', ARRAY['sky.dive'], '{}')$$, :'acme', :'ann'), 'postgres'), '22023 unknown_permission', 'not for a user');
+SELECT is(pg_temp.code_of(format($$SELECT access.act_as(%L); SELECT access.define_role('pilot', ARRAY['sky.dive'], '{}')$$, :'acme')), '22023 unknown_permission', 'nor for a service');
 
 SELECT access.define_role('boss', ARRAY['shop.*'], '{administrator}', :'acme');
 SELECT access.define_role('seller', ARRAY['shop.sell'], '{}', :'acme');

@@ -15,7 +15,7 @@ ALTER SYSTEM SET backoffice.handler_retry_min_ms = 10;
 ALTER SYSTEM SET backoffice.handler_retry_max_ms = 40;
 SELECT pg_reload_conf();
 
-SELECT plan(44);
+SELECT plan(49);
 CREATE ROLE shop;
 GRANT backoffice_service TO shop;
 CREATE SCHEMA shop AUTHORIZATION shop;
@@ -33,7 +33,7 @@ BEGIN
         RAISE EXCEPTION 'broken %', e.payload->>'v';
     END IF;
 END $$;
-CREATE FUNCTION shop.wrong_result(e events.event) RETURNS int LANGUAGE sql AS 'SELECT 1';
+CREATE FUNCTION shop.wrong_result(e events.event) RETURNS SETOF int LANGUAGE sql AS 'SELECT 1';
 CREATE FUNCTION shop.wrong_argument(e jsonb) RETURNS void LANGUAGE sql AS '';
 CREATE FUNCTION shop.secret(e events.event) RETURNS void LANGUAGE sql AS '';
 RESET ROLE;
@@ -41,7 +41,7 @@ REVOKE EXECUTE ON FUNCTION shop.secret(events.event) FROM PUBLIC, shop;
 
 -- subscribing
 SET ROLE shop;
-SELECT throws_ok($$SELECT events.subscribe('s', '{h.a}', 'shop.wrong_result(events.event)')$$, '22023', NULL, 'a handler returns void');
+SELECT throws_ok($$SELECT events.subscribe('s', '{h.a}', 'shop.wrong_result(events.event)')$$, '22023', NULL, 'a handler returns no set');
 SELECT throws_ok($$SELECT events.subscribe('s', '{h.a}', 'shop.wrong_argument(jsonb)')$$, '22023', NULL, 'a handler takes one events.event');
 SELECT throws_ok($$SELECT events.subscribe('s', '{h.a}', 'shop.secret(events.event)')$$, '22023', NULL, 'the role must be allowed to execute it');
 SELECT throws_ok($$SELECT events.subscribe('s', '{h.none}', 'shop.handle(events.event)')$$, 'PT404', NULL, 'topics must be defined');
@@ -51,7 +51,13 @@ FROM unnest(ARRAY[$$NULL, '{h.a}', 'shop.handle(events.event)'$$, $$'', '{h.a}',
                   $$'s', '{h.a}', 'shop.handle(events.event)', 0$$, $$'s', '{h.a}', 'shop.handle(events.event)', NULL$$]) AS args;
 SELECT throws_ok($$SELECT events.subscribe('s', '{h.a}', 'shop.handle(events.event)', role => 'backoffice_definer')$$, '42501', NULL, 'not for a role the caller is no member of');
 RESET ROLE;
-SELECT throws_ok($$SELECT events.subscribe('s', '{h.a}', 'shop.handle(events.event)')$$, '42501', NULL, 'a superuser must name another role');
+SELECT throws_ok($$SELECT events.subscribe('s', '{h.a}', 'shop.secret(events.event)')$$, '22023', NULL, 'the role of a superuser''s handler must be allowed to execute it too');
+SELECT lives_ok($$SELECT events.subscribe('default role', '{h.a}', 'shop.handle(events.event)')$$, 'a superuser''s handler');
+SELECT is((SELECT role::text FROM events.handlers WHERE name = 'default role'), 'backoffice_service', 'runs as the service');
+SELECT is(events.seek('default role', '0:0:0'), 1, 'seek: a position without a type');
+SELECT is(events.seek('default role', '2026-01-01'), 1, 'seek: a time without a type');
+SELECT throws_ok($$SELECT events.seek('default role', 'garbage')$$, '22007', NULL, 'seek: neither');
+SELECT events.unsubscribe('default role');
 SELECT throws_ok($$SELECT events.subscribe('s', '{h.a}', 'shop.handle(events.event)', role => 'postgres')$$, '42501', NULL, 'never a superuser');
 SELECT throws_ok($$SELECT events.subscribe('s', '{h.a}', 'shop.handle(events.event)', start => 'yesterday', role => 'shop')$$, NULL, NULL, 'start is latest, earliest or a position');
 

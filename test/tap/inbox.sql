@@ -1,5 +1,5 @@
 BEGIN;
-SELECT plan(34);
+SELECT plan(39);
 SELECT events.define_topic('in.orders', 'order', '7 days', 3, 'in');
 SELECT events.define_schema('in.orders', NULL, '{"required": ["order"]}');
 SELECT access.create_organization('Acme') AS acme, access.create_organization('Zeta') AS zeta \gset
@@ -45,6 +45,12 @@ SELECT ok(events.park_inbound('kafka', 'All_Things', 3, 99, NULL, '\xff00', 'not
 SELECT ok(NOT events.park_inbound('kafka', 'All_Things', 3, 99, NULL, '\xff00', 'not UTF-8'), 'once');
 SELECT throws_ok($$SELECT events.park_inbound('kafka', NULL, 3, 99, NULL, '\xff00', 'x')$$, '22004', NULL, 'nulls are refused');
 RESET ROLE;
+SELECT events.define_topic('in.system', 'key', NULL, NULL, NULL);
+SELECT ok(events.accept('ops', 's1', 'in.system', 'k', '{}'), 'a superuser''s message may be of no organization');
+SELECT ok(NOT events.accept('ops', 's1', 'in.system', 'k', '{}'), 'once');
+SELECT is((SELECT count(*) FROM events.log l JOIN events.topics t ON t.id = l.topic_id WHERE t.name = 'in.system' AND l.organization_id IS NULL), 1::bigint, 'so is its event');
+SELECT throws_ok($$SELECT events.accept('ops', 's2', 'in.system', 'k', '{}', NULL, '00000000-0000-0000-0000-000000000000')$$, '22023', NULL, 'the nil UUID is no organization');
+SELECT throws_ok($$SELECT events.accept('ops', 's2', 'in.system', 'k', '{}', '{"organization_id": "nonsense"}')$$, '22023', NULL, 'a bad one in the headers is refused here too');
 SELECT is((SELECT payload->>'offset' FROM events.log WHERE type = 'inbound.parked'), '99', 'with an alert');
 
 -- offsets

@@ -1,5 +1,5 @@
 BEGIN;
-SELECT plan(78);
+SELECT plan(83);
 CREATE SCHEMA app;
 CREATE TABLE app.deal (id uuid PRIMARY KEY DEFAULT backoffice.uuid7(), organization_id uuid, state text NOT NULL, version bigint, amount int);
 
@@ -28,6 +28,9 @@ SELECT pg_temp.bad('{"initial": ["a"], "states": ["a", "b"], "transitions": [{"f
 SELECT pg_temp.bad('{"initial": ["a"], "states": ["a", "b"], "transitions": [{"from": "a", "to": "b", "guard": "app.wrong"}]}', 'a guard with other arguments');
 SELECT pg_temp.bad('{"initial": ["a"], "states": ["a", "b"], "transitions": [{"from": "a", "to": "b", "guard": "'' OR 1"}]}', 'a guard that is no name');
 SELECT pg_temp.bad('{"initial": ["a"], "states": ["a", "b"], "transitions": [{"from": "a", "to": "b"}], "terminal": ["a"]}', 'a terminal state that is left');
+SELECT pg_temp.bad('{"initial": "a", "transitions": {"a": [1]}}', 'a short form with a step to a number');
+SELECT pg_temp.bad('{"initial": 1, "transitions": [1, "x", null, {"from": [], "to": {}}]}', 'garbage without states');
+SELECT throws_ok($$SELECT lifecycle.define(0::regclass, 'state', '{}')$$, '22023', NULL, 'an OID that is no table''s');
 SELECT pg_temp.bad('{"initial": ["a"], "states": ["a"], "transitions": [], "version": "state"}', 'a version that is text');
 SELECT pg_temp.bad('{"initial": ["a"], "states": ["a"], "transitions": [], "key": "nope"}', 'a key column that is not there');
 SELECT is_empty('SELECT FROM lifecycle.definitions WHERE NOT built_in', 'nothing was written');
@@ -205,5 +208,13 @@ RESET ROLE;
 CREATE TRIGGER misuse BEFORE UPDATE ON app.other FOR EACH ROW EXECUTE FUNCTION lifecycle.check_row();
 INSERT INTO app.other VALUES (1, 'a');
 SELECT throws_ok($$ UPDATE app.other SET id = 2 $$, '39P01', NULL, 'the trigger functions are not for hands');
+-- short forms
+CREATE TABLE app.short (id uuid PRIMARY KEY, state text);
+SELECT lifecycle.define('app.short', 'state', '{"initial": "draft", "transitions": {"draft": ["sent", "lost"], "sent": "done"}, "terminal": ["done", "lost"]}');
+SELECT set_eq($$SELECT from_state, to_state FROM lifecycle.transitions WHERE entity = 'app.short'::regclass$$,
+              $$VALUES (NULL, 'draft'), ('draft', 'sent'), ('draft', 'lost'), ('sent', 'done')$$, 'short forms: transitions as an object');
+INSERT INTO app.short VALUES ('00000000-0000-0000-0000-000000000001', 'draft');
+SELECT throws_ok($$UPDATE app.short SET state = 'nowhere'$$, '22023', NULL, 'and the states are those named');
+
 SELECT * FROM finish();
 ROLLBACK;
