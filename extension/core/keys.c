@@ -8,16 +8,9 @@
  * microsecond.  A backend that cannot read the new file after a reload says
  * so at the next use, and does not go on with the old keys: which keys are
  * good is the administrator's decision, not a matter of when one connected.
- *
- * A server on which nobody named a key file makes one with a random key in
- * its data directory when the first secret is to be stored.  A file that the
- * administrator named is never made, nor one on a standby, nor when a stored
- * secret already asks for a key: a new key would only hide that the old one
- * is gone.  Ids are random, so that no second file can pass for the first.
  */
 #include "core/keys.h"
 
-#include "access/xlog.h"
 
 #include <fcntl.h>
 #include <string.h>
@@ -43,7 +36,6 @@
 #define MAX_KEYS 32
 #define MAX_FILE_BYTES 65536
 #define MAX_PURPOSES 16
-#define DEFAULT_FILE "backoffice.keys"
 
 typedef struct PurposeKey
 {
@@ -75,7 +67,7 @@ forget_keys(const char *newval, void *extra)
 	loaded = false;
 }
 
-static void
+void
 crypto_failed(const char *what)
 {
 	ereport(ERROR,
@@ -84,91 +76,6 @@ crypto_failed(const char *what)
 }
 
 /* ---- the file ---- */
-
-static void
-could_not_make(const char *temporary)
-{
-	int			saved_errno = errno;
-
-	(void) unlink(temporary);
-	errno = saved_errno;
-	ereport(ERROR,
-			(errcode(ERRCODE_CONFIG_FILE_ERROR),
-			 errmsg("could not make a key file: %m"),
-			 bo_code("key_file_missing", "no key file is configured, and %s cannot be written in the data directory", DEFAULT_FILE),
-			 errhint("Write a line \"<id> <64 hex digits>\" into a file that only the server's user may read, name it in backoffice.key_file and reload.")));
-}
-
-static void
-put_hex(char *to, const uint8 *bytes, int count)
-{
-	for (int i = 0; i < count; i++)
-	{
-		*to++ = "0123456789abcdef"[bytes[i] >> 4];
-		*to++ = "0123456789abcdef"[bytes[i] & 15];
-	}
-}
-
-/* "auto-<8 hex digits> <64 hex digits>" and a line end */
-static int
-random_line(char *line)
-{
-	uint8		random[4 + KEY_BYTES];
-
-	if (!pg_strong_random(random, sizeof(random)))
-		crypto_failed("no random bytes");
-	memcpy(line, "auto-", 5);
-	put_hex(line + 5, random, 4);
-	line[13] = ' ';
-	put_hex(line + 14, random + 4, KEY_BYTES);
-	line[14 + 2 * KEY_BYTES] = '\n';
-	explicit_bzero(random, sizeof(random));
-	return 15 + 2 * KEY_BYTES;
-}
-
-/*
- * Writes the default file, whole and durable before anybody can see it under
- * its name.  Two backends may try at once: link() lets one of them win.
- */
-static void
-make_default_file(void)
-{
-	char		temporary[MAXPGPATH];
-	char		line[128];
-	int			length;
-	int			fd;
-	bool		written;
-
-	snprintf(temporary, sizeof(temporary), "%s.%d.tmp", DEFAULT_FILE, MyProcPid);
-	(void) unlink(temporary);
-	length = random_line(line);
-	fd = OpenTransientFilePerm(temporary, O_WRONLY | O_CREAT | O_EXCL | PG_BINARY, S_IRUSR | S_IWUSR);
-	if (fd < 0)
-		could_not_make(temporary);
-	written = write(fd, line, length) == length && pg_fsync(fd) == 0;
-	explicit_bzero(line, sizeof(line));
-	if (CloseTransientFile(fd) != 0 || !written)
-		could_not_make(temporary);
-	if (link(temporary, DEFAULT_FILE) != 0)
-	{
-		if (errno != EEXIST)
-			could_not_make(temporary);
-		(void) unlink(temporary);
-		return;
-	}
-	(void) unlink(temporary);
-	fsync_fname(".", true);
-	ereport(WARNING,
-			(errmsg("made a key file for stored secrets: %s/%s", DataDir, DEFAULT_FILE),
-			 errdetail("No key file was configured. Without this file no stored code or CVC can be read or found again."),
-			 errhint("Keep a copy of it apart from the database's backups; better, move it out of the data directory and name it in backoffice.key_file.")));
-}
-
-static bool
-may_make_default_file(void)
-{
-	return strcmp(key_file, DEFAULT_FILE) == 0 && !RecoveryInProgress() && access(DEFAULT_FILE, F_OK) != 0 && errno == ENOENT;
-}
 
 static void
 drop_keys(void)
@@ -345,8 +252,8 @@ need_keys(void)
 {
 	if (loaded)
 		return;
-	if (key_file != NULL && may_make_default_file())
-		make_default_file();
+	if (key_file != NULL)
+		key_file_make_default(key_file);
 	load_keys();
 }
 
@@ -613,5 +520,5 @@ keys_init(void)
 	DefineCustomStringVariable("backoffice.key_file",
 							   "File with the keys for stored secrets; the last line is the current key.",
 							   "Lines \"<id> <64 hex digits>\"; readable by the server's user only. A relative name lies in the data directory; the default file is made when it is first needed.",
-							   &key_file, DEFAULT_FILE, PGC_SIGHUP, GUC_SUPERUSER_ONLY, NULL, forget_keys, NULL);
+							   &key_file, KEY_FILE_DEFAULT, PGC_SIGHUP, GUC_SUPERUSER_ONLY, NULL, forget_keys, NULL);
 }

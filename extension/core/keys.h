@@ -52,6 +52,9 @@ extern bool keys_is_current(const bytea *hash_or_secret);
 /* explicit_bzero and pfree; NULL is fine. */
 extern void keys_wipe(char *data, Size length);
 
-
+/* For keys.c: the file when none is named, in the data directory; made if it has that name and is not there. */
+#define KEY_FILE_DEFAULT "backoffice.keys"
+extern void key_file_make_default(const char *configured);
+extern void crypto_failed(const char *what);
 
 #endif

@@ -12,6 +12,7 @@
 #include "access/heapam.h"
 #include "access/table.h"
 #include "access/tableam.h"
+#include "access/xact.h"
 #include "catalog/namespace.h"
 #include "events/json_schema.h"
 #include "executor/tuptable.h"
@@ -218,14 +219,15 @@ load(void)
 		AcceptInvalidationMessages();
 		seen = invalidations;
 		topics_relid = events_table("topics");
-		snapshot = RegisterSnapshot(GetLatestSnapshot());
+		/* A parallel operation has no other snapshot than its own, perhaps an old one: good for now, not to be kept. */
+		snapshot = RegisterSnapshot(IsInParallelMode() ? GetActiveSnapshot() : GetLatestSnapshot());
 		scan_table(topics_relid, snapshot, TOPICS_PARTITIONS, load_topic);
 		scan_table(events_table("topic_grants"), snapshot, GRANTS_ROLE, load_grant);
 		scan_table(events_table("topic_schemas"), snapshot, SCHEMAS_SCHEMA, load_schema);
 		UnregisterSnapshot(snapshot);
 		if (seen == invalidations || attempt == MAX_LOAD_ATTEMPTS)
 		{
-			cache.loaded_at = seen;
+			cache.loaded_at = IsInParallelMode() ? seen - 1 : seen;
 			return;
 		}
 	}

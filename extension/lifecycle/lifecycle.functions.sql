@@ -296,10 +296,11 @@ GRANT EXECUTE ON FUNCTION lifecycle.define(regclass, name, jsonb) TO backoffice_
 
 -- Which table is governed by which definition is said by the triggers, so that renames need no care.
 CREATE OR REPLACE VIEW lifecycle.governed WITH (security_invoker = true) AS
-SELECT g.tgrelid, pg_catalog.convert_from(pg_catalog.substring(g.tgargs, 1, pg_catalog."position"(g.tgargs, '\x00'::bytea) - 1),
-                                          pg_catalog.getdatabaseencoding()) AS definition
+SELECT g.tgrelid, CASE WHEN g.tgnargs = 1 THEN
+           pg_catalog.convert_from(pg_catalog.substring(g.tgargs, 1, pg_catalog."position"(g.tgargs, '\x00'::bytea) - 1),
+                                   pg_catalog.getdatabaseencoding()) END AS definition
 FROM pg_catalog.pg_trigger g
-WHERE g.tgfoid = 'lifecycle.check_row()'::pg_catalog.regprocedure AND g.tgparentid = 0;
+WHERE g.tgfoid = 'lifecycle.check_row()'::pg_catalog.regprocedure AND g.tgparentid = 0 AND g.tgnargs = 1;
 COMMENT ON VIEW lifecycle.governed IS 'tables with a life cycle (tgrelid) and the name of its definition';
 GRANT SELECT ON lifecycle.governed, lifecycle.rules TO backoffice_definer, backoffice_kernel, backoffice_user, backoffice_service, backoffice_worker, backoffice_admin;
 

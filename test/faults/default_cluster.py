@@ -82,6 +82,9 @@ def case_two_databases():
             # Ticker, dispatcher and keeper of both databases run within the default number of workers.
             wait_for(pg, dbname, "SELECT count(*) > 0 FROM events.read(NULL, 1000, ARRAY['GiftCertificates.Stream']) WHERE type = 'certificate.issued'")
             wait_for(pg, dbname, "SELECT count(*) >= 4 FROM backoffice.workers WHERE state = 'running'")
+        # A superuser without a principal sees all pools, a service none.
+        assert pg.query("SELECT count(*), sum(difference) FROM certificates.conservation", dbname="one") == [(1, 0)]
+        assert pg.query("SET ROLE backoffice_service; SELECT count(*) FROM certificates.conservation", dbname="one") == [(0,)]
         pg.restart()
         assert len(open(path).read().splitlines()) == 1
         shown = run(pg, "one", organizations["one"], "SELECT certificates.disclose_code(id) FROM certificates.certificates WHERE state = 'issued'")

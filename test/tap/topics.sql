@@ -1,5 +1,5 @@
 BEGIN;
-SELECT plan(34);
+SELECT plan(35);
 
 -- definition
 SET ROLE backoffice_admin;
@@ -18,7 +18,7 @@ FROM unnest(ARRAY['', '.', '..', 'a b', 'ä', 'a/b', repeat('x', 250), NULL]) AS
 SELECT lives_ok(format('SELECT events.define_topic(%L)', repeat('x', 249)), '249 characters are a name');
 SELECT throws_ok($$SELECT events.define_topic('t.x', partitions => 0)$$, '22023', NULL, 'no partitions are refused');
 SELECT throws_ok($$SELECT events.define_topic('t.x', retention => '-8 days')$$, '22023', NULL, 'a negative retention is refused');
-SELECT throws_ok($$SELECT events.define_topic('t.x', retention => NULL)$$, '22023', NULL, 'a null retention is refused');
+SELECT lives_ok($$SELECT events.define_topic('t.defaults', NULL, NULL, NULL, NULL)$$, 'null is the default of retention, partitions and direction');
 SELECT throws_ok($$SELECT events.define_topic('t.x', key_rule => '')$$, '22023', NULL, 'an empty key_rule is refused');
 SELECT throws_ok($$INSERT INTO events.topics (id, name, direction, retention, partitions) VALUES (1, 'x', 'out', '8 days', 1)$$, '42501', NULL, 'the table is closed, to administrators too');
 RESET ROLE;
@@ -60,6 +60,12 @@ UPDATE events.topics SET retention = '30 days' WHERE name = 'backoffice.alerts';
 INSERT INTO events.topics SELECT * FROM dumped;
 SELECT is((SELECT retention FROM events.topics WHERE name = 'backoffice.alerts'), '99 days', 'a restored topic takes the place of the fresh one');
 SELECT is((SELECT count(*)::int FROM events.topics WHERE name = 'backoffice.alerts'), 1, 'and there is one of it');
+
+-- the cache is read in a parallel operation too
+SET LOCAL force_parallel_mode = on;
+SELECT events.define_topic('t.parallel') \gset
+SELECT lives_ok($$SELECT count(*) FROM events.read(NULL, 10, '{t.parallel}')$$, 'events are read within a parallel operation');
+RESET force_parallel_mode;
 
 SELECT * FROM finish();
 ROLLBACK;
