@@ -147,6 +147,7 @@ INSERT INTO intended_functions VALUES
     ('events.save_source_offset(source_group text, topic text, partition integer, "offset" bigint)', 'worker as kernel'),
     ('events.seek(consumer text, "position" events."position")', 'admin'),
     ('events.seek(consumer text, since timestamp with time zone)', 'admin'),
+    ('events.seek(consumer text, target text)', 'admin'),
     ('events.source_offsets(source_group text, OUT topic text, OUT partition integer, OUT "offset" bigint)', 'admin worker as kernel'),
     ('events.subscribe(name text, topics text[], handler regprocedure, max_attempts integer, start text, role regrole)', 'admin service'),
     ('events.unpark(consumer text, ids uuid[])', 'worker as kernel'),
@@ -161,6 +162,7 @@ INSERT INTO intended_functions VALUES
     ('lifecycle.find_function(qualified_name text, arguments oid[], result regtype)', ''),
     ('lifecycle.refuse(message text, detail text)', ''),
     ('lifecycle.store_definition(entity regclass, state_column name, definition jsonb, built_in boolean, OUT definition_name text, OUT legal_states text[], OUT emits boolean)', ''),
+    ('lifecycle.spelled_out(definition jsonb)', ''),
     ('lifecycle.string_list(list jsonb, what text)', ''),
     ('pg_catalog.max(events."position")', 'admin anon service user worker'),
     ('pg_catalog.min(events."position")', 'admin anon service user worker');
