@@ -153,3 +153,51 @@ def case_database_of_another():
             except psycopg2.errors.InsufficientPrivilege:
                 pass
         assert pg.query(pids) == before
+
+
+# What our code compares and adds, taken from pg_catalog unless a caller's schema gets in between.
+SHADOWED = [("=", "uuid", "uuid"), ("=", "text", "text"), ("<>", "text", "text"), ("=", "bigint", "bigint"), ("<", "bigint", "bigint"),
+            (">=", "bigint", "bigint"), ("=", "int", "int"), ("+", "bigint", "int"), ("+", "bigint", "bigint"), ("||", "text", "text"),
+            ("+", "timestamptz", "interval"), ("-", "timestamptz", "interval"), ("<=", "timestamptz", "timestamptz"), ("->>", "jsonb", "text")]
+
+
+def case_shadowed_operators():
+    """A caller's own operators and now() stand first in its search_path: none of them ever runs with our rights."""
+    with Cluster() as pg:
+        pg.create_database("d")
+        pg.query("CREATE ROLE mallory LOGIN IN ROLE backoffice_service, backoffice_worker")
+        pg.query("GRANT CREATE ON DATABASE d TO mallory; ALTER ROLE mallory SET search_path = evil, pg_catalog")
+        conn = pg.connect("d", user="mallory")
+        with conn.cursor() as cur:
+            cur.execute("CREATE SCHEMA evil; GRANT USAGE ON SCHEMA evil TO PUBLIC")
+            body = "BEGIN IF current_user <> 'mallory' THEN RAISE EXCEPTION 'ran as %', current_user; END IF; RETURN {}; END"
+            for n, (operator, left, right) in enumerate(SHADOWED):
+                result = {"+": left, "-": left, "||": "text", "->>": "text"}.get(operator, "boolean")
+                cur.execute(f"CREATE FUNCTION evil.f{n}({left}, {right}) RETURNS {result} LANGUAGE plpgsql AS $${body.format('NULL')}$$;"
+                            f"CREATE OPERATOR evil.{operator} (LEFTARG = {left}, RIGHTARG = {right}, FUNCTION = evil.f{n})")
+            cur.execute(f"CREATE FUNCTION evil.now() RETURNS timestamptz LANGUAGE plpgsql AS $${body.format('NULL')}$$")
+            cur.execute("SELECT access.create_organization('x')")
+            organization = cur.fetchone()[0]
+            cur.execute("BEGIN")
+            cur.execute("SELECT access.act_as(%s)", (organization,))
+            for statement in ("certificates.create_pool('gift', 'EUR', 500, low_water => 1)", "certificates.generate_codes('gift', 3)",
+                              "certificates.import_codes('gift', ARRAY['AAAA1111', 'BBBB2222'])", "certificates.reserve_next('gift', 'pos', 'o', 'k')",
+                              "certificates.reserve_next('gift', 'pos', 'o', 'k')", "certificates.issue((certificates.reserve_next('gift', 'pos')).id)",
+                              "certificates.verify_cvc('AAAA1111', '123')", "certificates.retry_order('none')",
+                              "access.create_user('a@b.test', 'long enough a password')", "access.define_role('r', ARRAY['access.read'])",
+                              "lifecycle.diagram('certificates.certificates')"):
+                cur.execute("SAVEPOINT s")
+                try:
+                    cur.execute("SELECT " + statement)
+                    cur.execute("RELEASE s")
+                except psycopg2.Error as e:
+                    assert "ran as" not in str(e), (statement, e)
+                    cur.execute("ROLLBACK TO s")
+            cur.execute("COMMIT")
+            for statement in ("* FROM events.lease('c', 'i')", "events.advance('c', 'i', '{0}', '{1}', '0:0:0')", "events.release_lease('c', 'i')",
+                              "events.park('c', 0, backoffice.uuid7(), '0:0:0', 't', 'k', 'x', '{}', NULL, 'why', NULL)", "events.retry_parked('c')",
+                              "* FROM events.parked_due('c')", "events.park_inbound('s', 't', 1, 1, NULL, NULL, 'why')",
+                              "events.save_source_offset('g', 't', 1, 5)", "* FROM events.source_offsets('g')", "backoffice.heartbeat('w', 'i', 'running')",
+                              "* FROM backoffice.workers", "backoffice.health()", "* FROM backoffice.metrics", "* FROM events.consumers",
+                              "* FROM events.open_transactions", "* FROM events.read(NULL, 10)"):
+                cur.execute("SELECT " + statement)

@@ -1,5 +1,5 @@
 BEGIN;
-SELECT plan(44);
+SELECT plan(47);
 
 -- The type.
 SELECT is('AbC:1:2'::events.position::text, 'abc:1:2', 'text of a position');
@@ -52,6 +52,17 @@ SET backoffice.max_event_bytes = 1024;
 SELECT throws_ok($$SELECT events.emit('tap.log', 'k', 'a.b', to_jsonb(repeat('x', 2000)))$$, 'PT413', NULL, 'too large by setting, however well it compresses');
 RESET backoffice.max_event_bytes;
 SELECT throws_ok($$SET backoffice.max_event_bytes = 1$$, '22023', NULL, 'the setting has a range');
+
+-- Where nothing can be emitted. (On a standby: the fault suite.)
+CREATE TABLE public.quiet AS SELECT 1 AS n;
+CREATE FUNCTION public.loud(n int) RETURNS uuid LANGUAGE sql IMMUTABLE AS $$ SELECT events.emit('tap.log', 'k', 'loud', '{}') $$;
+CREATE FUNCTION public.hushed(n int) RETURNS int LANGUAGE plpgsql IMMUTABLE AS $$ BEGIN PERFORM public.loud(n); RETURN n; END $$;
+SELECT throws_ok('CREATE INDEX ON public.quiet (public.hushed(n))', '42501', NULL, 'within an index expression');
+SAVEPOINT read_only;
+SET LOCAL transaction_read_only = on;
+SELECT throws_ok($$SELECT events.emit('tap.log', 'k', 'a.b', '{}')$$, '25006', 'cannot emit an event in a read-only transaction', 'in a read-only transaction');
+ROLLBACK TO read_only;
+SELECT is((SELECT count(*) FROM events.log WHERE type = 'loud'), 0::bigint, 'and nothing was');
 
 -- Reading: what a test within one transaction can see. (Announced events: sql/events.sql and the fault suite.)
 SELECT throws_ok($$SELECT * FROM events.read(max_events => NULL)$$, '22023', NULL, 'max_events NULL');
