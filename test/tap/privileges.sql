@@ -40,6 +40,8 @@ INSERT INTO intended_functions VALUES
     ('backoffice.list_metrics(OUT name text, OUT labels jsonb, OUT value double precision)', 'admin worker as kernel'),
     ('backoffice.list_workers(OUT worker text, OUT instance text, OUT state text, OUT heartbeat timestamp with time zone, OUT "position" text, OUT last_error text)', 'admin service worker as kernel'),
     ('backoffice.now()', 'admin anon service user worker'),
+    ('backoffice.of_current_organization(organization_id uuid)', 'admin anon service user worker'),
+    ('backoffice.of_current_organization_support(internal)', ''),
     ('backoffice.prune_heartbeats(older_than interval)', 'admin as kernel'),
     ('backoffice.prune_idempotency_keys(older_than interval)', 'admin as kernel'),
     ('backoffice.raise(sqlstate text, code text, message text, detail text, hint text)', 'admin service user worker'),
