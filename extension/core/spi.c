@@ -4,6 +4,7 @@
  */
 #include "core/spi.h"
 
+#include "nodes/parsenodes.h"
 #include "utils/builtins.h"
 
 void
@@ -31,7 +32,8 @@ run(BoPlan *plan, const Datum *args, const char *nulls, bool read_only, long max
 
 	if (plan->plan == NULL)
 	{
-		SPIPlanPtr	prepared = SPI_prepare(plan->sql, plan->nargs, plan->argtypes);
+		SPIPlanPtr	prepared = SPI_prepare_cursor(plan->sql, plan->nargs, plan->argtypes,
+														 plan->replan ? CURSOR_OPT_CUSTOM_PLAN : 0);
 
 		if (prepared == NULL)
 			elog(ERROR, "SPI_prepare failed: %s: %s", SPI_result_code_string(SPI_result), plan->sql);

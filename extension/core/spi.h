@@ -10,13 +10,14 @@
 
 #define BO_PLAN_MAX_ARGS 20
 
-/* A statement with $n parameters; planned once per backend.  Declare as static. */
+/* A statement with $n parameters; prepared once per backend.  Declare as static. */
 typedef struct BoPlan
 {
 	const char *sql;			/* every name catalog-qualified */
 	int			nargs;
 	Oid			argtypes[BO_PLAN_MAX_ARGS];
 	SPIPlanPtr	plan;			/* NULL until first use */
+	bool		replan;			/* plan at each use: for a table that is empty or large, as it comes */
 } BoPlan;
 
 /* Between begin and end, results of bo_spi_run() are readable. */

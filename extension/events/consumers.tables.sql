@@ -49,14 +49,17 @@ CREATE TABLE events.parked_events (
     reason text,
     parked_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
     due_at timestamptz,
+    alone boolean NOT NULL DEFAULT false,
     UNIQUE NULLS NOT DISTINCT (organization_id, consumer, id)
 ) WITH (autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_threshold = 500);
 CREATE INDEX parked_events_key ON events.parked_events (consumer, key, position) WHERE key IS NOT NULL;
+CREATE INDEX parked_events_id ON events.parked_events (consumer, id);
 CREATE INDEX parked_events_due ON events.parked_events (consumer, due_at) WHERE state = 'retrying';
 COMMENT ON TABLE events.parked_events IS 'Events a consumer set aside, whole: retention may have dropped them from the log. To be looked at through events.parked.';
 COMMENT ON COLUMN events.parked_events.organization_id IS 'NULL: an event of the system itself.';
 COMMENT ON COLUMN events.parked_events.state IS 'retrying: runs (again) at due_at; waiting: behind another event of its key; parked: waits for events.retry_parked().';
-COMMENT ON COLUMN events.parked_events.attempts IS 'Counted before each run, so that a run that kills the server counts too.';
+COMMENT ON COLUMN events.parked_events.attempts IS 'Of a handler: runs that failed; of an event that runs alone, also the one that has begun.';
+COMMENT ON COLUMN events.parked_events.alone IS 'Was in a batch of the dispatcher that did not come to its end: runs in a transaction of its own, each attempt counted before it is made.';
 
 ALTER TABLE events.parked_events ENABLE ROW LEVEL SECURITY;
 CREATE POLICY organization ON events.parked_events

@@ -36,7 +36,7 @@
 #include "utils/wait_event.h"
 
 #define ROUNDS			8		/* batches of one subscription before the next has its turn */
-#define RETRIES			64		/* set-aside events, likewise */
+#define RETRY_MS		500		/* for set-aside events, likewise */
 #define ROUND_MS		10		/* from a round that left nothing to do to the next */
 #define IDLE_MS			250		/* due times and changed subscriptions are noticed within this */
 #define LIST_MS			200		/* rounds that follow each other closer than this share a listing */
@@ -251,9 +251,12 @@ record_error(Subscription *subscription, const char *message)
 static void
 work_on(Subscription *subscription, const EventPosition *latest)
 {
+	TimestampTz started_at = GetCurrentTimestamp();
+
 	subscription->has_more = false;
 	sweep_parked(subscription);
-	for (int i = 0; i < RETRIES && subscription->has_due && !ShutdownRequestPending; i++)
+	while (subscription->has_due && !ShutdownRequestPending &&
+		   !TimestampDifferenceExceeds(started_at, GetCurrentTimestamp(), RETRY_MS))
 		subscription->has_due = dispatch_parked(subscription);
 	if (position_compare(&subscription->scanned, latest) >= 0)
 		return;

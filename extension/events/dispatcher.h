@@ -90,7 +90,7 @@ extern void handler_clean_session(void);
 /* True while a handler runs: SIGTERM then ends it, otherwise it asks the loop to leave. */
 extern volatile sig_atomic_t handler_running;
 
-/* ---- dispatcher_batch.c, dispatcher_parked.c: each a few transactions of their own ---- */
+/* ---- dispatcher_batch.c, dispatcher_retry.c, dispatcher_parked.c: each a few transactions of their own ---- */
 
 /* True: there may be more at once. */
 extern bool dispatch_batch(Subscription *subscription);
@@ -99,7 +99,7 @@ extern bool dispatch_parked(Subscription *subscription);
 /* Now and then: frees events that wait behind nobody. */
 extern void sweep_parked(Subscription *subscription);
 
-/* Sets an event aside within the current transaction; returns the state it got. */
+/* Sets an event aside within the current transaction; alone: it runs in a transaction of its own, see dispatcher_retry.c. */
 typedef enum AsideState
 {
 	ASIDE_RETRYING,
@@ -108,7 +108,13 @@ typedef enum AsideState
 } AsideState;
 
 extern void set_event_aside(const Subscription *subscription, const HandlerEvent *event, AsideState state,
-							int attempts, const char *reason, int delay_ms);
+							int attempts, const char *reason, int delay_ms, bool alone);
+
+/* What is kept of a reason. */
+extern char *clipped_reason(const char *reason);
+
+/* Is anything? */
+extern bool anything_set_aside(const Subscription *subscription);
 
 /* Is another event of this key set aside? */
 extern bool key_is_set_aside(const Subscription *subscription, const HandlerEvent *event);

@@ -160,6 +160,8 @@ store_position(Subscription *subscription, const EventPosition *position)
 static bool
 run_events(HandlerCall *call, Subscription *subscription, Batch *batch)
 {
+	bool		any = anything_set_aside(subscription);
+
 	for (int i = 0; i < batch->count; i++)
 	{
 		const HandlerEvent *event = &batch->events[i];
@@ -172,9 +174,9 @@ run_events(HandlerCall *call, Subscription *subscription, Batch *batch)
 			batch->end = batch->events[i - 1].position;
 			break;
 		}
-		if (key_is_set_aside(subscription, event))
+		if (any && key_is_set_aside(subscription, event))
 		{
-			set_event_aside(subscription, event, ASIDE_WAITING, 0, NULL, 0);
+			set_event_aside(subscription, event, ASIDE_WAITING, 0, NULL, 0, false);
 			continue;
 		}
 		switch (handler_run(call, event, &error))
@@ -184,9 +186,10 @@ run_events(HandlerCall *call, Subscription *subscription, Batch *batch)
 			case RUN_AGAIN:
 				return true;
 			case RUN_FAILED:
+				any = true;
 				set_event_aside(subscription, event,
 								subscription->max_attempts == 1 ? ASIDE_PARKED : ASIDE_RETRYING,
-								1, error, retry_delay_ms(1));
+								1, error, retry_delay_ms(1), false);
 				if (subscription->max_attempts == 1)
 					alert_parked(subscription, event, error);
 				break;
@@ -203,7 +206,7 @@ set_batch_aside(Subscription *subscription, const Batch *batch)
 		const HandlerEvent *event = &batch->events[i];
 		bool		behind = key_is_set_aside(subscription, event);
 
-		set_event_aside(subscription, event, behind ? ASIDE_WAITING : ASIDE_RETRYING, 0, NULL, 0);
+		set_event_aside(subscription, event, behind ? ASIDE_WAITING : ASIDE_RETRYING, 0, NULL, 0, true);
 	}
 }
 
