@@ -119,8 +119,8 @@ relay_delivered(Relay *relay, Slot *slot, rd_kafka_resp_err_t err)
 			backoff_reset(&relay->producer_backoff);
 			if (!atomic_load(&health.kafka))
 				atomic_store(&health.kafka, true);
-			if (alone)
-				idset_remove(&relay->suspects, slot->id, sizeof(slot->id));
+			if (alone && idset_remove(&relay->suspects, slot->id, sizeof(slot->id)) && relay->suspects.count == 0)
+				log_info("what was refused in batches was accepted one by one");
 			settle(relay, slot);
 			break;
 		case OUTCOME_REFUSED:
