@@ -31,7 +31,7 @@ END $$;
 -- Handlers fail now and then, after their effect: it must be undone and done again.
 CREATE FUNCTION torture.stumble() RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
-    IF random() < 0.001 THEN
+    IF random() < 0.01 THEN
         RAISE EXCEPTION 'stumbled';
     END IF;
 END $$;
