@@ -257,3 +257,15 @@ INSERT INTO app.counters VALUES (1, 0), (2, 0);
         _log.wait_for("every event had its effect", lambda: len(effects(pg)) == 300, 60)
         check_exactly_once(pg)
         assert pg.query("SELECT n FROM app.counters ORDER BY id", dbname="d") == [(300 + mine,)] * 2
+
+
+def case_long_queue_behind_a_failure():
+    """10 000 events wait behind one that fails twice: then they go in order, in batches."""
+    with Cluster({"backoffice.handler_retry_min_ms": "1500", "backoffice.handler_retry_max_ms": "1500"}) as pg:
+        set_up(pg, "IF (e.payload->>'version')::int = 0 AND nextval('app.tries') <= 2 THEN RAISE EXCEPTION 'not yet'; END IF;",
+               more="CREATE SEQUENCE app.tries;")
+        pg.query("SELECT count(events.emit('test.faults', 'a', 'test', jsonb_build_object('version', n)))"
+                 " FROM generate_series(0, 10000) AS n", dbname="d")
+        _log.wait_for("all wait", lambda: len(parked(pg, "waiting")) == 10000, 30)
+        _log.wait_for("every event had its effect", lambda: not parked(pg), 30)
+        assert [row[2] for row in effects(pg)] == list(range(10001))
