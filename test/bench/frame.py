@@ -13,10 +13,13 @@ import time
 
 from harness.pg import Cluster
 
-# As a careful administrator would set a machine of this size up.  Everything durable: fsync and full_page_writes stay on.
-# No checkpoint falls into a round: the set-up ends without one, so neither side writes full pages.
+# As a careful administrator would set a machine of this size up, in the state it is in between two checkpoints: no round pays for
+# full pages (they would flatter us: our writes go to neighbouring pages, an UPDATE by key goes anywhere) or for making
+# new WAL segments (settle() leaves old ones to be used again, as on any server that has run for a while).
 CONF = {
     "fsync": "on",
+    "full_page_writes": "off",
+    "min_wal_size": "8GB",
     "shared_buffers": "4GB",
     "max_wal_size": "32GB",
     "checkpoint_timeout": "1d",
@@ -104,6 +107,9 @@ class Bench:
                               "ALTER DEFAULT PRIVILEGES IN SCHEMA plain GRANT ALL ON TABLES TO PUBLIC;"
                               "ALTER DEFAULT PRIVILEGES IN SCHEMA plain GRANT ALL ON SEQUENCES TO PUBLIC;")
             self.organization = self.query("SELECT access.create_organization('bench')")[0][0]
+            for _ in range(100):
+                self.query("CREATE TABLE IF NOT EXISTS plain.nothing (); SELECT pg_switch_wal()")
+            self.settle()
         return self._pg
 
     def query(self, sql, params=None, user="postgres"):
@@ -111,6 +117,11 @@ class Bench:
 
     def psql(self, sql):
         return self.pg.psql(DATABASE, sql)
+
+    def settle(self):
+        """After a set-up: its writes must not be done by the rounds, and its WAL segments are free for them."""
+        self.psql("CHECKPOINT")
+        os.sync()
 
     def connect(self, user="postgres", autocommit=True):
         return self.pg.connect(DATABASE, user, autocommit)

@@ -34,6 +34,7 @@ def lifecycle(bench):
     make(bench, "thing", DEFINITION)
     make(bench, "silent", dict(DEFINITION, emit=False))
     make(bench, "bare", None)
+    bench.settle()
     variables = {"org": bench.organization, "payload": json.dumps({"entity": "plain.thing", "id": "12345", "from": "off", "to": "on", "version": 2})}
     insert = ("INSERT INTO plain.outbox (organization_id, topic, key, type, payload) "
               "VALUES (:org, 'bench', :id, 'thing.on', :payload);\n")

@@ -73,7 +73,7 @@ def prepare(bench):
     pool = make_pool(bench, "bench", POOL)
     make_plain(bench, "certificates", pool)
     bench.psql("VACUUM (ANALYZE) certificates.certificates")
-    os.sync()  # the rounds' own flushes must not wait for the set-up's
+    bench.settle()
 
 
 def sample_payload(bench):
@@ -158,19 +158,37 @@ def skip_locked(bench, payload, at_once):
                 {"org": bench.organization, "payload": payload, "pool_id": Pools.made["bench"], "id": 0})
 
 
-def reserve_skip_locked(bench):
-    prepare(bench)
-    payload = sample_payload(bench)
-    make_plain(bench, "queue", Pools.made["bench"], QUEUE_INDEX)
-    os.sync()
+def compare_skip_locked(bench, payload, state, target=None):
     clients = max(CLIENTS)
     # No slices here: a stopped client would hold the row it has locked.
     results = interleave({label: lambda load=load: bench.pgbench(load, clients) for label, load in (
         ("ours", ours(bench, "bench")), ("steps", skip_locked(bench, payload, False)), ("once", skip_locked(bench, payload, True)))})
-    bench.report_rates(f"reserve_vs_skip_locked_{clients}", results["ours"], results["steps"], "tx/s", 4,
+    bench.report_rates(f"reserve_vs_skip_locked_{clients}{state}", results["ours"], results["steps"], "tx/s", target,
                        note="SELECT ... FOR UPDATE SKIP LOCKED, UPDATE, INSERT as an application sends them")
-    bench.report_rates(f"reserve_vs_skip_locked_{clients}_one_statement", results["ours"], results["once"], "tx/s",
+    bench.report_rates(f"reserve_vs_skip_locked_{clients}{state}_one_statement", results["ours"], results["once"], "tx/s",
                        note="UPDATE ... WHERE id = (SELECT ... SKIP LOCKED) and the INSERT in one round trip")
+
+
+def reserve_skip_locked(bench):
+    """Pools of POOL: fresh from VACUUM, and when a tenth was given since. Autovacuum would come after a fifth."""
+    prepare(bench)
+    payload = sample_payload(bench)
+    make_plain(bench, "queue", Pools.made["bench"], QUEUE_INDEX)
+    bench.settle()
+    compare_skip_locked(bench, payload, "_fresh")
+    given = POOL // 10
+    say(f"   giving {given} certificates of each pool")
+    bench.query("UPDATE plain.queue SET state = 'reserved', channel = 'internet_store', order_ref = '1', hold_until = now() + interval '30 minutes',"
+                " version = version + 1 WHERE id IN (SELECT id FROM plain.queue WHERE state = 'available' ORDER BY slot_no LIMIT %s)", (given,))
+    for _ in range(0, given, 10000):
+        with bench.connect("bench_service", autocommit=False) as conn, conn.cursor() as cur:
+            cur.execute("SELECT access.act_as(%s)", (bench.organization,))
+            cur.execute("SELECT count(certificates.reserve_next('bench', 'internet_store', '1')) FROM generate_series(1, 10000)")
+            conn.commit()
+    bench.settle()
+    for load in (ours(bench, "bench"), skip_locked(bench, payload, False)):
+        bench.pgbench(load, max(CLIENTS))
+    compare_skip_locked(bench, payload, "", 4)
 
 
 def reserve_size(bench):
@@ -179,7 +197,7 @@ def reserve_size(bench):
     make_pool(bench, "big", BIG_POOL)
     small = [make_pool(bench, f"small{i}", 10000) for i in range(ROUNDS)]
     bench.psql("VACUUM (ANALYZE) certificates.certificates")
-    os.sync()
+    bench.settle()
     clients, rounds = 8, iter(range(ROUNDS))
     results = interleave({
         "ours": lambda: bench.pgbench(ours(bench, "big"), clients, transactions=9000 // clients),
