@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "lib/conf.h"
+#include "lib/kafka.h"
 #include "lib/log.h"
 #include "lib/worker.h"
 
@@ -229,8 +230,9 @@ settings_good(void)
 	char		why[512] = "";
 	LogLevel	level;
 	const char *organization = ingest.settings.organization;
-	bool		good = worker_check(ingest.settings.database, ingest.settings.bootstrap, ingest.settings.log_level, stderr);
+	bool		good = worker_check(ingest.settings.database, ingest.settings.log_level, stderr);
 
+	good = kafka_bootstrap_check(ingest.settings.bootstrap, stderr) && good;
 	if (good && log_level_parse(ingest.settings.log_level, &level))
 		log_init("kafka-ingest", ingest.settings.instance, level);
 	if (*organization != '\0' && !ingest_uuid_good(organization, strlen(organization)))

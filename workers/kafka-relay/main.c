@@ -135,9 +135,10 @@ settings_good(void)
 {
 	char		why[512] = "";
 	LogLevel	level;
-	bool		good = worker_check(relay.settings.database, relay.settings.bootstrap, relay.settings.log_level, stderr);
+	bool		good = worker_check(relay.settings.database, relay.settings.log_level, stderr);
 
 	relay.settings.batch_limit_bytes = relay.settings.message_max_bytes < 1000000 ? relay.settings.message_max_bytes : 1000000;
+	good = kafka_bootstrap_check(relay.settings.bootstrap, stderr) && good;
 	if (good && log_level_parse(relay.settings.log_level, &level))
 		log_init("kafka-relay", relay.settings.instance, level);
 	if (good && !produce_check(&relay.settings, why, sizeof(why)))

@@ -179,3 +179,12 @@ kafka_bootstrap_good(const char *bootstrap)
 	}
 	return at != bootstrap;
 }
+
+bool
+kafka_bootstrap_check(const char *bootstrap, FILE *err)
+{
+	if (kafka_bootstrap_good(bootstrap))
+		return true;
+	fprintf(err, "KAFKA_BOOTSTRAP: \"%s\" is not host:port[,host:port...]\n", bootstrap);
+	return false;
+}

@@ -4,6 +4,7 @@
 
 #include <librdkafka/rdkafka.h>
 #include <stdbool.h>
+#include <stdio.h>
 
 #include "lib/loop.h"
 
@@ -25,5 +26,8 @@ extern void kafka_drain_fd(int fd);
 
 /* The text of librdkafka's broker state for the log and the database: never with secrets. */
 extern bool kafka_bootstrap_good(const char *bootstrap);
+
+/* The same, with a complaint to err. */
+extern bool kafka_bootstrap_check(const char *bootstrap, FILE *err);
 
 #endif

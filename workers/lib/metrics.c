@@ -117,15 +117,16 @@ char *
 health_render(int64_t now_ms, bool *healthy)
 {
 	bool		database = atomic_load(&health.database);
+	bool		needs_kafka = !atomic_load(&health.no_kafka);
 	bool		kafka = atomic_load(&health.kafka);
+	const char *broker = !needs_kafka ? "" : kafka ? "\"kafka\":true," : "\"kafka\":false,";
 	bool		alive = now_ms - atomic_load(&health.progress_ms) < STUCK_MS;
 	bool		stopping = atomic_load(&health.stopping);
 	char	   *text = NULL;
 
-	*healthy = database && kafka && alive && !stopping;
-	if (asprintf(&text, "{\"status\":\"%s\",\"database\":%s,\"kafka\":%s,\"alive\":%s,\"stopping\":%s}\n",
-				 *healthy ? "ok" : "unavailable", database ? "true" : "false", kafka ? "true" : "false",
-				 alive ? "true" : "false", stopping ? "true" : "false") < 0)
+	*healthy = database && (kafka || !needs_kafka) && alive && !stopping;
+	if (asprintf(&text, "{\"status\":\"%s\",\"database\":%s,%s\"alive\":%s,\"stopping\":%s}\n",
+				 *healthy ? "ok" : "unavailable", database ? "true" : "false", broker, alive ? "true" : "false", stopping ? "true" : "false") < 0)
 		return NULL;
 	return text;
 }

@@ -34,6 +34,7 @@ typedef struct Health
 {
 	atomic_bool database;
 	atomic_bool kafka;
+	atomic_bool no_kafka;		/* a worker that has nothing to do with Kafka */
 	atomic_bool stopping;
 	atomic_int_fast64_t progress_ms;	/* monotonic time of the last sign of life of the loop */
 } Health;

@@ -6,7 +6,6 @@
 #include <sys/random.h>
 #include <unistd.h>
 
-#include "lib/kafka.h"
 #include "lib/log.h"
 
 const char *
@@ -27,7 +26,7 @@ worker_instance(void)
 }
 
 bool
-worker_check(const char *database, const char *bootstrap, const char *log_level, FILE *err)
+worker_check(const char *database, const char *log_level, FILE *err)
 {
 	char	   *why = NULL;
 	PQconninfoOption *options = PQconninfoParse(database, &why);
@@ -44,11 +43,6 @@ worker_check(const char *database, const char *bootstrap, const char *log_level,
 	else
 		log_secret_in_dsn(database);
 	PQconninfoFree(options);
-	if (!kafka_bootstrap_good(bootstrap))
-	{
-		fprintf(err, "KAFKA_BOOTSTRAP: \"%s\" is not host:port[,host:port...]\n", bootstrap);
-		good = false;
-	}
 	if (!log_level_parse(log_level, &level))
 	{
 		fprintf(err, "BACKOFFICE_LOG_LEVEL: \"%s\" is not debug, info, warn or error\n", log_level);
