@@ -1,1 +1,149 @@
--- api: what HTTP exposes
+-- api: what HTTP exposes. See docs/api.md.
+-- Every function is api_call() in C (extension/api/call.c); what it does stands beside its name in *_operations.c.
+
+SELECT access.define_permission('events.read', 'listen to events');
+SELECT events.let_listen('GiftCertificates.Stream', 'certificates.read');
+
+CREATE OR REPLACE FUNCTION api.pre_request() RETURNS void
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'api_pre_request';
+COMMENT ON FUNCTION api.pre_request() IS
+'For an unmodified PostgREST (db-pre-request = api.pre_request): sets who acts by the bearer token in request.headers, which is verified here, and by the header X-Organization-Id. Does nothing without a token. Permission: anonymous. Errors: as access.authenticate.';
+GRANT EXECUTE ON FUNCTION api.pre_request() TO backoffice_anon, backoffice_user, backoffice_service;
+
+-- ---- certificates ----
+
+CREATE OR REPLACE FUNCTION api.reserve_next_certificate(pool text, channel text, order_ref text DEFAULT NULL, hold_s int DEFAULT NULL) RETURNS jsonb
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'api_call';
+COMMENT ON FUNCTION api.reserve_next_certificate(text, text, text, int) IS
+'Reserves the next certificate of a pool. pool: code or id; channel: who sells it, e.g. internet_store or pos; order_ref: the order it is for; hold_s: seconds that the reservation lasts (NULL: the pool''s). Returns id, state, pool, face_value_minor, currency, hold_until with status 201 and Location (200 for a GET); for an empty pool status 409 and code pool_empty, and issue.blocked is committed. Permission: certificates.reserve. Route: POST /certificates/reservations, GET /certificates/next. Errors: pool_not_found, pool_paused, pool_closed, invalid_hold, invalid_argument.';
+GRANT EXECUTE ON FUNCTION api.reserve_next_certificate(text, text, text, int) TO backoffice_user, backoffice_service;
+
+CREATE OR REPLACE FUNCTION api.certificate(id uuid) RETURNS jsonb
+    LANGUAGE c STABLE AS 'MODULE_PATHNAME', 'api_call';
+COMMENT ON FUNCTION api.certificate(uuid) IS
+'A certificate, without code and CVC. Returns id, pool, state, currency, face_value_minor, balance_minor, held_minor, available_minor, code_last4, channel, order_ref, client_ref, version, created_at, hold_until, issued_at, activated_at, valid_until, replaced_by. Permission: certificates.read. Route: GET /certificates/{id}. Errors: certificate_not_found.';
+GRANT EXECUTE ON FUNCTION api.certificate(uuid) TO backoffice_user, backoffice_service;
+
+CREATE OR REPLACE FUNCTION api.certificate_cvc(id uuid) RETURNS jsonb
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'api_call';
+COMMENT ON FUNCTION api.certificate_cvc(uuid) IS
+'The CVC of a certificate for which notification.requested was emitted; emits audit.cvc_revealed. Returns id, cvc. Permission: certificates.reveal_cvc. Route: GET /certificates/{id}/cvc. Errors: certificate_not_found, notification_not_requested, cvc_destroyed.';
+GRANT EXECUTE ON FUNCTION api.certificate_cvc(uuid) TO backoffice_user, backoffice_service;
+
+CREATE OR REPLACE FUNCTION api.notify_certificate(id uuid) RETURNS jsonb
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'api_call';
+COMMENT ON FUNCTION api.notify_certificate(uuid) IS
+'Asks that the client is sent the CVC: emits notification.requested. Returns id, status. Permission: certificates.notify. Route: POST /certificates/{id}/notify. Errors: certificate_not_found, not_issued.';
+GRANT EXECUTE ON FUNCTION api.notify_certificate(uuid) TO backoffice_user, backoffice_service;
+
+CREATE OR REPLACE FUNCTION api.release_certificate(id uuid, reason text DEFAULT NULL) RETURNS jsonb
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'api_call';
+COMMENT ON FUNCTION api.release_certificate(uuid, text) IS
+'Gives a reservation back. reason: told in the event. Returns id, state (available; voided if its code was shown). Permission: certificates.release. Route: POST /certificates/{id}/release. Errors: certificate_not_found, not_reserved.';
+GRANT EXECUTE ON FUNCTION api.release_certificate(uuid, text) TO backoffice_user, backoffice_service;
+
+CREATE OR REPLACE FUNCTION api.issue_certificate(id uuid, order_ref text DEFAULT NULL, client_ref text DEFAULT NULL) RETURNS jsonb
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'api_call';
+COMMENT ON FUNCTION api.issue_certificate(uuid, text, text) IS
+'Sells a reserved certificate and shows its code. order_ref, client_ref: whose it is (NULL keeps what the reservation said). Returns id, state, code, face_value_minor, balance_minor, currency, valid_until. Permission: certificates.issue. Route: POST /certificates/{id}/issue. Errors: certificate_not_found, illegal_transition, invalid_argument.';
+GRANT EXECUTE ON FUNCTION api.issue_certificate(uuid, text, text) TO backoffice_user, backoffice_service;
+
+CREATE OR REPLACE FUNCTION api.redeem_certificate(id uuid, amount_minor bigint, channel text DEFAULT NULL, order_ref text DEFAULT NULL) RETURNS jsonb
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'api_call';
+COMMENT ON FUNCTION api.redeem_certificate(uuid, bigint, text, text) IS
+'Takes money from a certificate. amount_minor: minor units of its currency. Returns id (of the redemption), certificate_id, kind, state, amount_minor, balance_minor, available_minor, currency. Permission: certificates.redeem. Route: POST /certificates/{id}/redeem. Errors: invalid_amount, certificate_not_found, not_redeemable, certificate_blocked, certificate_expired, insufficient_balance.';
+GRANT EXECUTE ON FUNCTION api.redeem_certificate(uuid, bigint, text, text) TO backoffice_user, backoffice_service;
+
+CREATE OR REPLACE FUNCTION api.refund_certificate(id uuid, amount_minor bigint, redemption_id uuid DEFAULT NULL, reason text DEFAULT NULL) RETURNS jsonb
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'api_call';
+COMMENT ON FUNCTION api.refund_certificate(uuid, bigint, uuid, text) IS
+'Gives redeemed money back to the certificate. amount_minor: minor units; redemption_id: of which redemption (NULL: of all). Returns as redeem_certificate. Permission: certificates.refund. Route: POST /certificates/{id}/refund. Errors: invalid_amount, certificate_not_found, redemption_not_found, not_refundable, refund_exceeds_redeemed.';
+GRANT EXECUTE ON FUNCTION api.refund_certificate(uuid, bigint, uuid, text) TO backoffice_user, backoffice_service;
+
+CREATE OR REPLACE FUNCTION api.block_certificate(id uuid, reason text DEFAULT NULL) RETURNS jsonb
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'api_call';
+COMMENT ON FUNCTION api.block_certificate(uuid, text) IS
+'Stops a certificate. reason: told in the event, at most 500 bytes. Returns id, state, blocked_from (the state to return to). Permission: certificates.block. Route: POST /certificates/{id}/block. Errors: certificate_not_found, illegal_transition.';
+GRANT EXECUTE ON FUNCTION api.block_certificate(uuid, text) TO backoffice_user, backoffice_service;
+
+CREATE OR REPLACE FUNCTION api.unblock_certificate(id uuid, reason text DEFAULT NULL) RETURNS jsonb
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'api_call';
+COMMENT ON FUNCTION api.unblock_certificate(uuid, text) IS
+'Returns a blocked certificate to the state before. Returns id, state. Permission: certificates.block. Route: POST /certificates/{id}/unblock. Errors: certificate_not_found, illegal_transition.';
+GRANT EXECUTE ON FUNCTION api.unblock_certificate(uuid, text) TO backoffice_user, backoffice_service;
+
+CREATE OR REPLACE FUNCTION api.check_certificate(code text, cvc text) RETURNS jsonb
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'api_call';
+COMMENT ON FUNCTION api.check_certificate(text, text) IS
+'Is this the CVC of a sold certificate with this code? Returns valid, id (NULL when not). Failures are counted. Permission: certificates.verify_cvc. Route: POST /certificates/check. Errors: throttled.';
+GRANT EXECUTE ON FUNCTION api.check_certificate(text, text) TO backoffice_user, backoffice_service;
+
+CREATE OR REPLACE FUNCTION api.pools(after text DEFAULT NULL, max_items int DEFAULT 100) RETURNS jsonb
+    LANGUAGE c STABLE AS 'MODULE_PATHNAME', 'api_call';
+COMMENT ON FUNCTION api.pools(text, int) IS
+'Pools by code. after: next of the page before; max_items: 1 to 1000. Returns items (id, code, state, currency, face_value_minor, low_water, created_at) and next. Permission: certificates.read. Route: GET /pools. Errors: bad_limit.';
+GRANT EXECUTE ON FUNCTION api.pools(text, int) TO backoffice_user, backoffice_service;
+
+CREATE OR REPLACE FUNCTION api.pool(pool text) RETURNS jsonb
+    LANGUAGE c STABLE AS 'MODULE_PATHNAME', 'api_call';
+COMMENT ON FUNCTION api.pool(text) IS
+'A pool and what is in it. pool: code or id. Returns as an item of pools, and created, available, reserved, issued, terminal (numbers of certificates), outstanding_minor. Counts every certificate of the pool. Permission: certificates.read. Route: GET /pools/{pool}. Errors: pool_not_found.';
+GRANT EXECUTE ON FUNCTION api.pool(text) TO backoffice_user, backoffice_service;
+
+-- ---- administration ----
+
+CREATE OR REPLACE FUNCTION api.members(after uuid DEFAULT NULL, max_items int DEFAULT 100) RETURNS jsonb
+    LANGUAGE c STABLE AS 'MODULE_PATHNAME', 'api_call';
+COMMENT ON FUNCTION api.members(uuid, int) IS
+'Members of the organization by user id. after: next of the page before; max_items: 1 to 1000. Returns items (user_id, email, state, user_state, roles, created_at) and next. Permission: access.read. Route: GET /members. Errors: bad_limit.';
+GRANT EXECUTE ON FUNCTION api.members(uuid, int) TO backoffice_user, backoffice_service;
+
+CREATE OR REPLACE FUNCTION api.remove_member(user_id uuid) RETURNS jsonb
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'api_call';
+COMMENT ON FUNCTION api.remove_member(uuid) IS
+'Ends a membership with all its roles. Returns user_id, removed. Permission: access.manage_members. Route: DELETE /members/{user_id}. Errors: unknown_user, beyond_own_rights.';
+GRANT EXECUTE ON FUNCTION api.remove_member(uuid) TO backoffice_user, backoffice_service;
+
+CREATE OR REPLACE FUNCTION api.roles(after text DEFAULT NULL, max_items int DEFAULT 100) RETURNS jsonb
+    LANGUAGE c STABLE AS 'MODULE_PATHNAME', 'api_call';
+COMMENT ON FUNCTION api.roles(text, int) IS
+'Roles of the organization by name. after: next of the page before; max_items: 1 to 1000. Returns items (name, permissions, inherits, created_at) and next. Permission: access.read. Route: GET /roles. Errors: bad_limit.';
+GRANT EXECUTE ON FUNCTION api.roles(text, int) TO backoffice_user, backoffice_service;
+
+CREATE OR REPLACE FUNCTION api.define_role(name text, permissions text[], inherits text[] DEFAULT '{}') RETURNS jsonb
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'api_call';
+COMMENT ON FUNCTION api.define_role(text, text[], text[]) IS
+'Makes or redefines a role. permissions: names, context.* or *; inherits: roles whose permissions it has too. Returns name, permissions, inherits. Permission: access.manage_roles. Route: PUT /roles/{name}. Errors: bad_role_name, unknown_permission, unknown_role, role_cycle, bad_list, beyond_own_rights.';
+GRANT EXECUTE ON FUNCTION api.define_role(text, text[], text[]) TO backoffice_user, backoffice_service;
+
+CREATE OR REPLACE FUNCTION api.grant_role(user_id uuid, role text, valid_until timestamptz DEFAULT NULL) RETURNS jsonb
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'api_call';
+COMMENT ON FUNCTION api.grant_role(uuid, text, timestamptz) IS
+'Gives a member a role, until valid_until or until revoked. Returns user_id, role, valid_until. Permission: access.manage_roles. Route: PUT /members/{user_id}/roles/{role}. Errors: unknown_user, unknown_role, bad_valid_until, beyond_own_rights.';
+GRANT EXECUTE ON FUNCTION api.grant_role(uuid, text, timestamptz) TO backoffice_user, backoffice_service;
+
+CREATE OR REPLACE FUNCTION api.revoke_role(user_id uuid, role text) RETURNS jsonb
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'api_call';
+COMMENT ON FUNCTION api.revoke_role(uuid, text) IS
+'Takes a role away. Returns user_id, role, revoked (false: did not have it). Permission: access.manage_roles. Route: DELETE /members/{user_id}/roles/{role}. Errors: unknown_role, beyond_own_rights.';
+GRANT EXECUTE ON FUNCTION api.revoke_role(uuid, text) TO backoffice_user, backoffice_service;
+
+CREATE OR REPLACE FUNCTION api.permissions() RETURNS jsonb
+    LANGUAGE c STABLE AS 'MODULE_PATHNAME', 'api_call';
+COMMENT ON FUNCTION api.permissions() IS
+'Every permission that a role can have. Returns items (name, description) and next (null: one page). Permission: access.read. Route: GET /permissions.';
+GRANT EXECUTE ON FUNCTION api.permissions() TO backoffice_user, backoffice_service;
+
+-- ---- the system ----
+
+CREATE OR REPLACE FUNCTION api.health() RETURNS jsonb
+    LANGUAGE c STABLE AS 'MODULE_PATHNAME', 'api_call';
+COMMENT ON FUNCTION api.health() IS
+'Whether the server''s own workers run. Returns status (ok or degraded) and version. Permission: anonymous. Route: GET /rpc/health.';
+GRANT EXECUTE ON FUNCTION api.health() TO backoffice_anon, backoffice_user, backoffice_service;
+
+CREATE OR REPLACE FUNCTION api.event_topics() RETURNS jsonb
+    LANGUAGE c STABLE AS 'MODULE_PATHNAME', 'api_call';
+COMMENT ON FUNCTION api.event_topics() IS
+'Topics that whoever acts may listen to. Returns items (topic, description) and next (null: one page). Permission: events.read. Route: GET /events/topics.';
+GRANT EXECUTE ON FUNCTION api.event_topics() TO backoffice_user, backoffice_service;

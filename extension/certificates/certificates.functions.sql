@@ -120,7 +120,7 @@ CREATE OR REPLACE FUNCTION certificates.reserve_next(pool text, channel text, or
     LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'certificates_reserve_next';
 COMMENT ON FUNCTION certificates.reserve_next(text, text, text, text, interval) IS
 'Reserves the next certificate of a pool. pool: code or id; channel: who sells it, e.g. internet_store or pos; order_ref: the order it is for; idempotency_key: the same key with the same arguments answers the same certificate again; hold: how long (NULL: the pool''s). Answers status reserved, or status empty without an error (issue.blocked is emitted). The code is not shown. Never waits for other reservations, and sees the newest rows at every isolation level. Permission: certificates.reserve. Errors: PT404 pool_not_found, PT409 pool_paused, pool_closed, idempotency_conflict, PT422 invalid_hold, 22023 invalid_argument.';
-GRANT EXECUTE ON FUNCTION certificates.reserve_next(text, text, text, text, interval) TO backoffice_service, backoffice_admin;
+GRANT EXECUTE ON FUNCTION certificates.reserve_next(text, text, text, text, interval) TO backoffice_service, backoffice_admin, backoffice_definer;
 
 CREATE OR REPLACE FUNCTION certificates.import_codes(pool text, codes text[], cvcs text[] DEFAULT NULL) RETURNS bigint
     LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'certificates_import_codes';
@@ -154,7 +154,7 @@ CREATE OR REPLACE FUNCTION certificates.release(id uuid, reason text DEFAULT NUL
     LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'certificates_release_sql';
 COMMENT ON FUNCTION certificates.release(uuid, text) IS
 'Gives a reservation back: available again (certificate.released), or voided if its code was shown (certificate.voided). Once more changes nothing. reason: goes into the event. Returns the state. Permission: certificates.release. Errors: PT404 certificate_not_found, PT409 not_reserved.';
-GRANT EXECUTE ON FUNCTION certificates.release(uuid, text) TO backoffice_service, backoffice_admin;
+GRANT EXECUTE ON FUNCTION certificates.release(uuid, text) TO backoffice_service, backoffice_admin, backoffice_definer;
 
 CREATE OR REPLACE FUNCTION certificates.disclose_code(id uuid) RETURNS text
     LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'certificates_disclose_code';
@@ -166,13 +166,13 @@ CREATE OR REPLACE FUNCTION certificates.request_notification(id uuid) RETURNS vo
     LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'certificates_request_notification_sql';
 COMMENT ON FUNCTION certificates.request_notification(uuid) IS
 'Emits notification.requested for a certificate that was sold: the CRM may then call reveal_cvc() and send the CVC to the client. Permission: certificates.notify. Errors: PT404 certificate_not_found, PT409 not_issued.';
-GRANT EXECUTE ON FUNCTION certificates.request_notification(uuid) TO backoffice_service, backoffice_admin;
+GRANT EXECUTE ON FUNCTION certificates.request_notification(uuid) TO backoffice_service, backoffice_admin, backoffice_definer;
 
 CREATE OR REPLACE FUNCTION certificates.reveal_cvc(id uuid) RETURNS text
     LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'certificates_reveal_cvc';
 COMMENT ON FUNCTION certificates.reveal_cvc(uuid) IS
 'The CVC of a certificate for which notification.requested was emitted; emits audit.cvc_revealed. Where the pool says so, the stored CVC is destroyed by this. Permission: certificates.reveal_cvc. Errors: PT404 certificate_not_found, PT409 notification_not_requested, PT410 cvc_destroyed; F0000 key_file_missing, key_unknown.';
-GRANT EXECUTE ON FUNCTION certificates.reveal_cvc(uuid) TO backoffice_service, backoffice_admin;
+GRANT EXECUTE ON FUNCTION certificates.reveal_cvc(uuid) TO backoffice_service, backoffice_admin, backoffice_definer;
 
 CREATE OR REPLACE FUNCTION certificates.verify_cvc(code text, cvc text) RETURNS boolean
     LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'certificates_verify_cvc';
@@ -184,7 +184,7 @@ CREATE OR REPLACE FUNCTION certificates.find_by_code(code text, cvc text) RETURN
     LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'certificates_find_by_code';
 COMMENT ON FUNCTION certificates.find_by_code(text, text) IS
 'The id of the sold certificate with this code and CVC, NULL as verify_cvc() says false. Permission: certificates.verify_cvc. Errors: PT429 throttled.';
-GRANT EXECUTE ON FUNCTION certificates.find_by_code(text, text) TO backoffice_service, backoffice_admin;
+GRANT EXECUTE ON FUNCTION certificates.find_by_code(text, text) TO backoffice_service, backoffice_admin, backoffice_definer;
 
 CREATE OR REPLACE FUNCTION certificates.sweep() RETURNS bigint
     LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'certificates_sweep';
@@ -208,7 +208,7 @@ LEFT JOIN certificates.certificates c ON c.organization_id = p.organization_id A
 GROUP BY p.organization_id, p.id;
 COMMENT ON VIEW certificates.pool_status IS
 'The pools of the organization and what is in them. issued: sold and of use (issued, active, partially redeemed, blocked); terminal: used up, expired, refunded, voided, replaced or retired; outstanding_minor: what the issued ones are worth. Permission: certificates.read (without it, no rows); a superuser without a principal sees the pools of all organizations.';
-GRANT SELECT ON certificates.pool_status TO backoffice_service, backoffice_admin;
+GRANT SELECT ON certificates.pool_status TO backoffice_service, backoffice_admin, backoffice_definer;
 
 CREATE OR REPLACE VIEW certificates.conservation WITH (security_invoker = true) AS
 SELECT s.id, s.pool, s.created, s.available, s.reserved AS held, s.issued, s.terminal,

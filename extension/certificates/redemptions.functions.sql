@@ -4,7 +4,7 @@ CREATE OR REPLACE FUNCTION certificates.issue(id uuid, order_ref text DEFAULT NU
     RETURNS certificates.issued LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'certificates_issue';
 COMMENT ON FUNCTION certificates.issue(uuid, text, text, text) IS
 'Sells a reserved certificate: its validity begins and its code is shown, so that it never returns to the pool. order_ref, client_ref: whose it is (at most 200 bytes; NULL keeps what the reservation said). The same key again answers the same, reading the code anew. Permission: certificates.issue. Errors: certificate_not_found, illegal_transition, idempotency_conflict, invalid_argument.';
-GRANT EXECUTE ON FUNCTION certificates.issue(uuid, text, text, text) TO backoffice_service;
+GRANT EXECUTE ON FUNCTION certificates.issue(uuid, text, text, text) TO backoffice_service, backoffice_definer;
 
 CREATE OR REPLACE FUNCTION certificates.activate(id uuid)
     RETURNS text LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'certificates_activate';
@@ -35,25 +35,25 @@ CREATE OR REPLACE FUNCTION certificates.redeem(id uuid, amount bigint, idempoten
     RETURNS certificates.movement LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'certificates_redeem';
 COMMENT ON FUNCTION certificates.redeem(uuid, bigint, text, text, text) IS
 'Takes money from a certificate in one step. amount: minor units. Permission: certificates.redeem. Errors: invalid_amount, certificate_not_found, not_redeemable, certificate_blocked, certificate_expired, insufficient_balance, idempotency_conflict.';
-GRANT EXECUTE ON FUNCTION certificates.redeem(uuid, bigint, text, text, text) TO backoffice_service;
+GRANT EXECUTE ON FUNCTION certificates.redeem(uuid, bigint, text, text, text) TO backoffice_service, backoffice_definer;
 
 CREATE OR REPLACE FUNCTION certificates.refund(id uuid, amount bigint, idempotency_key text DEFAULT NULL, redemption uuid DEFAULT NULL, reason text DEFAULT NULL)
     RETURNS certificates.movement LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'certificates_refund';
 COMMENT ON FUNCTION certificates.refund(uuid, bigint, text, uuid, text) IS
 'Gives redeemed money back to the certificate, never more than was taken (from this redemption, or from all). amount: minor units. An expired certificate stays expired, a blocked one blocked. Permission: certificates.refund. Errors: invalid_amount, certificate_not_found, not_refundable, refund_exceeds_redeemed, idempotency_conflict.';
-GRANT EXECUTE ON FUNCTION certificates.refund(uuid, bigint, text, uuid, text) TO backoffice_service;
+GRANT EXECUTE ON FUNCTION certificates.refund(uuid, bigint, text, uuid, text) TO backoffice_service, backoffice_definer;
 
 CREATE OR REPLACE FUNCTION certificates.block(id uuid, reason text DEFAULT NULL)
     RETURNS text LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'certificates_block';
 COMMENT ON FUNCTION certificates.block(uuid, text) IS
 'Stops a certificate: nothing is taken from it, open holds can''t be captured. Returns the state it will return to; nothing happens when it is blocked. reason: at most 500 bytes, told in the event. Permission: certificates.block. Errors: certificate_not_found, illegal_transition.';
-GRANT EXECUTE ON FUNCTION certificates.block(uuid, text) TO backoffice_service;
+GRANT EXECUTE ON FUNCTION certificates.block(uuid, text) TO backoffice_service, backoffice_definer;
 
 CREATE OR REPLACE FUNCTION certificates.unblock(id uuid, reason text DEFAULT NULL)
     RETURNS text LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'certificates_unblock';
 COMMENT ON FUNCTION certificates.unblock(uuid, text) IS
 'Returns a blocked certificate to the state before, or lets it expire if its validity ended meanwhile. Returns the state it is in now. Permission: certificates.block. Errors: certificate_not_found, illegal_transition.';
-GRANT EXECUTE ON FUNCTION certificates.unblock(uuid, text) TO backoffice_service;
+GRANT EXECUTE ON FUNCTION certificates.unblock(uuid, text) TO backoffice_service, backoffice_definer;
 
 CREATE OR REPLACE FUNCTION certificates.extend(id uuid, valid_until timestamptz)
     RETURNS text LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'certificates_extend';

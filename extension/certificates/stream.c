@@ -11,8 +11,6 @@
 #include "certificates/certificates.h"
 #include "events/events.h"
 #include "utils/builtins.h"
-#include "utils/datetime.h"
-#include "utils/json.h"
 #include "utils/numeric.h"
 #include "utils/timestamp.h"
 
@@ -45,16 +43,6 @@ push_text_or_null(StreamEvent *event, const char *name, const char *text)
 		pushJsonbValue(&event->json, WJB_VALUE, &null);
 	else
 		push_string(&event->json, WJB_VALUE, text, strlen(text));
-}
-
-/* ISO 8601 in UTC, whatever the session's time zone and DateStyle. */
-static char *
-time_text(TimestampTz at)
-{
-	char	   *text = palloc(MAXDATELEN + 1);
-	int			utc = 0;
-
-	return JsonEncodeDateTime(text, TimestampTzGetDatum(at), TIMESTAMPTZOID, &utc);
 }
 
 /*
@@ -110,7 +98,7 @@ stream_uuid(StreamEvent *event, const char *name, const pg_uuid_t *value)
 void
 stream_time(StreamEvent *event, const char *name, TimestampTz value)
 {
-	push_text_or_null(event, name, time_text(value));
+	push_text_or_null(event, name, bo_time_text(value));
 }
 
 static pg_uuid_t
@@ -119,7 +107,7 @@ emit_envelope(StreamEvent *event, const pg_uuid_t *key, const pg_uuid_t *organiz
 	JsonbValue *envelope;
 
 	push_text_or_null(event, "eventType", event->type);
-	push_text_or_null(event, "occurredAt", time_text(bo_now()));
+	push_text_or_null(event, "occurredAt", bo_time_text(bo_now()));
 	envelope = pushJsonbValue(&event->json, WJB_END_OBJECT, NULL);
 	return events_emit(STREAM_TOPIC, bo_uuid_text(key), event->type, JsonbValueToJsonb(envelope), NULL,
 					   organization, &event->id);

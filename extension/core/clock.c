@@ -5,13 +5,17 @@
 #include "core/core.h"
 
 #include "access/xact.h"
+#include "catalog/pg_type_d.h"
 #include "utils/builtins.h"
+#include "utils/datetime.h"
 #include "utils/guc.h"
+#include "utils/json.h"
 #include "utils/timestamp.h"
 
 #include "core/settings.h"
 
 PG_FUNCTION_INFO_V1(backoffice_now);
+PG_FUNCTION_INFO_V1(backoffice_time_text);
 
 static char *frozen_now_text;
 static TimestampTz *frozen_now;	/* NULL: the real clock */
@@ -52,6 +56,26 @@ Datum
 backoffice_now(PG_FUNCTION_ARGS)
 {
 	PG_RETURN_TIMESTAMPTZ(bo_now());
+}
+
+char *
+bo_time_text(TimestampTz at)
+{
+	char	   *text = palloc(MAXDATELEN + 1);
+	int			utc = 0;
+
+	return JsonEncodeDateTime(text, TimestampTzGetDatum(at), TIMESTAMPTZOID, &utc);
+}
+
+/* time_text(at timestamptz): NULL for the infinities, which RFC 3339 does not have */
+Datum
+backoffice_time_text(PG_FUNCTION_ARGS)
+{
+	TimestampTz at = PG_GETARG_TIMESTAMPTZ(0);
+
+	if (TIMESTAMP_NOT_FINITE(at))
+		PG_RETURN_NULL();
+	PG_RETURN_TEXT_P(cstring_to_text(bo_time_text(at)));
 }
 
 void

@@ -2,13 +2,19 @@ CREATE OR REPLACE FUNCTION backoffice.version() RETURNS text
     LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'backoffice_library_version';
 COMMENT ON FUNCTION backoffice.version() IS
 'The version of the loaded library, e.g. ''0.1''. Permission: any backoffice role.';
-GRANT EXECUTE ON FUNCTION backoffice.version() TO backoffice_anon, backoffice_user, backoffice_service, backoffice_worker, backoffice_admin;
+GRANT EXECUTE ON FUNCTION backoffice.version() TO backoffice_anon, backoffice_user, backoffice_service, backoffice_worker, backoffice_admin, backoffice_definer;
 
 CREATE OR REPLACE FUNCTION backoffice.now() RETURNS timestamptz
     LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'backoffice_now';
 COMMENT ON FUNCTION backoffice.now() IS
 'The time the business logic goes by: the start of the transaction, or backoffice.frozen_now where a test sets it. Permission: any backoffice role.';
 GRANT EXECUTE ON FUNCTION backoffice.now() TO backoffice_anon, backoffice_user, backoffice_service, backoffice_worker, backoffice_admin, backoffice_definer, backoffice_kernel;
+
+CREATE OR REPLACE FUNCTION backoffice.time_text(at timestamptz) RETURNS text
+    LANGUAGE c IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'backoffice_time_text';
+COMMENT ON FUNCTION backoffice.time_text(timestamptz) IS
+'A time as answers and events write it: RFC 3339 in UTC, whatever the session''s time zone; NULL for the infinities. Permission: any backoffice role.';
+GRANT EXECUTE ON FUNCTION backoffice.time_text(timestamptz) TO backoffice_anon, backoffice_user, backoffice_service, backoffice_worker, backoffice_admin, backoffice_definer, backoffice_kernel;
 
 CREATE OR REPLACE FUNCTION backoffice.uuid7() RETURNS uuid
     LANGUAGE c VOLATILE PARALLEL SAFE AS 'MODULE_PATHNAME', 'backoffice_uuid7';

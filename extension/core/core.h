@@ -49,6 +49,9 @@ extern int	bo_code(const char *code, const char *fmt,...) pg_attribute_printf(2,
 /* Transaction time, or what backoffice.frozen_now says (tests only, superuser). */
 extern TimestampTz bo_now(void);
 
+/* RFC 3339 in UTC, whatever the session's time zone and DateStyle; palloc'd. */
+extern char *bo_time_text(TimestampTz at);
+
 /* ---- uuid.c ---- */
 
 /* A fresh UUIDv7 (RFC 9562), monotonic within this backend. */

@@ -22,7 +22,7 @@ $$;
 COMMENT ON FUNCTION backoffice.list_workers() IS
 'What backoffice.workers shows. Permission: backoffice_worker, backoffice_admin, backoffice_service.';
 ALTER FUNCTION backoffice.list_workers() OWNER TO backoffice_kernel;
-GRANT EXECUTE ON FUNCTION backoffice.list_workers() TO backoffice_worker, backoffice_admin, backoffice_service;
+GRANT EXECUTE ON FUNCTION backoffice.list_workers() TO backoffice_worker, backoffice_admin, backoffice_service, backoffice_definer;
 
 CREATE OR REPLACE VIEW backoffice.workers WITH (security_invoker = true) AS
     SELECT worker, instance, state, heartbeat, "position", last_error FROM backoffice.list_workers();

@@ -23,6 +23,19 @@ COMMENT ON FUNCTION events.define_schema(text, text, jsonb) IS
 'Sets the JSON Schema (draft 2020-12, the subset in docs/events.md) that payloads of this topic and type must match; type NULL: of every type, in addition to the type''s own. schema NULL removes it. Permission: backoffice_admin. Errors: unknown_topic, invalid_schema (names the keyword and its place).';
 GRANT EXECUTE ON FUNCTION events.define_schema(text, text, jsonb) TO backoffice_admin;
 
+CREATE OR REPLACE FUNCTION events.let_listen(topic text, permission text) RETURNS void
+    LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    WITH changed AS (
+        UPDATE events.topics t SET listen_permission = let_listen.permission WHERE t.name = let_listen.topic RETURNING 1
+    )
+    SELECT backoffice.raise('PT404', 'unknown_topic', format('topic "%s" is not defined', let_listen.topic), 'no topic has this name',
+                            'events.define_topic() defines one.')
+    WHERE NOT EXISTS (SELECT FROM changed)
+$$;
+COMMENT ON FUNCTION events.let_listen(text, text) IS
+'Says which permission lets users of an organization listen to the topic''s events over HTTP (SSE, WebSocket; events.read is needed besides). permission NULL: nobody may, as with a new topic. Permission: backoffice_admin. Errors: unknown_topic.';
+GRANT EXECUTE ON FUNCTION events.let_listen(text, text) TO backoffice_admin;
+
 SELECT events.define_topic('backoffice.alerts', NULL, '30 days', 1, 'internal', 'Alerts of the kernel: events set aside, inbound messages that cannot be understood.')
 WHERE NOT EXISTS (SELECT FROM events.topics WHERE name = 'backoffice.alerts');
 

@@ -10,6 +10,7 @@ CREATE TABLE events.topics (
     partitions int NOT NULL CHECK (partitions BETWEEN 1 AND 10000),
     description text,
     created_at timestamptz NOT NULL DEFAULT pg_catalog.now(),
+    listen_permission text CHECK (listen_permission <> ''),
     CHECK (direction = 'internal' OR retention >= '7 days')
 );
 COMMENT ON TABLE events.topics IS 'The topics of the event log. Written by events.define_topic().';
@@ -17,6 +18,7 @@ COMMENT ON COLUMN events.topics.id IS 'Made of the name, so that it is the same 
 COMMENT ON COLUMN events.topics.direction IS 'out: carried to Kafka; in: comes from Kafka; internal: stays here.';
 COMMENT ON COLUMN events.topics.key_rule IS 'What the key is (e.g. customer_id): then every event must have one. NULL: free.';
 COMMENT ON COLUMN events.topics.retention IS 'How long events are kept at least, here and in Kafka.';
+COMMENT ON COLUMN events.topics.listen_permission IS 'What lets users of an organization listen to its events over HTTP; NULL: nobody may.';
 COMMENT ON COLUMN events.topics.partitions IS 'Partitions of the topic in Kafka.';
 
 CREATE TABLE events.topic_grants (

@@ -1,0 +1,43 @@
+/*
+ * administration_operations.c
+ *		People of an organization, and what they may do.
+ */
+#include "api/api.h"
+
+ApiOperation api_administration[] = {
+	{"members", "access.read", API_PAGED, {
+		API_PAGE("$2",
+				 "SELECT jsonb_build_object('user_id', m.user_id, 'email', m.email, 'state', m.state, 'user_state', m.user_state,"
+				 "         'roles', to_jsonb(m.roles), 'created_at', backoffice.time_text(m.created_at)) AS item, m.user_id::text AS key"
+				 " FROM access.members m"
+				 " WHERE m.organization_id = backoffice.current_organization() AND ($1 IS NULL OR m.user_id > $1) ORDER BY m.user_id")
+	}},
+	{"remove_member", "access.manage_members", 0, {
+		"SELECT jsonb_build_object('user_id', $1, 'removed', true)"
+		" FROM access.remove_member(backoffice.current_organization(), $1) AS removed WHERE removed"
+	}, {"unknown_user", "the organization has no such member"}},
+	{"roles", "access.read", API_PAGED, {
+		API_PAGE("$2",
+				 "SELECT jsonb_build_object('name', r.name, 'permissions', to_jsonb(r.permissions), 'inherits', to_jsonb(r.inherits),"
+				 "         'created_at', backoffice.time_text(r.created_at)) AS item, r.name AS key"
+				 " FROM access.roles r"
+				 " WHERE r.organization_id = backoffice.current_organization() AND ($1 IS NULL OR r.name > $1) ORDER BY r.name")
+	}},
+	{"define_role", "access.manage_roles", 0, {
+		"SELECT jsonb_build_object('name', $1, 'permissions', to_jsonb($2), 'inherits', to_jsonb($3))"
+		" FROM access.define_role($1, $2, $3)"
+	}},
+	{"grant_role", "access.manage_roles", 0, {
+		"SELECT jsonb_build_object('user_id', $1, 'role', $2, 'valid_until', backoffice.time_text($3))"
+		" FROM access.grant_role($1, $2, $3)"
+	}},
+	{"revoke_role", "access.manage_roles", 0, {
+		"SELECT jsonb_build_object('user_id', $1, 'role', $2, 'revoked', access.revoke_role($1, $2))"
+	}},
+	{"permissions", "access.read", 0, {
+		"SELECT jsonb_build_object('items', jsonb_agg(jsonb_build_object('name', p.name, 'description', p.description) ORDER BY p.name),"
+		"         'next', NULL)"
+		" FROM access.permissions p"
+	}},
+	{NULL}
+};

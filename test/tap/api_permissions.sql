@@ -1,0 +1,91 @@
+-- Every function of the schema api states its permission in its comment, and behaves so: all functions, all kinds of callers.
+BEGIN;
+SELECT no_plan();
+
+CREATE TEMP TABLE functions AS
+SELECT p.oid, p.proname AS name, p.oid::regprocedure::text AS signature,
+       substring(obj_description(p.oid, 'pg_proc') FROM 'Permission: ([a-z_]+\.[a-z_]+|anonymous|any user)\.') AS permission,
+       substring(obj_description(p.oid, 'pg_proc') FROM 'Route: ([^.]+)\.') AS route,
+       format('SELECT api.%I(%s)', p.proname, (SELECT string_agg('NULL::' || format_type(t, NULL), ', ' ORDER BY n) FROM unnest(p.proargtypes) WITH ORDINALITY a (t, n))) AS call,
+       p.provolatile = 'v' AS writes, p.prorettype::regtype::text AS result
+FROM pg_proc p WHERE p.pronamespace = 'api'::regnamespace;
+
+SELECT is_empty($$ SELECT signature FROM functions WHERE permission IS NULL $$, 'every function states a permission');
+SELECT is_empty($$ SELECT signature, permission FROM functions WHERE permission NOT IN ('anonymous', 'any user') AND permission NOT IN (SELECT name FROM access.permissions) $$,
+    'and one that exists');
+SELECT is_empty($$ SELECT signature FROM functions WHERE route IS NULL AND name <> 'pre_request' $$, 'and its route');
+SELECT is_empty($$ SELECT name FROM functions GROUP BY name HAVING count(*) > 1 $$, 'no name is used twice: PostgREST would have to guess');
+SELECT is_empty($$ SELECT signature, result FROM functions WHERE result <> 'jsonb' AND name <> 'pre_request' $$, 'answers are jsonb');
+SELECT is_empty($$ SELECT c.oid::regclass FROM pg_class c WHERE c.relnamespace = 'api'::regnamespace $$, 'there are no tables and views, which would be routes of PostgREST');
+
+-- ---- who is granted EXECUTE ----
+
+SELECT is_empty($$ SELECT f.signature, r.role FROM functions f, unnest(ARRAY['backoffice_anon', 'backoffice_user', 'backoffice_service', 'backoffice_worker', 'backoffice_admin']) AS r (role)
+    WHERE has_function_privilege(r.role, f.oid, 'EXECUTE') <> (r.role IN ('backoffice_user', 'backoffice_service') OR r.role = 'backoffice_anon' AND f.permission = 'anonymous') $$,
+    'EXECUTE: users and services all, anonymous callers what is anonymous');
+
+-- ---- who gets through ----
+
+CREATE TEMP TABLE callers (kind text, permission text, organization uuid, "user" uuid, role text);
+CREATE FUNCTION pg_temp.make_user(kind text, permission text, organization uuid, rights text[]) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    role text := 'r' || md5(kind || coalesce(permission, ''));
+    email text := role || '@' || organization || '.test';
+    "user" uuid := access.create_user(email, NULL, organization);
+BEGIN
+    PERFORM access.define_role(role, rights, '{}', organization);
+    PERFORM access.grant_role("user", role, NULL, organization);
+    INSERT INTO callers VALUES (kind, permission, organization, "user", 'backoffice_user');
+END $$;
+
+DO $$
+DECLARE
+    here uuid := access.create_organization('Here');
+BEGIN
+    INSERT INTO callers VALUES ('nobody', NULL, NULL, NULL, 'backoffice_anon'), ('nobody, as user', NULL, NULL, NULL, 'backoffice_user'),
+                               ('service', NULL, here, NULL, 'backoffice_service');
+    PERFORM pg_temp.make_user('user without rights', NULL, here, '{}');
+    PERFORM pg_temp.make_user('user with exactly this', p.permission, here, ARRAY[p.permission]),
+            pg_temp.make_user('user with all but this', p.permission, here, ARRAY(SELECT name FROM access.permissions WHERE name <> p.permission))
+    FROM (SELECT DISTINCT permission FROM functions WHERE permission LIKE '%.%') p;
+END $$;
+
+-- What came of a call: 'passed' is also an error about the arguments, which are all NULL. Undone.
+CREATE FUNCTION pg_temp.outcome(f functions, c callers) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+    symbol text;
+    said text;
+BEGIN
+    IF c.organization IS NOT NULL THEN
+        PERFORM access.act_as(c.organization, c."user");
+    END IF;
+    PERFORM set_config('role', c.role, true);
+    EXECUTE f.call;
+    RAISE EXCEPTION USING ERRCODE = 'ZZ000', MESSAGE = 'passed';
+EXCEPTION WHEN OTHERS THEN
+    GET STACKED DIAGNOSTICS symbol = CONSTRAINT_NAME, said = MESSAGE_TEXT;
+    RETURN CASE WHEN symbol IN ('no_principal', 'permission_denied', 'user_required') THEN symbol
+                WHEN said LIKE 'permission denied for function %' THEN 'no_execute'
+                WHEN SQLSTATE LIKE 'XX%' THEN said
+                WHEN said LIKE 'permission denied%' THEN said ELSE 'passed' END;
+END $$;
+
+CREATE FUNCTION pg_temp.expected(f functions, c callers) RETURNS text LANGUAGE sql AS $$
+    SELECT CASE WHEN f.permission = 'anonymous' THEN 'passed'
+                WHEN c.kind = 'nobody' THEN 'no_execute'
+                WHEN c.organization IS NULL THEN 'no_principal'
+                WHEN f.permission = 'any user' THEN CASE WHEN c."user" IS NULL THEN 'user_required' ELSE 'passed' END
+                WHEN c.kind IN ('service', 'user with exactly this') THEN 'passed'
+                ELSE 'permission_denied' END
+$$;
+
+-- Where nothing but a permission counts, one user stands for all.
+CREATE TEMP TABLE outcomes AS
+SELECT f.signature, f.permission, c.kind, pg_temp.outcome(f, c) AS outcome, pg_temp.expected(f, c) AS expected
+FROM functions f JOIN callers c ON c.permission IS NULL OR c.permission = f.permission;
+
+SELECT is((SELECT count(*) FROM outcomes), (SELECT count(*) * 4 + 2 * count(*) FILTER (WHERE permission LIKE '%.%') FROM functions), 'all functions, all kinds of callers');
+SELECT is_empty($$ SELECT signature, permission, kind, outcome, expected FROM outcomes WHERE outcome <> expected $$, 'every function behaves as its comment says');
+
+SELECT * FROM finish();
+ROLLBACK;
