@@ -2,7 +2,7 @@
  * access.c
  *		Start-up of this context, and acting as somebody.
  */
-#include "access/access_internal.h"
+#include "access/sessions.h"
 
 #include "utils/builtins.h"
 
@@ -13,6 +13,9 @@ access_init(void)
 {
 	rights_init();
 	password_init();
+	hashing_init();
+	lockout_init();
+	sessions_init();
 }
 
 static void

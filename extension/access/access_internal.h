@@ -92,6 +92,14 @@ extern void audit(const pg_uuid_t *organization, const char *type, const RightsC
 /* Error: unknown_user.  For a service, a user who belongs to no organization becomes a member. */
 extern void require_member(const AdminCall *call, const pg_uuid_t *user);
 
+/* ---- sessions.c: for cached tokens ---- */
+
+/* Has the session not ended, by the newest rows? */
+extern bool session_is_alive(const pg_uuid_t *session_id);
+
+/* Moves when a session may have ended: read it before session_is_alive(). */
+extern uint64 session_generation(void);
+
 /* ---- password.c ---- */
 
 /* Palloc'd; errors: password_too_short, password_too_long. */

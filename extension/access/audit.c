@@ -1,8 +1,11 @@
 /*
  * audit.c
- *		Who changed whose rights: events on the topic access.audit.
+ *		What matters to security (topic access.audit), and what others want to
+ *		know of users and teams (access.users, access.teams).
+ *
+ * Payloads hold ids, names and reasons: never a password, token, code or seed.
  */
-#include "access/access_internal.h"
+#include "access/sessions.h"
 
 #include "catalog/pg_type.h"
 #include "core/spi.h"
@@ -11,6 +14,7 @@
 #include "utils/timestamp.h"
 
 #define TOPIC "access.audit"
+#define USERS_TOPIC "access.users"
 
 static char *
 uuid_or_null(const pg_uuid_t *uuid)
@@ -53,4 +57,38 @@ audit(const pg_uuid_t *organization, const char *type, const RightsChange *chang
 	bo_spi_run(&plan, args, nulls, 1);
 	(void) events_emit(TOPIC, user ? user : change->role, type, DatumGetJsonbP(bo_spi_datum(0, 1, &isnull)),
 					   NULL, organization, NULL);
+}
+
+/* Adds who did it. */
+static Jsonb *
+signed_by(JsonOut *json)
+{
+	const Principal *principal = principal_get();
+
+	if (principal != NULL && principal->has_user)
+		json_uuid(json, "by", &principal->user_id);
+	return json_end(json);
+}
+
+/* NULL: of no organization. */
+static void
+emit(const char *topic, const pg_uuid_t *organization, const char *key, const char *type, JsonOut *json)
+{
+	const Principal *principal = principal_get();
+
+	if (organization == NULL && principal != NULL)
+		organization = &principal->organization_id;
+	(void) events_emit(topic, key, type, signed_by(json), NULL, organization, NULL);
+}
+
+void
+audit_emit(const pg_uuid_t *organization, const char *key, const char *type, JsonOut *json)
+{
+	emit(TOPIC, organization, key, type, json);
+}
+
+void
+user_emit(const pg_uuid_t *organization, const pg_uuid_t *user, const char *type, JsonOut *json)
+{
+	emit(USERS_TOPIC, organization, bo_uuid_text(user), type, json);
 }

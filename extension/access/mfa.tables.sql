@@ -1,0 +1,31 @@
+-- Second factors: one row per authenticator application.
+CREATE TABLE access.mfa_factors (
+    id uuid PRIMARY KEY,
+    user_id uuid NOT NULL REFERENCES access.users,
+    label text NOT NULL CHECK (octet_length(label) BETWEEN 1 AND 100),
+    seed bytea NOT NULL,
+    state text NOT NULL DEFAULT 'pending' CHECK (state IN ('pending', 'active')),
+    last_step bigint NOT NULL DEFAULT 0,
+    created_at timestamptz NOT NULL,
+    activated_at timestamptz
+);
+CREATE INDEX mfa_factors_user_id_idx ON access.mfa_factors (user_id);
+COMMENT ON TABLE access.mfa_factors IS 'Authenticator applications that users have enrolled. seed: encrypted under a key that the database does not hold; last_step: the latest time step whose code was used, so that none is used twice.';
+
+CREATE TABLE access.recovery_codes (
+    user_id uuid NOT NULL REFERENCES access.users,
+    code_hash bytea NOT NULL,
+    created_at timestamptz NOT NULL,
+    used_at timestamptz,
+    PRIMARY KEY (user_id, code_hash)
+);
+COMMENT ON TABLE access.recovery_codes IS 'Codes that stand in for a lost authenticator, once each; keyed hashes.';
+
+ALTER TABLE access.mfa_factors ENABLE ROW LEVEL SECURITY;
+ALTER TABLE access.recovery_codes ENABLE ROW LEVEL SECURITY;
+CREATE POLICY kernel ON access.mfa_factors TO backoffice_kernel USING (true) WITH CHECK (true);
+CREATE POLICY kernel ON access.recovery_codes TO backoffice_kernel USING (true) WITH CHECK (true);
+GRANT SELECT, INSERT, UPDATE, DELETE ON access.mfa_factors, access.recovery_codes TO backoffice_kernel;
+
+SELECT pg_catalog.pg_extension_config_dump('access.mfa_factors', '');
+SELECT pg_catalog.pg_extension_config_dump('access.recovery_codes', '');

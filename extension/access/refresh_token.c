@@ -1,0 +1,132 @@
+/*
+ * refresh_token.c
+ *		The form of refresh tokens: "bor_" and base64url of
+ *
+ *			version (1) | session id (16) | counter (uvarint) | HMAC-SHA-256/128
+ *
+ * The HMAC is keyed per session, over all that stands before it.
+ */
+#include "access/sessions.h"
+
+#include <openssl/crypto.h>
+#include <openssl/evp.h>
+#include <openssl/hmac.h>
+
+#include "common/base64.h"
+#include "core/keys.h"
+
+#define PREFIX "bor_"
+#define VERSION 1
+#define MAC_BYTES 16
+#define VARINT_MAX_BYTES 9		/* of a counter, which is positive */
+#define HEAD_MAX_BYTES (1 + UUID_LEN + VARINT_MAX_BYTES)
+#define TEXT_MAX_BYTES 64
+
+static void
+mac_of(const char *key, const uint8 *head, int length, uint8 *mac)
+{
+	uint8		full[EVP_MAX_MD_SIZE];
+	unsigned int size;
+
+	if (HMAC(EVP_sha256(), key, SESSION_KEY_BYTES, head, length, full, &size) == NULL)
+		crypto_failed("HMAC");
+	memcpy(mac, full, MAC_BYTES);
+}
+
+static int
+put_varint(uint8 *to, uint64 value)
+{
+	int			n = 0;
+
+	for (; value >= 0x80; value >>= 7)
+		to[n++] = (uint8) (value | 0x80);
+	to[n++] = (uint8) value;
+	return n;
+}
+
+/* The shortest form only: a counter has one token.  0: none. */
+static int
+get_varint(const uint8 *from, int length, uint64 *value)
+{
+	*value = 0;
+	for (int n = 0; n < Min(length, VARINT_MAX_BYTES); n++)
+	{
+		*value |= (uint64) (from[n] & 0x7F) << (7 * n);
+		if (!(from[n] & 0x80))
+			return n > 0 && from[n] == 0 ? 0 : n + 1;
+	}
+	return 0;
+}
+
+char *
+refresh_token_write(const Session *session)
+{
+	uint8		bytes[HEAD_MAX_BYTES + MAC_BYTES];
+	char	   *text = palloc(strlen(PREFIX) + TEXT_MAX_BYTES + 1);
+	char	   *encoded = text + strlen(PREFIX);
+	int			length = 0;
+
+	bytes[length++] = VERSION;
+	memcpy(bytes + length, &session->id, UUID_LEN);
+	length += UUID_LEN;
+	length += put_varint(bytes + length, (uint64) session->counter);
+	mac_of(session->key, bytes, length, bytes + length);
+	length += MAC_BYTES;
+
+	strcpy(text, PREFIX);
+	length = pg_b64_encode((char *) bytes, length, encoded, TEXT_MAX_BYTES);
+	while (length > 0 && encoded[length - 1] == '=')
+		length--;
+	encoded[length] = '\0';
+	for (char *c = encoded; *c; c++)
+		*c = *c == '+' ? '-' : *c == '/' ? '_' : *c;
+	return text;
+}
+
+/* base64url without padding; -1: it is not that. */
+static int
+decode(const char *encoded, uint8 *bytes, int size)
+{
+	char		padded[TEXT_MAX_BYTES + 4];
+	int			length = strlen(encoded);
+
+	if (length == 0 || length > TEXT_MAX_BYTES || strspn(encoded, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_") != length)
+		return -1;
+	for (int i = 0; i < length; i++)
+		padded[i] = encoded[i] == '-' ? '+' : encoded[i] == '_' ? '/' : encoded[i];
+	while (length % 4 != 0)
+		padded[length++] = '=';
+	return pg_b64_decode(padded, length, (char *) bytes, size);
+}
+
+bool
+refresh_token_read(const char *text, RefreshToken *token)
+{
+	uint8		bytes[TEXT_MAX_BYTES];
+	int			length;
+	int			n;
+	uint64		counter;
+
+	if (strncmp(text, PREFIX, strlen(PREFIX)) != 0)
+		return false;
+	length = decode(text + strlen(PREFIX), bytes, sizeof(bytes));
+	if (length < 1 + UUID_LEN + 1 + MAC_BYTES || bytes[0] != VERSION)
+		return false;
+	n = get_varint(bytes + 1 + UUID_LEN, length - 1 - UUID_LEN - MAC_BYTES, &counter);
+	if (n == 0 || 1 + UUID_LEN + n + MAC_BYTES != length)
+		return false;
+	memcpy(&token->session_id, bytes + 1, UUID_LEN);
+	token->counter = (int64) counter;
+	token->head_length = length - MAC_BYTES;
+	memcpy(token->bytes, bytes, length);
+	return true;
+}
+
+bool
+refresh_token_is_of(const RefreshToken *token, const Session *session)
+{
+	uint8		mac[MAC_BYTES];
+
+	mac_of(session->key, token->bytes, token->head_length, mac);
+	return CRYPTO_memcmp(mac, token->bytes + token->head_length, MAC_BYTES) == 0;
+}

@@ -1,0 +1,201 @@
+/*
+ * sessions.h
+ *		Log-in, sessions, second factors: between their files.
+ */
+#ifndef BACKOFFICE_SESSIONS_H
+#define BACKOFFICE_SESSIONS_H
+
+#include "access/access_internal.h"
+#include "utils/jsonb.h"
+
+/* ---- json_out.c ---- */
+
+typedef struct JsonOut
+{
+	JsonbParseState *state;
+} JsonOut;
+
+/* name is NULL within an array; a value that is NULL is left out. */
+extern void json_begin(JsonOut *json);
+extern Jsonb *json_end(JsonOut *json);
+extern void json_begin_object(JsonOut *json, const char *name);
+extern void json_end_object(JsonOut *json);
+extern void json_begin_array(JsonOut *json, const char *name);
+extern void json_end_array(JsonOut *json);
+extern void json_text(JsonOut *json, const char *name, const char *value);
+extern void json_uuid(JsonOut *json, const char *name, const pg_uuid_t *value);
+extern void json_int(JsonOut *json, const char *name, int64 value);
+extern void json_bool(JsonOut *json, const char *name, bool value);
+extern void json_jsonb(JsonOut *json, const char *name, Jsonb *value);
+extern void json_time(JsonOut *json, const char *name, TimestampTz value);
+
+/* ---- audit.c: events; json is ended by them, with who did it ---- */
+
+/* What matters to security.  organization NULL: the principal's, if it has one.  The row it is about is locked. */
+extern void audit_emit(const pg_uuid_t *organization, const char *key, const char *type, JsonOut *json);
+
+/* What others want to know of a user. */
+extern void user_emit(const pg_uuid_t *organization, const pg_uuid_t *user, const char *type, JsonOut *json);
+
+/* ---- hashing.c ---- */
+
+/* A place among those who hash; false: too many do, answer "busy".  No errors until hashing_end(). */
+extern bool hashing_begin(void);
+extern void hashing_end(void);
+extern void hashing_init(void);
+
+/* ---- password.c ---- */
+
+typedef enum PasswordCheck
+{
+	PASSWORD_WRONG,
+	PASSWORD_RIGHT,
+	PASSWORD_BUSY
+} PasswordCheck;
+
+/* One hash, whatever the answer; stored NULL: the same work, and PASSWORD_WRONG. */
+extern PasswordCheck password_check(const char *password, const char *stored);
+
+/* Was it made with less work than is asked for today? */
+extern bool password_is_outdated(const char *stored);
+
+/* A hash of a password that was accepted before; NULL when too many hash now. */
+extern char *password_rehash(const char *password);
+
+/* ---- lockout.c ---- */
+
+typedef enum AttemptPurpose
+{
+	ATTEMPT_PASSWORD = 1,
+	ATTEMPT_FACTOR
+} AttemptPurpose;
+
+typedef struct Attempt
+{
+	AttemptPurpose purpose;
+	uint64		account;		/* hashes */
+	uint64		address;		/* 0: not known */
+	bool		known_address;	/* the account has logged in from it before */
+} Attempt;
+
+typedef enum LockoutState
+{
+	LOCKOUT_FREE,
+	LOCKOUT_ACCOUNT,
+	LOCKOUT_ADDRESS
+} LockoutState;
+
+extern uint64 lockout_subject(const void *data, Size length);
+
+/* Counts a failure in advance, unless it is refused: then retry_after_s is set. */
+extern LockoutState lockout_enter(const Attempt *attempt, int *retry_after_s);
+
+/* The attempt was none (success false), or a success. */
+extern void lockout_forgive(const Attempt *attempt, bool success);
+extern void lockout_init(void);
+
+/* ---- sessions.c: rows of access.sessions; all within SPI, as the kernel ---- */
+
+#define SESSION_KEY_BYTES 32
+
+typedef struct Session
+{
+	pg_uuid_t	id;
+	pg_uuid_t	user_id;
+	pg_uuid_t	organization_id;
+	bool		has_organization;
+	bool		active;			/* by its state; see session_is_over() for its times */
+	char	   *ended_why;		/* NULL while active */
+	TimestampTz authenticated_at;
+	TimestampTz last_seen_at;
+	TimestampTz expires_at;
+	int64		counter;
+	int			aal;
+	char	   *amr;			/* words with blanks between them */
+	char		key[SESSION_KEY_BYTES];
+} Session;
+
+/* The client's side of it, for new sessions. */
+typedef struct SessionOrigin
+{
+	Jsonb	   *device_info;	/* or NULL */
+	Datum		ip;				/* inet, if has_ip */
+	bool		has_ip;
+} SessionOrigin;
+
+/* Starts a session for a user who has proved to be one; fills the rest of *session. */
+extern void session_start(Session *session, const SessionOrigin *origin);
+
+/* Locks the row; false: there is none. */
+extern bool session_lock(const pg_uuid_t *id, Session *session);
+extern void session_move_counter(Session *session, const SessionOrigin *origin);
+
+/* A new key: what was made with the old one is void. */
+extern void session_raise(Session *session, const char *method);
+extern const char *session_over(const Session *session);	/* "expired", "idle", or NULL */
+
+/* With its audit event.  Sessions that are over already are left alone. */
+extern void session_end(const pg_uuid_t *id, const char *why);
+extern int	session_end_all(const pg_uuid_t *user, const pg_uuid_t *but, const char *why);
+
+extern void sessions_init(void);
+
+/* ---- logout.c ---- */
+
+/* A user acts, in a session or not; errors user_only, no_session. */
+extern const Principal *require_user(void);
+extern const Principal *require_session(void);
+
+/* ---- refresh_token.c ---- */
+
+typedef struct RefreshToken
+{
+	pg_uuid_t	session_id;
+	int64		counter;
+	int			head_length;
+	uint8		bytes[64];		/* head and HMAC */
+} RefreshToken;
+
+/* The token of the session's counter, palloc'd. */
+extern char *refresh_token_write(const Session *session);
+
+/* Its form only; false: it is none. */
+extern bool refresh_token_read(const char *text, RefreshToken *token);
+extern bool refresh_token_is_of(const RefreshToken *token, const Session *session);
+
+/* ---- refresh.c ---- */
+
+/* A user, as the answers with tokens show one. */
+typedef struct Person
+{
+	char	   *email;
+	bool		active;
+	Jsonb	   *organizations;
+	Jsonb	   *factors;
+	bool		has_organization;
+	pg_uuid_t	organization_id;	/* preferred, if the user belongs to it, else the first */
+} Person;
+
+/* Within SPI, as the kernel; false: no such user. */
+extern bool person_read(const pg_uuid_t *user, const pg_uuid_t *preferred, Person *person);
+
+/* What goes with status "ok" in the answers of log-in, refresh and second factor. */
+extern void answer_tokens(JsonOut *json, const Session *session, const Person *person);
+
+/* ---- login.c ---- */
+
+/* From arguments; error bad_device_info.  device_info < 0: there is none. */
+extern void session_origin(FunctionCallInfo fcinfo, int device_info, int ip, SessionOrigin *origin);
+extern uint64 lockout_address(const SessionOrigin *origin);
+
+/* Has the user had a session from there, of this assurance? */
+extern bool address_is_known(const pg_uuid_t *user, const SessionOrigin *origin, int aal);
+
+/*
+ * Starts the session of a user who is known by now (user_id, aal and amr are
+ * set), for the organization asked for or, without one, the user's first.
+ * Error not_a_member.  Within SPI, as the kernel.
+ */
+extern void login_start(Session *session, const pg_uuid_t *organization, const SessionOrigin *origin, Person *person);
+
+#endif
