@@ -1,0 +1,194 @@
+"""Two worlds: what tenant A does gives byte-identical answers, whatever tenant B has.
+
+One database with tenant A is copied; then one copy gets a busy tenant B, the other a tenant B that never did anything. The same calls are
+made in both as A's people, among them guesses of B's ids, e-mail addresses, codes, names and keys at every argument of every function of
+the schema api. Answers (status, headers, body, or error with all its fields) must not differ by a byte.
+
+The clock is frozen (backoffice.frozen_now). What is random by nature (new ids, tokens, secrets) is replaced by its number of first appearance.
+"""
+import itertools
+import json
+import re
+
+import psycopg2
+
+from harness.pg import Cluster
+
+NOW = "2026-11-02 12:00:00+00"
+UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+
+TENANT = """
+BEGIN;
+SELECT access.act_as('{org}');
+SELECT certificates.create_pool('{pool}', 'EUR', 5000), certificates.generate_codes('{pool}', 30);
+COMMIT;
+"""
+
+
+class World:
+    """One of the two databases, and how A asks in it."""
+
+    def __init__(self, pg, database):
+        self.conn = pg.connect(database, autocommit=False)
+        self.names = {}
+        self.execute(f"SET backoffice.frozen_now = '{NOW}'")
+        self.conn.commit()
+
+    def execute(self, sql, params=None):
+        with self.conn.cursor() as cur:
+            cur.execute(sql, params)
+            return cur.fetchall() if cur.description else []
+
+    def know(self, *values):
+        """Ids that both worlds have: compared as they are."""
+        self.names.update((v, v) for v in values)
+
+    def plain(self, text):
+        text = UUID.sub(lambda m: self.names.setdefault(m.group(0), f"<new {len(self.names)}>"), text)
+        # Throttles go by the real clock.
+        return re.sub(r"retry after \d+ s", "retry after <n> s", text)
+
+    def ask(self, organization, user, call, params, keep=False, headers=None):
+        """What the call answers; undone unless keep."""
+        try:
+            self.execute("SELECT access.act_as(%s, %s)", (organization, user))
+            self.execute("SELECT set_config('request.headers', %s, true), set_config('request.method', 'POST', true)", (json.dumps(headers or {}),))
+            self.execute("SET LOCAL ROLE backoffice_user")
+            body = self.execute(f"SELECT ({call})::text", params)[0][0]
+            status, location = self.execute("SELECT current_setting('response.status', true), current_setting('response.headers', true)")[0]
+            answer = f"{status or 200} {location or ''} {body}"
+        except psycopg2.Error as e:
+            d = e.diag
+            answer = f"{d.sqlstate} {d.constraint_name} {d.message_primary} | {d.message_detail} | {d.message_hint} | {d.table_name} {d.column_name} {d.datatype_name}"
+            keep = False
+        self.conn.commit() if keep else self.conn.rollback()
+        return self.plain(answer)
+
+
+class Tenants:
+    """A in the base database, B in one of its copies; and what A might guess of B."""
+
+    def __init__(self, pg):
+        self.pg = pg
+        pg.create_database("base")
+        one = lambda sql, *p: str(pg.query(sql, p, dbname="base")[0][0])
+        self.a, self.b = one("SELECT access.create_organization('A')"), one("SELECT access.create_organization('B')")
+        self.ann = one("SELECT access.create_user('ann@a.test', 'correct horse A', %s)", self.a)
+        self.abe = one("SELECT access.create_user('abe@a.test', NULL, %s)", self.a)
+        pg.query("SELECT access.grant_role(%s, 'owner', NULL, %s)", (self.ann, self.a), dbname="base")
+        pg.query("SELECT access.define_role('front-desk', ARRAY['access.read'], '{}', %s)", (self.a,), dbname="base")
+        pg.psql("base", TENANT.format(org=self.a, pool="PAPER"))
+        self.certificate = one("SELECT (certificates.reserve_next('PAPER', 'pos')).id FROM access.act_as(%s)", self.a)
+        self.issued = one("SELECT (certificates.reserve_next('PAPER', 'pos')).id FROM access.act_as(%s)", self.a)
+        pg.query("SELECT certificates.issue(%s), certificates.request_notification(%s) FROM access.act_as(%s)", (self.issued, self.issued, self.a), dbname="base")
+        for name in ("busy", "quiet"):
+            pg.query(f'CREATE DATABASE "{name}" TEMPLATE base')
+        self.guesses = self.make_busy()
+
+    def make_busy(self):
+        """B's data, in one world only; the values that A guesses, by type."""
+        def one(sql, *p):
+            return str(self.pg.query(sql, p, dbname="busy")[0][0])
+        boss = one("SELECT access.create_user('boss@b.test', 'correct horse B', %s)", self.b)
+        self.pg.query("SELECT access.grant_role(%s, 'owner', NULL, %s)", (boss, self.b), dbname="busy")
+        self.pg.query("SELECT access.define_role('secret-role', ARRAY['certificates.read'], '{}', %s)", (self.b,), dbname="busy")
+        self.pg.psql("busy", TENANT.format(org=self.b, pool="B-POOL") + TENANT.format(org=self.b, pool="PAPER-B"))
+        call = "FROM access.act_as(%s)"
+        pool = one(f"SELECT p.id {call}, certificates.pools p WHERE p.code = 'B-POOL'", self.b)
+        reserved = one(f"SELECT (certificates.reserve_next('B-POOL', 'pos', 'b-order', 'b-key')).id {call}", self.b)
+        sold = one(f"SELECT (certificates.reserve_next('B-POOL', 'pos')).id {call}", self.b)
+        code = one(f"SELECT (certificates.issue(%s, 'b-order', 'b-client')).code {call}", sold, self.b)
+        self.pg.query(f"SELECT certificates.request_notification(%s) {call}", (sold, self.b), dbname="busy")
+        cvc = one(f"SELECT certificates.reveal_cvc(%s) {call}", sold, self.b)
+        redemption = one(f"SELECT (certificates.redeem(%s, 100)).id {call}", sold, self.b)
+        self.b_key(sold)
+        return {"uuid": [self.b, boss, pool, reserved, sold, redemption],
+                "text": ["boss@b.test", "BOSS@B.TEST", "B-POOL", pool, "secret-role", code, cvc, "b-order", "b-client", "b-key"],
+                "text[]": [["secret-role"]], "pair": (code, cvc)}
+
+    def b_key(self, certificate):
+        """B used an idempotency key that A will use too."""
+        conn = self.pg.connect("busy", autocommit=False)
+        with conn.cursor() as cur:
+            cur.execute("SELECT access.act_as(%s), set_config('request.headers', '{\"idempotency-key\": \"same-key\"}', true)", (self.b,))
+            cur.execute("SELECT api.redeem_certificate(%s, 7), api.reserve_next_certificate('B-POOL', 'pos')", (certificate,))
+        conn.commit()
+        conn.close()
+
+    def good(self, name, type_name):
+        """A value of A's own for an argument."""
+        return {"id": self.issued, "pool": "PAPER", "channel": "pos", "amount_minor": 100, "user_id": self.abe, "role": "front-desk", "name": "till",
+                "permissions": ["certificates.read"], "inherits": [], "max_items": 50, "hold_s": 60, "code": "AAAA-BBBB", "cvc": "1234"}.get(name)
+
+
+FUNCTIONS = """
+SELECT p.proname, ARRAY(SELECT format_type(t, NULL) FROM unnest(p.proargtypes) WITH ORDINALITY a (t, n) ORDER BY n), coalesce(p.proargnames, '{}')
+FROM pg_proc p WHERE p.pronamespace = 'api'::regnamespace AND p.proname <> 'pre_request' ORDER BY 1
+"""
+
+
+def guessed_calls(tenants, functions):
+    """Every function with A's own values, then with each of B's in the place of each."""
+    for function, types, names in functions:
+        own = [tenants.good(name, type_name) for name, type_name in zip(names, types)]
+        places = ", ".join(f"%s::{t}" for t in types)
+        # The whole of B's secret comes first: later guesses are throttled.
+        if list(names) == ["code", "cvc"]:
+            yield f"api.{function}({places})", list(tenants.guesses["pair"])
+        yield f"api.{function}({places})", own
+        for place, type_name in enumerate(types):
+            for guess in tenants.guesses.get(type_name, []):
+                yield f"api.{function}({places})", own[:place] + [guess] + own[place + 1:]
+
+
+def script(tenants):
+    """What A does, one after the other, and keeps: (user, call, arguments, headers)."""
+    ann, card = tenants.ann, tenants.certificate
+    key = {"idempotency-key": "same-key"}
+    return [
+        (ann, "api.redeem_certificate(%s::uuid, %s)", [tenants.issued, 7], key),
+        (ann, "api.redeem_certificate(%s::uuid, %s)", [tenants.issued, 7], key),
+        (ann, "api.redeem_certificate(%s::uuid, %s)", [tenants.issued, 8], key),
+        (ann, "api.reserve_next_certificate('PAPER', 'pos')", [], key),
+        (ann, "api.release_certificate(%s::uuid)", [card], None),
+        (ann, "api.define_role('secret-role', ARRAY['access.read'])", [], None),
+        (ann, "api.grant_role(%s::uuid, 'secret-role')", [tenants.abe], None),
+        (tenants.abe, "api.members()", [], None),
+        (ann, "api.roles()", [], None), (ann, "api.pools()", [], None), (ann, "api.pool('PAPER')", [], None),
+        (ann, "api.event_topics()", [], None), (ann, "api.permissions()", [], None),
+        *[(ann, "api.reserve_next_certificate('PAPER', 'internet_store')", [], None)] * 30,
+        (ann, "api.pool('PAPER')", [], None),
+    ]
+
+
+def compare(calls, worlds):
+    """Asks both worlds each of (organization, user, call, arguments, keep, headers); yields what differs."""
+    for organization, user, call, params, keep, headers in calls:
+        busy, quiet = (w.ask(organization, user, call, params, keep, headers) for w in worlds)
+        if busy != quiet:
+            yield f"{call} {params} {headers or ''}\n  busy:  {busy}\n  quiet: {quiet}"
+
+
+def run(only=None):
+    with Cluster() as pg:
+        tenants = Tenants(pg)
+        worlds = [World(pg, "busy"), World(pg, "quiet")]
+        functions = pg.query(FUNCTIONS, dbname="base")
+        for world in worlds:
+            world.know(tenants.a, tenants.b, tenants.ann, tenants.abe, tenants.certificate, tenants.issued,
+                       *itertools.chain(tenants.guesses["uuid"], [str(r[0]) for r in pg.query("SELECT id FROM certificates.certificates", dbname="base")]))
+        guesses = [(tenants.a, tenants.ann, call, params, False, None) for call, params in guessed_calls(tenants, functions)]
+        problems = list(compare(guesses, worlds))
+        yield f"guesses ({len(guesses)} calls of {len(functions)} functions)", not problems and len(guesses) > 3 * len(functions), "\n".join(problems)
+        # B's organization is not acted for by A's people, whether anything is in it or not.
+        strangers = [(tenants.b, tenants.ann, "api.pools()", [], False, None), (tenants.guesses["uuid"][1], tenants.ann, "api.pools()", [], False, None)]
+        steps = [(tenants.a, user, call, params, True, headers) for user, call, params, headers in script(tenants)]
+        problems = list(compare(strangers + steps, worlds))
+        yield f"script ({len(steps)} steps)", not problems, "\n".join(problems)
+        yield from proves_something(tenants, worlds)
+
+
+def proves_something(tenants, worlds):
+    """The comparison sees a difference where there is one: B itself."""
+    problems = list(compare([(tenants.b, None, "api.pools()", [], False, None)], worlds))
+    yield "sees-differences", bool(problems), "tenant B looks the same in both worlds"
