@@ -26,6 +26,19 @@ def both(function):
         function(program)
 
 
+def test_oidc_settings(_):
+    good = {"BACKOFFICE_DATABASE": "host=db password=hunter2"}
+    assert call("oidc", "--check", **good) == (0, "settings are good\n")
+    assert call("oidc", "--check", "--allow-networks=10.0.0.0/8,fd00::/8", "--allow-http-loopback", **good)[0] == 0
+    assert call("oidc", "--check")[0] == 2
+    for flags in (["--allow-networks=10.0.0.0"], ["--ca-file=/nonexistent"], ["--min-age-s=100", "--max-age-s=99"], ["--poll-ms=0"],
+                  ["--retry-ms=5000", "--retry-max-ms=4000"], ["--kafka-bootstrap=a:1"], ["--log-level=loud"]):
+        code, text = call("oidc", "--check", *flags, **good)
+        assert code == 2 and text and "hunter2" not in text, (flags, text)
+    code, text = call("oidc", "--help")
+    assert code == 0 and "BACKOFFICE_ALLOW_NETWORKS" in text and "  oidc --database 'service=backoffice' --check" in text
+
+
 def test_help_shows_each_setting_and_working_examples(_):
     def one(program):
         code, text = call(program, "--help")
@@ -61,21 +74,22 @@ def test_flags_win(_):
 def test_launcher(_):
     with tempfile.TemporaryDirectory(dir="/tmp") as folder:
         def launch(*args):
-            out = subprocess.run([os.path.join(ROOT, "scripts/workers"), args[0], "--dir", folder, *args[1:]], text=True,
+            names = ["kafka-relay", "kafka-ingest", "oidc"] if args[0] != "nonsense" else []
+            out = subprocess.run([os.path.join(ROOT, "scripts/workers"), args[0], "--dir", folder, *names, *args[1:]], text=True,
                                  env={**os.environ, "BACKOFFICE_DATABASE": "host=/nonexistent", "KAFKA_BOOTSTRAP": "127.0.0.1:1"},
                                  stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60)
             return out.returncode, out.stdout
         try:
             assert launch("start", "--", "--port=x")[0] == 1
             code, text = launch("start")
-            assert code == 0 and text.count("started") == 2, text
-            assert launch("start")[1].count("runs already") == 2
+            assert code == 0 and text.count("started") == 3, text
+            assert launch("start")[1].count("runs already") == 3
             time.sleep(0.5)
             code, text = launch("status")
             # Neither the database nor Kafka is there: they run, and say that they are not well.
-            assert code == 0 and text.count('"status":"unavailable"') == 2, text
+            assert code == 0 and text.count('"status":"unavailable"') == 3, text
         finally:
             code, text = launch("stop")
-        assert code == 0 and text.count("stopped") == 2, text
+        assert code == 0 and text.count("stopped") == 3, text
         assert launch("status")[0] == 3
         assert launch("nonsense")[0] == 2
