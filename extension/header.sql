@@ -20,7 +20,7 @@ DECLARE
     r text;
 BEGIN
     FOREACH r IN ARRAY ARRAY['backoffice_anon', 'backoffice_user', 'backoffice_service', 'backoffice_worker',
-                             'backoffice_admin', 'backoffice_owner', 'backoffice_definer', 'backoffice_kernel']
+                             'backoffice_admin', 'backoffice_gateway', 'backoffice_owner', 'backoffice_definer', 'backoffice_kernel']
     LOOP
         IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = r) THEN
             EXECUTE format('CREATE ROLE %I NOLOGIN', r);
@@ -33,6 +33,8 @@ COMMENT ON ROLE backoffice_user IS 'api functions, as the principal of a verifie
 COMMENT ON ROLE backoffice_service IS 'context functions and access.act_as(): trusted applications';
 COMMENT ON ROLE backoffice_worker IS 'what the thin workers call';
 COMMENT ON ROLE backoffice_admin IS 'pools, topics, endpoints, replay, schedules';
+COMMENT ON ROLE backoffice_gateway IS 'what the HTTP gateway logs in with: begins requests, which then go on as backoffice_anon or backoffice_user';
+GRANT backoffice_anon, backoffice_user TO backoffice_gateway;
 COMMENT ON ROLE backoffice_owner IS 'owns every backoffice table; nobody logs in as it and no code runs as it';
 COMMENT ON ROLE backoffice_definer IS 'owns the SECURITY DEFINER functions of the tenant contexts; subject to row-level security';
 COMMENT ON ROLE backoffice_kernel IS 'what the server''s own background workers and the log reader run as: policies let it see every organization';

@@ -4,6 +4,9 @@
  */
 #include "access/sessions.h"
 
+#include "access/marker.h"
+#include "access/tokens.h"
+
 #include "utils/builtins.h"
 
 PG_FUNCTION_INFO_V1(access_act_as);
@@ -12,10 +15,12 @@ void
 access_init(void)
 {
 	rights_init();
+	markers_init();
 	password_init();
 	hashing_init();
 	lockout_init();
 	sessions_init();
+	tokens_init();
 }
 
 static void
@@ -88,6 +93,7 @@ access_act_as(PG_FUNCTION_ARGS)
 	{
 		principal.user_id = *PG_GETARG_UUID_P(1);
 		principal.has_user = true;
+		principal.aal = 2;		/* the service vouches for the user */
 	}
 	state = rights_of(&principal);
 	if (state != ACTING_ALLOWED)

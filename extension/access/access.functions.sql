@@ -25,7 +25,7 @@ GRANT EXECUTE ON FUNCTION access.can(text) TO backoffice_anon, backoffice_user, 
 CREATE OR REPLACE FUNCTION access.require(permission text) RETURNS void
     LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'access_require_sql';
 COMMENT ON FUNCTION access.require(text) IS
-'Does nothing when access.can(permission), raises otherwise. Permission: any backoffice role. Errors: no_principal, permission_denied, unknown_permission, missing_argument.';
+'Does nothing when access.can(permission), raises otherwise. Permission: any backoffice role. Errors: no_principal, permission_denied, aal2_required, unknown_permission, missing_argument.';
 GRANT EXECUTE ON FUNCTION access.require(text) TO backoffice_anon, backoffice_user, backoffice_service, backoffice_worker, backoffice_admin, backoffice_definer, backoffice_kernel;
 
 CREATE OR REPLACE FUNCTION access.create_organization(name text, owner uuid DEFAULT NULL) RETURNS uuid
@@ -82,11 +82,11 @@ COMMENT ON FUNCTION access.revoke_role(uuid, text, uuid) IS
 'Takes a role away: transactions that start after this one''s COMMIT returned do not have its rights, those open by then keep them. Permission: access.manage_roles and every right of the role; without principal a service. Returns false when the user did not have it. Errors: unknown_role, beyond_own_rights, no_principal, permission_denied, other_organization, unknown_organization, missing_argument.';
 GRANT EXECUTE ON FUNCTION access.revoke_role(uuid, text, uuid) TO backoffice_service, backoffice_definer;
 
-CREATE OR REPLACE FUNCTION access.define_permission(name text, description text) RETURNS void
+CREATE OR REPLACE FUNCTION access.define_permission(name text, description text, aal2 boolean DEFAULT false) RETURNS void
     LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'access_define_permission';
-COMMENT ON FUNCTION access.define_permission(text, text) IS
-'Registers a permission, or changes its description. name: context.verb. Roles with context.* or * have it at once. Permission: EXECUTE (backoffice_admin). Errors: bad_permission_name, too_many_permissions, missing_argument.';
-GRANT EXECUTE ON FUNCTION access.define_permission(text, text) TO backoffice_admin;
+COMMENT ON FUNCTION access.define_permission(text, text, boolean) IS
+'Registers a permission, or changes its description and whether it demands a second factor. name: context.verb; aal2: users have it only in sessions with a second factor (elsewhere access.require() raises aal2_required). Roles with context.* or * have it at once. Permission: EXECUTE (backoffice_admin). Errors: bad_permission_name, too_many_permissions, missing_argument.';
+GRANT EXECUTE ON FUNCTION access.define_permission(text, text, boolean) TO backoffice_admin;
 
 CREATE OR REPLACE FUNCTION access.define_default_role(name text, permissions text[], inherits text[] DEFAULT '{}') RETURNS void
     LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'access_define_default_role';

@@ -60,9 +60,10 @@ CREATE TABLE access.permissions (
     name text PRIMARY KEY,
     bit integer NOT NULL UNIQUE CHECK (bit BETWEEN 0 AND 1023),
     description text NOT NULL,
+    aal2 boolean NOT NULL,
     builtin boolean NOT NULL
 );
-COMMENT ON TABLE access.permissions IS 'Every permission there is. bit: its place in a user''s bitmap, given once (from 512 on for those that are not the extension''s own). Rows are never deleted.';
+COMMENT ON TABLE access.permissions IS 'Every permission there is. bit: its place in a user''s bitmap, given once (from 512 on for those that are not the extension''s own). aal2: held only by users who showed a second factor. Rows are never deleted.';
 
 CREATE TABLE access.default_roles (
     name text PRIMARY KEY CHECK (name ~ '^[a-z][a-z0-9_-]{0,62}$'),

@@ -40,6 +40,9 @@ extern void refuse_acting(ActingState state, const Principal *principal);
 extern int	permission_bit(const char *name, int length);
 extern void permission_define_missing(const char *name, const char *role);
 
+/* Takes away the permissions that demand a second factor. */
+extern void rights_without_aal2(uint64 *rights);
+
 /* Whether every right of the one is in the other. */
 extern bool rights_include(const uint64 *rights, const uint64 *part);
 
@@ -99,6 +102,24 @@ extern bool session_is_alive(const pg_uuid_t *session_id);
 
 /* Moves when a session may have ended: read it before session_is_alive(). */
 extern uint64 session_generation(void);
+
+/* ---- tokens.c, token_issue.c ---- */
+
+typedef struct TokenSubject
+{
+	pg_uuid_t	user_id;
+	bool		has_organization;
+	pg_uuid_t	organization_id;
+	pg_uuid_t	session_id;
+	int			aal;			/* 1 or 2 */
+	const char *amr;			/* RFC 8176, separated by spaces: "pwd otp" */
+	TimestampTz issued_at;
+} TokenSubject;
+
+/* An access token (compact JWS), palloc'd, good for token_lifetime() seconds. */
+extern char *token_issue(const TokenSubject *subject);
+extern int	token_lifetime(void);
+extern void tokens_init(void);
 
 /* ---- password.c ---- */
 

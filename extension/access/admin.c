@@ -23,7 +23,7 @@ require_service(void)
 {
 	const Principal *principal = principal_get();
 
-	if (caller_is_service() && (principal == NULL || !principal->has_user))
+	if (caller_is_service() && (principal == NULL || principal_is_service(principal)))
 		return;
 	ereport(ERROR,
 			(errcode(BO_FORBIDDEN),
@@ -89,7 +89,7 @@ admin_end(AdminCall *call)
 void
 require_rights(const AdminCall *call, const uint64 *rights, const char *what)
 {
-	if (call->principal == NULL || !call->principal->has_user ||
+	if (call->principal == NULL || principal_is_service(call->principal) ||
 		rights_include(call->principal->rights, rights))
 		return;
 	ereport(ERROR,

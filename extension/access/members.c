@@ -85,7 +85,7 @@ require_member(const AdminCall *call, const pg_uuid_t *user)
 	if (bo_spi_run(&plan, args, NULL, 1) > 0)
 		return;
 	found = belonging(&call->organization_id, user);
-	if (!found.exists || found.somewhere || (call->principal != NULL && call->principal->has_user))
+	if (!found.exists || found.somewhere || (call->principal != NULL && !principal_is_service(call->principal)))
 		refuse_stranger(user);
 	insert_membership(&call->organization_id, user);
 }
@@ -320,7 +320,7 @@ access_add_member(PG_FUNCTION_ARGS)
 	found = belonging(organization, user);
 	/* A user who acts can take in newcomers only: else ids could be tried for strangers' addresses. */
 	if (!found.exists ||
-		(!found.here && found.somewhere && call.principal != NULL && call.principal->has_user))
+		(!found.here && found.somewhere && call.principal != NULL && !principal_is_service(call.principal)))
 		refuse_stranger(user);
 	insert_membership(organization, user);
 	admin_end(&call);

@@ -33,6 +33,7 @@ typedef struct LastAsked
 
 static HTAB *permissions = NULL;
 static uint64 permissions_generation = 0;
+static uint64 demanding[PRINCIPAL_RIGHTS / 64]; /* those that want a second factor */
 
 PG_FUNCTION_INFO_V1(access_can_sql);
 PG_FUNCTION_INFO_V1(access_require_sql);
@@ -40,7 +41,7 @@ PG_FUNCTION_INFO_V1(access_permission_matches);
 PG_FUNCTION_INFO_V1(access_define_permission);
 
 static BoPlan load_plan = {
-	"SELECT name, bit FROM access.permissions", 0, {0}
+	"SELECT name, bit, aal2 FROM access.permissions", 0, {0}
 };
 
 static HTAB *
@@ -73,12 +74,15 @@ load(void)
 	bo_spi_begin();
 	nrows = bo_spi_run_readonly(&load_plan, NULL, NULL, 0);
 	fresh = create_table();
+	memset(demanding, 0, sizeof(demanding));
 	for (uint64 i = 0; i < nrows; i++)
 	{
 		char	   *name = bo_spi_text(i, 1);
 		PermissionEntry *entry = hash_search(fresh, name, HASH_ENTER, NULL);
 
 		entry->bit = bo_spi_int32(i, 2);
+		if (bo_spi_bool(i, 3))
+			demanding[entry->bit / 64] |= UINT64CONST(1) << (entry->bit % 64);
 	}
 	bo_spi_end();
 	PopActiveSnapshot();
@@ -148,15 +152,39 @@ holds(const Principal *principal, int bit)
 {
 	if (principal == NULL)
 		return false;
-	if (!principal->has_user)
+	if (principal_is_service(principal))
 		return true;
 	return (principal->rights[bit / 64] >> (bit % 64)) & 1;
+}
+
+void
+rights_without_aal2(uint64 *rights)
+{
+	if (permissions == NULL || permissions_generation != rights_generation())
+		load();
+	for (int i = 0; i < PRINCIPAL_RIGHTS / 64; i++)
+		rights[i] &= ~demanding[i];
+}
+
+/* Would the user have it, had it shown a second factor? */
+static bool
+lacks_aal2_only(const Principal *principal, int bit)
+{
+	Principal	sure = *principal;
+
+	return principal->has_user && !principal->has_api_key && principal->aal < 2 && !IsInParallelMode() &&
+		rights_of(&sure) == ACTING_ALLOWED && holds(&sure, bit);
 }
 
 static void
 deny(const char *name, int length)
 {
-	(void) principal_require();
+	if (lacks_aal2_only(principal_require(), permission_bit(name, length)))
+		ereport(ERROR,
+				(errcode(BO_FORBIDDEN),
+				 errmsg("permission \"%.*s\" needs a second factor", length, name),
+				 bo_code("aal2_required", "the user has it, but this session is of a password alone"),
+				 errhint("Verify a second factor in this session (POST /auth/mfa/verify) and use the new token.")));
 	ereport(ERROR,
 			(errcode(BO_FORBIDDEN),
 			 errmsg("permission \"%.*s\" is needed", length, name),
@@ -293,28 +321,28 @@ next_bit(bool builtin)
 
 /* Within SPI, as backoffice_kernel. */
 static void
-define_permission(Datum name, Datum description)
+define_permission(Datum name, Datum description, bool aal2)
 {
 	static BoPlan lock_plan = {"LOCK TABLE access.permissions IN SHARE ROW EXCLUSIVE MODE", 0, {0}};
 	static BoPlan update_plan = {
-		"UPDATE access.permissions SET description = $2 WHERE name = $1", 2, {TEXTOID, TEXTOID}
+		"UPDATE access.permissions SET description = $2, aal2 = $3 WHERE name = $1", 3, {TEXTOID, TEXTOID, BOOLOID}
 	};
 	static BoPlan insert_plan = {
-		"INSERT INTO access.permissions (name, description, bit, builtin) VALUES ($1, $2, $3, $4)",
-		4, {TEXTOID, TEXTOID, INT4OID, BOOLOID}
+		"INSERT INTO access.permissions (name, description, aal2, bit, builtin) VALUES ($1, $2, $3, $4, $5)",
+		5, {TEXTOID, TEXTOID, BOOLOID, INT4OID, BOOLOID}
 	};
-	Datum		args[4] = {name, description};
+	Datum		args[5] = {name, description, BoolGetDatum(aal2)};
 
 	bo_spi_run(&lock_plan, NULL, NULL, 0);
 	if (bo_spi_run(&update_plan, args, NULL, 0) == 0)
 	{
-		args[3] = BoolGetDatum(creating_extension);
-		args[2] = Int32GetDatum(next_bit(creating_extension));
+		args[4] = BoolGetDatum(creating_extension);
+		args[3] = Int32GetDatum(next_bit(creating_extension));
 		bo_spi_run(&insert_plan, args, NULL, 0);
 	}
 }
 
-/* define_permission(name text, description text) */
+/* define_permission(name text, description text, aal2 boolean) */
 Datum
 access_define_permission(PG_FUNCTION_ARGS)
 {
@@ -325,7 +353,7 @@ access_define_permission(PG_FUNCTION_ARGS)
 
 	saved = bo_user_kernel();
 	bo_spi_begin();
-	define_permission(PG_GETARG_DATUM(0), PG_GETARG_DATUM(1));
+	define_permission(PG_GETARG_DATUM(0), PG_GETARG_DATUM(1), !PG_ARGISNULL(2) && PG_GETARG_BOOL(2));
 	bo_spi_end();
 	bo_user_restore(saved);
 	PG_RETURN_VOID();
@@ -340,7 +368,7 @@ permission_define_missing(const char *name, const char *role)
 	if (!is_good_name(name) || known_bit(name, strlen(name)) >= 0)
 		return;
 	saved = bo_user_kernel();
-	define_permission(CStringGetTextDatum(name), CStringGetTextDatum(psprintf("first named by role %s", role)));
+	define_permission(CStringGetTextDatum(name), CStringGetTextDatum(psprintf("first named by role %s", role)), false);
 	bo_user_restore(saved);
 	ereport(NOTICE,
 			(errmsg("permission \"%s\" was not defined before: it is now", name)));

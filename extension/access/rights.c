@@ -44,6 +44,7 @@ typedef struct RightsKey		/* bytes only: no padding to compare */
 	pg_uuid_t	organization_id;
 	pg_uuid_t	user_id;
 	bool		has_user;
+	bool		without_organization;
 } RightsKey;
 
 typedef struct RightsEntry
@@ -141,7 +142,7 @@ create_cache(void)
 }
 
 static ActingState
-read_state(const Datum *args, bool has_user)
+read_state(const Datum *args, const RightsKey *key)
 {
 	char	   *organization,
 			   *user,
@@ -153,16 +154,18 @@ read_state(const Datum *args, bool has_user)
 	user = bo_spi_text(0, 2);
 	membership = bo_spi_text(0, 3);
 
-	if (organization == NULL)
+	if (organization == NULL && !key->without_organization)
 		return ACTING_UNKNOWN_ORGANIZATION;
-	if (strcmp(organization, "active") != 0)
+	if (organization != NULL && strcmp(organization, "active") != 0)
 		return ACTING_ORGANIZATION_SUSPENDED;
-	if (!has_user)
+	if (!key->has_user)
 		return ACTING_ALLOWED;
 	if (user == NULL)
 		return ACTING_UNKNOWN_USER;
 	if (strcmp(user, "active") != 0)
 		return ACTING_USER_DISABLED;
+	if (key->without_organization)
+		return ACTING_ALLOWED;
 	if (membership == NULL)
 		return ACTING_NOT_A_MEMBER;
 	if (strcmp(membership, "active") != 0)
@@ -209,7 +212,7 @@ look_up(RightsEntry *entry)
 	saved = bo_user_kernel();
 	PushActiveSnapshot(GetLatestSnapshot());
 	bo_spi_begin();
-	state = read_state(args, entry->key.has_user);
+	state = read_state(args, &entry->key);
 	entry->valid_until = DT_NOEND;
 	if (state == ACTING_ALLOWED && entry->key.has_user)
 		read_rights(args, entry);
@@ -255,6 +258,7 @@ rights_of(Principal *principal)
 	memset(&entry, 0, sizeof(entry));
 	entry.key.organization_id = principal->organization_id;
 	entry.key.has_user = principal->has_user;
+	entry.key.without_organization = principal->without_organization;
 	if (principal->has_user)
 		entry.key.user_id = principal->user_id;
 

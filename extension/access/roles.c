@@ -185,7 +185,7 @@ may_define_permissions(void)
 {
 	const Principal *principal = principal_get();
 
-	return (principal == NULL || !principal->has_user) &&
+	return (principal == NULL || principal_is_service(principal)) &&
 		has_privs_of_role(GetUserId(), get_role_oid("backoffice_admin", false));
 }
 

@@ -108,12 +108,22 @@ principal_require(void)
 	return principal;
 }
 
+/* An id that may be missing. */
+static bool
+is_same_id(bool has, const pg_uuid_t *id, bool other_has, const pg_uuid_t *other)
+{
+	return has == other_has && (!has || memcmp(id, other, UUID_LEN) == 0);
+}
+
+/* By session and key too: another token of the same user may have other rights. */
 static bool
 is_same(const Principal *a, const Principal *b)
 {
 	return memcmp(&a->organization_id, &b->organization_id, UUID_LEN) == 0 &&
-		a->has_user == b->has_user &&
-		(!a->has_user || memcmp(&a->user_id, &b->user_id, UUID_LEN) == 0);
+		is_same_id(a->has_user, &a->user_id, b->has_user, &b->user_id) &&
+		is_same_id(a->has_session, &a->session_id, b->has_session, &b->session_id) &&
+		is_same_id(a->has_api_key, &a->api_key_id, b->has_api_key, &b->api_key_id) &&
+		(!a->has_user || a->aal == b->aal);
 }
 
 static void
@@ -215,7 +225,7 @@ backoffice_current_organization(PG_FUNCTION_ARGS)
 {
 	const Principal *principal = principal_get();
 
-	if (principal == NULL)
+	if (principal == NULL || principal->without_organization)
 		PG_RETURN_NULL();
 	PG_RETURN_UUID_P((pg_uuid_t *) &principal->organization_id);
 }
@@ -230,7 +240,7 @@ backoffice_of_current_organization(PG_FUNCTION_ARGS)
 {
 	const PrincipalSlot *slot = my_slot();
 
-	PG_RETURN_BOOL(slot->set && !PG_ARGISNULL(0) &&
+	PG_RETURN_BOOL(slot->set && !slot->principal.without_organization && !PG_ARGISNULL(0) &&
 				   memcmp(PG_GETARG_UUID_P(0), &slot->principal.organization_id, UUID_LEN) == 0);
 }
 

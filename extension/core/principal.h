@@ -14,9 +14,18 @@ typedef struct Principal
 {
 	pg_uuid_t	organization_id;
 	pg_uuid_t	user_id;
-	bool		has_user;		/* false: a trusted service acts for the organization, and may do everything in it */
-	uint64		rights[PRINCIPAL_RIGHTS / 64];	/* of the user, filled by access: the same for the whole transaction */
+	bool		has_user;		/* false, and no API key: a trusted service acts for the organization, and may do everything in it */
+	bool		has_session;	/* authenticated by a token of a session */
+	bool		has_api_key;	/* authenticated by an API key: rights are no more than its scopes, with or without user */
+	bool		without_organization;	/* a user who belongs nowhere, or did not say for whom: organization_id is nil */
+	uint8		aal;			/* how surely the user was authenticated: 1, or 2 (a second factor) */
+	pg_uuid_t	session_id;
+	pg_uuid_t	api_key_id;
+	uint64		rights[PRINCIPAL_RIGHTS / 64];	/* filled by access: the same for the whole transaction */
 } Principal;
+
+/* Nobody in particular: what a trusted service is asked to do, it may. */
+#define principal_is_service(principal) (!(principal)->has_user && !(principal)->has_api_key)
 
 /* The principal of the current transaction, or NULL.  Right in parallel workers too. */
 extern const Principal *principal_get(void);
@@ -25,8 +34,8 @@ extern const Principal *principal_get(void);
 extern const Principal *principal_require(void);
 
 /*
- * Set once per transaction; the same organization and user again is a no-op, another is
- * an error.  Rolling back the savepoint in which it was set unsets it; the end
+ * Set once per transaction; the same again (organization, user, session, API key) is a
+ * no-op, another is an error.  Rolling back the savepoint in which it was set unsets it; the end
  * of the transaction clears it.
  */
 extern void principal_set(const Principal *principal);

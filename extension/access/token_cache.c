@@ -1,0 +1,174 @@
+/*
+ * token_cache.c
+ *		Verified tokens, by their SHA-256, until they expire.
+ *
+ * Two halves: what is new goes into the young one; when that has grown to half
+ * of the limit the old one is dropped, and the young one becomes old.  What is
+ * found in the old half moves to the young one.  So memory is bounded, and
+ * what is used stays.  Only tokens that verified come in.
+ */
+#include "access/tokens.h"
+
+#include "core/keys.h"
+#include "utils/hsearch.h"
+#include "utils/memutils.h"
+
+typedef struct Half
+{
+	MemoryContext context;
+	HTAB	   *table;			/* of VerifiedToken */
+} Half;
+
+static Half young;
+static Half old;
+static EVP_MD *sha256;
+static EVP_MD_CTX *hasher;
+
+static void
+hash_token(const char *token, Size length, uint8 *hash)
+{
+	if (sha256 == NULL)
+		sha256 = EVP_MD_fetch(NULL, "SHA256", NULL);
+	if (hasher == NULL)
+		hasher = EVP_MD_CTX_new();
+	if (sha256 == NULL || hasher == NULL ||
+		EVP_DigestInit_ex2(hasher, sha256, NULL) != 1 ||
+		EVP_DigestUpdate(hasher, token, length) != 1 ||
+		EVP_DigestFinal_ex(hasher, hash, NULL) != 1)
+		crypto_failed("SHA-256");
+}
+
+/* ---- halves ---- */
+
+static void
+half_drop(Half *half)
+{
+	if (half->context != NULL)
+		MemoryContextDelete(half->context);
+	memset(half, 0, sizeof(*half));
+}
+
+static void
+half_create(Half *half)
+{
+	HASHCTL		info = {0};
+
+	half->context = AllocSetContextCreate(CacheMemoryContext, "backoffice verified tokens", ALLOCSET_SMALL_SIZES);
+	info.keysize = TOKEN_HASH_BYTES;
+	info.entrysize = sizeof(VerifiedToken);
+	info.hcxt = half->context;
+	half->table = hash_create("backoffice verified tokens", 32, &info, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
+}
+
+static VerifiedToken *
+half_find(const Half *half, const uint8 *hash)
+{
+	return half->table == NULL ? NULL : hash_search(half->table, hash, HASH_FIND, NULL);
+}
+
+static void
+half_remove(const Half *half, const uint8 *hash)
+{
+	if (half->table != NULL)
+		(void) hash_search(half->table, hash, HASH_REMOVE, NULL);
+}
+
+static char *
+copy_text(const char *text)
+{
+	return text == NULL ? NULL : MemoryContextStrdup(young.context, text);
+}
+
+static VerifiedToken *
+keep(const VerifiedToken *verified)
+{
+	VerifiedToken *kept;
+	VerifiedToken copy = *verified;
+
+	if (young.context != NULL &&
+		MemoryContextMemAllocated(young.context, true) > (Size) token_cache_kb * 1024 / 2)
+	{
+		/* What is being kept may lie in the old half: copied first, dropped afterwards. */
+		Half		dropped = old;
+
+		old = young;
+		memset(&young, 0, sizeof(young));
+		half_create(&young);
+		kept = keep(verified);
+		half_drop(&dropped);
+		return kept;
+	}
+	if (young.context == NULL)
+		half_create(&young);
+	copy.role = copy_text(verified->role);
+	copy.claims = copy_text(verified->claims);
+	copy.label = copy_text(verified->label);
+	if (verified->scopes != NULL)
+	{
+		copy.scopes = MemoryContextAlloc(young.context, sizeof(uint64) * (PRINCIPAL_RIGHTS / 64));
+		memcpy(copy.scopes, verified->scopes, sizeof(uint64) * (PRINCIPAL_RIGHTS / 64));
+	}
+	kept = hash_search(young.table, verified->hash, HASH_ENTER, NULL);
+	*kept = copy;
+	return kept;
+}
+
+/* ---- looking up ---- */
+
+static bool
+is_fresh(const VerifiedToken *verified)
+{
+	TimestampTz now = bo_now();
+
+	return verified->generation == tokens_marker.generation &&
+		now >= verified->valid_from && now < verified->valid_until &&
+		(verified->scopes == NULL || verified->rights_generation == rights_generation());
+}
+
+static VerifiedToken *
+find(const uint8 *hash)
+{
+	VerifiedToken *found = half_find(&young, hash);
+
+	if (found == NULL)
+	{
+		found = half_find(&old, hash);
+		if (found != NULL && is_fresh(found))
+			return keep(found);
+	}
+	if (found != NULL && is_fresh(found))
+		return found;
+	return NULL;
+}
+
+VerifiedToken *
+token_verified(const char *token, Size length)
+{
+	VerifiedToken verified;
+	VerifiedToken *found;
+	uint8		hash[TOKEN_HASH_BYTES];
+
+	if (length > JWS_TOKEN_MAX)
+		refuse_token(TOKEN_MALFORMED, "the token is too long");
+	hash_token(token, length, hash);
+	found = find(hash);
+	if (found != NULL)
+		return found;
+
+	memset(&verified, 0, sizeof(verified));
+	memcpy(verified.hash, hash, sizeof(hash));
+	verified.generation = marker_read(&tokens_marker);
+	verified.rights_generation = rights_generation();
+	token_verify(token, length, &verified);
+	return keep(&verified);
+}
+
+void
+token_forget(const VerifiedToken *verified)
+{
+	uint8		hash[TOKEN_HASH_BYTES];
+
+	memcpy(hash, verified->hash, sizeof(hash));
+	half_remove(&young, hash);
+	half_remove(&old, hash);
+}

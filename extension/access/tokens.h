@@ -1,0 +1,149 @@
+/*
+ * tokens.h
+ *		Between the files that issue, verify and use tokens.
+ */
+#ifndef BACKOFFICE_TOKENS_H
+#define BACKOFFICE_TOKENS_H
+
+#include "access/access_internal.h"
+#include "access/jws.h"
+#include "access/marker.h"
+#include "datatype/timestamp.h"
+#include "nodes/pg_list.h"
+
+/* ---- tokens.c: settings, errors ---- */
+
+extern char *token_issuer;
+extern char *token_audience;
+extern char *token_anon_role;
+extern int	token_lifetime_s;
+extern int	token_skew_s;
+extern int	token_cache_kb;
+
+/* Of the tables of keys, issuers and API keys, and of the settings. */
+extern Marker tokens_marker;
+
+/* The end of a NumericDate: DT_NOBEGIN or DT_NOEND when out of range. */
+extern TimestampTz time_from_seconds(int64 seconds);
+extern int64 seconds_from_time(TimestampTz time);
+
+typedef enum TokenProblem
+{
+	TOKEN_MALFORMED,
+	TOKEN_UNKNOWN_KEY,
+	TOKEN_BAD_SIGNATURE,
+	TOKEN_EXPIRED,
+	TOKEN_NOT_YET_VALID,
+	TOKEN_WRONG_ISSUER,
+	TOKEN_WRONG_AUDIENCE,
+	TOKEN_WRONG_TYPE,
+	TOKEN_SESSION_ENDED,
+	TOKEN_API_KEY_UNKNOWN,
+	TOKEN_API_KEY_EXPIRED,
+	TOKEN_UNKNOWN_USER
+} TokenProblem;
+
+/* PT401.  detail is a constant: nothing of the token goes into an error. */
+extern void refuse_token(TokenProblem problem, const char *detail) pg_attribute_noreturn();
+
+/* ---- token_keys.c ---- */
+
+#define TOKEN_KEY_PURPOSE "access.token_key"	/* of core/keys.h; bound to the key's id */
+
+typedef enum TokenKeyKind
+{
+	KEY_OWN,
+	KEY_GIVEN,
+	KEY_ISSUER
+} TokenKeyKind;
+
+/* A row of access.token_keys with its issuer's, kept by the backend. */
+typedef struct TokenKey
+{
+	TokenKeyKind kind;
+	pg_uuid_t	id;
+	char	   *kid;
+	char	   *asked_issuer;	/* by which it was looked up */
+	JwsKey		key;
+	TimestampTz verify_until;
+	char	   *role_claim;		/* of a given key; NULL: none */
+	bool		expires_required;
+	List	   *audience;		/* of char *; one of them must be in "aud" (empty: not asked) */
+
+	/* Of an issuer's key only. */
+	char	   *issuer;
+	char	   *client_id;
+	char	   *role_map;		/* JSON */
+	bool		has_home;
+	pg_uuid_t	home_organization;
+	bool		provision;
+	bool		link_by_email;
+	List	   *aal2_values;
+} TokenKey;
+
+/* NULL: no such key, or no longer.  Valid until the next call. */
+extern const TokenKey *token_key_find(const char *issuer, const char *kid);
+
+/* The key that tokens are issued with; made when there is none. */
+extern const TokenKey *token_key_current(void);
+
+/* ---- token_verify.c ---- */
+
+#define TOKEN_HASH_BYTES 32
+
+/* What a token says, verified; what authenticate() needs of it. */
+typedef struct VerifiedToken
+{
+	uint8		hash[TOKEN_HASH_BYTES];
+	uint64		generation;		/* of tokens_marker */
+	uint64		rights_generation;	/* of the scopes */
+	uint64		session_generation;	/* at which the session was last seen alive */
+	TimestampTz valid_from;
+	TimestampTz valid_until;
+	bool		has_user;
+	bool		has_organization;
+	bool		has_session;
+	bool		has_api_key;
+	uint8		aal;
+	pg_uuid_t	user_id;
+	pg_uuid_t	organization_id;
+	pg_uuid_t	session_id;
+	pg_uuid_t	api_key_id;
+	uint64	   *scopes;			/* of an API key */
+	char	   *role;			/* the database role to take; NULL: backoffice_user */
+	char	   *claims;			/* JSON */
+	char	   *label;			/* for rate limits and logs */
+} VerifiedToken;
+
+extern const JsonNode *token_claim(const JwsToken *token, const char *name);
+extern char *token_node_text(const JsonNode *node);
+
+/* NULL or false: not there; raises (token_malformed) when of another kind. */
+extern char *token_claim_text(const JwsToken *token, const char *name, Size longest);
+extern bool token_claim_uuid(const JwsToken *token, const char *name, pg_uuid_t *uuid);
+
+/* Is the node this string, or an array that has it? */
+extern bool token_claim_includes(const JsonDocument *document, const JsonNode *node, const char *wanted);
+extern bool token_is_for(const JwsToken *token, List *audience);
+extern bool token_has_type(const JwsToken *token, const char *type);
+
+/* Checks exp, nbf, iat, and notes between when the token is good. */
+extern void token_check_times(const JwsToken *token, const TokenKey *key, VerifiedToken *verified);
+
+/* Fills all but hash and generations; raises. */
+extern void token_verify(const char *token, Size length, VerifiedToken *verified);
+
+/* ---- token_cache.c ---- */
+
+/* From the cache, or verified now; raises.  Valid until the next call. */
+extern VerifiedToken *token_verified(const char *token, Size length);
+extern void token_forget(const VerifiedToken *verified);
+
+/* ---- authenticate.c ---- */
+
+/* Verifies the token and sets the principal (if it names somebody); organization NULL: the token's. */
+extern const VerifiedToken *authenticate(const char *token, Size length, const pg_uuid_t *organization);
+
+/* ---- token_issue.c: see access_internal.h ---- */
+
+#endif
