@@ -11,6 +11,7 @@ $$;
 SELECT set_config('backoffice.frozen_now', '2026-11-02 12:00:00+00', false) IS NOT NULL AS frozen;
 SET ROLE backoffice_service;
 INSERT INTO ids VALUES ('Acme', access.create_organization('Acme')), ('Bolt', access.create_organization('Bolt'));
+INSERT INTO ids VALUES ('Dora', access.create_user('dora@bolt.test', NULL, pg_temp.id('Bolt')));
 INSERT INTO ids VALUES ('Ann', access.create_user('ann@acme.test', NULL, pg_temp.id('Acme'))), ('Bob', access.create_user('bob@acme.test', NULL, pg_temp.id('Acme')));
 SELECT access.grant_role(pg_temp.id('Ann'), 'owner', NULL, pg_temp.id('Acme')), access.grant_role(pg_temp.id('Bob'), 'member', NULL, pg_temp.id('Acme'));
 
@@ -48,7 +49,7 @@ RESET ROLE;
 SELECT payload ->> 'eventType' AS type, payload ->> 'channel' AS channel FROM events.log WHERE type = 'issue.blocked';
 SET ROLE backoffice_service;
 
--- Idempotency-Key: the same answer again; another request, or another user, is a conflict.
+-- Idempotency-Key: the same answer again; another request is a conflict; another caller's keys are others.
 BEGIN;
 SELECT access.act_as(pg_temp.id('Acme'), pg_temp.id('Ann'));
 SET LOCAL ROLE backoffice_user;
@@ -66,7 +67,7 @@ COMMIT;
 BEGIN;
 SELECT access.act_as(pg_temp.id('Acme'));
 SELECT set_config('request.headers', '{"idempotency-key": "k-1"}', true);
-SELECT api.redeem_certificate(pg_temp.id('first'), 100);
+SELECT api.redeem_certificate(pg_temp.id('first'), 100) -> 'balance_minor' AS balance;
 ROLLBACK;
 
 -- What is not there, not allowed, and not one's own.
@@ -117,5 +118,19 @@ SAVEPOINT s;
 SELECT api.remove_member(pg_temp.id('Bob'));
 ROLLBACK TO s;
 SELECT api.event_topics();
+
+-- Whoever is asked to join is asked alike, known or not.
+SELECT api.invite_member('carl@nowhere.test', 'till') - 'id' AS body, current_setting('response.status') AS status;
+SELECT api.invite_member('dora@bolt.test') - 'id' AS body, current_setting('response.headers') ~ '^\[{"Location": "/invitations/' AS location;
+SELECT item ->> 'email' AS email, item ->> 'role' AS role, item ->> 'expires_at' AS expires_at FROM jsonb_array_elements(api.invitations() -> 'items') AS item;
+SELECT api.withdraw_invitation((api.invitations() #>> '{items,0,id}')::uuid) -> 'withdrawn' AS withdrawn;
+COMMIT;
+RESET ROLE;
+BEGIN;
+SELECT access.act_as(pg_temp.id('Bolt'), pg_temp.id('Dora'));
+SET LOCAL ROLE backoffice_user;
+SELECT item ->> 'organization' AS organization, item ->> 'role' AS role FROM jsonb_array_elements(api.my_invitations() -> 'items') AS item;
+SELECT pg_temp.answer(api.accept_invitation((api.my_invitations() #>> '{items,0,id}')::uuid));
+SELECT api.my_invitations();
 COMMIT;
 RESET ROLE;

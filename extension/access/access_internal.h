@@ -94,6 +94,14 @@ extern void audit(const pg_uuid_t *organization, const char *type, const RightsC
 
 /* Error: unknown_user.  For a service, a user who belongs to no organization becomes a member. */
 extern void require_member(const AdminCall *call, const pg_uuid_t *user);
+extern void insert_membership(const pg_uuid_t *organization, const pg_uuid_t *user);
+extern void check_email(const char *email);
+
+/* ---- roles.c ---- */
+
+/* The rights of an existing role, which stays until the end of the transaction; false: there is none. */
+extern bool role_rights(const pg_uuid_t *organization, const char *name, uint64 *rights);
+extern void refuse_unknown_role(const char *name);
 
 /* ---- sessions.c: for cached tokens ---- */
 

@@ -18,7 +18,7 @@ PG_FUNCTION_INFO_V1(access_remove_member);
 PG_FUNCTION_INFO_V1(access_set_organization_state);
 PG_FUNCTION_INFO_V1(access_set_user_state);
 
-static void
+void
 insert_membership(const pg_uuid_t *organization, const pg_uuid_t *user)
 {
 	static BoPlan plan = {
@@ -209,7 +209,7 @@ access_set_organization_state(PG_FUNCTION_ARGS)
 
 /* ---- users ---- */
 
-static void
+void
 check_email(const char *email)
 {
 	const char *at = strchr(email, '@');

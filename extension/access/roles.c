@@ -35,7 +35,7 @@ check_role_name(const char *name)
 				 errhint("Begin with a letter, in lower case.")));
 }
 
-static void
+void
 refuse_unknown_role(const char *name)
 {
 	ereport(ERROR,
@@ -141,8 +141,7 @@ resolve(const pg_uuid_t *organization, const char *name, Datum permissions, Datu
 	}
 }
 
-/* The rights of an existing role; false: there is none. */
-static bool
+bool
 role_rights(const pg_uuid_t *organization, const char *name, uint64 *rights)
 {
 	static BoPlan plan = {

@@ -16,6 +16,30 @@ ApiOperation api_administration[] = {
 		"SELECT jsonb_build_object('user_id', $1, 'removed', true)"
 		" FROM access.remove_member(backoffice.current_organization(), $1) AS removed WHERE removed"
 	}, {"unknown_user", "the organization has no such member"}},
+	{"invite_member", "access.manage_members", 0, {
+		"SELECT jsonb_build_object('id', i.id, 'email', $1, 'role', $2), 201,"
+		"       jsonb_build_array(jsonb_build_object('Location', '/invitations/' || i.id))"
+		" FROM access.invite($1, $2) AS i (id)"
+	}},
+	{"invitations", "access.read", API_PAGED, {
+		API_PAGE("$2",
+				 "SELECT jsonb_build_object('id', i.id, 'email', i.email, 'role', i.role, 'invited_by', i.invited_by,"
+				 "         'created_at', backoffice.time_text(i.created_at), 'expires_at', backoffice.time_text(i.expires_at)) AS item, i.id::text AS key"
+				 " FROM access.invitations i"
+				 " WHERE i.organization_id = backoffice.current_organization() AND ($1 IS NULL OR i.id > $1) ORDER BY i.id")
+	}},
+	{"withdraw_invitation", "access.manage_members", 0, {
+		"SELECT jsonb_build_object('id', $1, 'withdrawn', true) FROM access.withdraw_invitation($1) AS withdrawn WHERE withdrawn"
+	}, {"unknown_invitation", "the invitation does not exist"}},
+	{"my_invitations", API_ANY_USER, 0, {
+		"SELECT jsonb_build_object('items', coalesce(jsonb_agg(jsonb_build_object('id', i.id, 'organization_id', i.organization_id,"
+		"         'organization', i.organization, 'role', i.role, 'created_at', backoffice.time_text(i.created_at),"
+		"         'expires_at', backoffice.time_text(i.expires_at)) ORDER BY i.id), '[]'), 'next', NULL)"
+		" FROM access.my_invitations() i"
+	}},
+	{"accept_invitation", API_ANY_USER, 0, {
+		"SELECT jsonb_build_object('organization_id', access.accept_invitation($1))"
+	}},
 	{"roles", "access.read", API_PAGED, {
 		API_PAGE("$2",
 				 "SELECT jsonb_build_object('name', r.name, 'permissions', to_jsonb(r.permissions), 'inherits', to_jsonb(r.inherits),"

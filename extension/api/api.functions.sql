@@ -104,6 +104,36 @@ COMMENT ON FUNCTION api.remove_member(uuid) IS
 'Ends a membership with all its roles. Returns user_id, removed. Permission: access.manage_members. Route: DELETE /members/{user_id}. Errors: unknown_user, beyond_own_rights.';
 GRANT EXECUTE ON FUNCTION api.remove_member(uuid) TO backoffice_user, backoffice_service;
 
+CREATE OR REPLACE FUNCTION api.invite_member(email text, role text DEFAULT 'member') RETURNS jsonb
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'api_call';
+COMMENT ON FUNCTION api.invite_member(text, text) IS
+'Asks the person with this e-mail address to join with a role; the same answer whether there is such a user or not. Returns id, email, role with status 201 and Location. Permission: access.manage_members. Route: POST /invitations. Errors: bad_email, already_member, unknown_role, beyond_own_rights.';
+GRANT EXECUTE ON FUNCTION api.invite_member(text, text) TO backoffice_user, backoffice_service;
+
+CREATE OR REPLACE FUNCTION api.invitations(after uuid DEFAULT NULL, max_items int DEFAULT 100) RETURNS jsonb
+    LANGUAGE c STABLE AS 'MODULE_PATHNAME', 'api_call';
+COMMENT ON FUNCTION api.invitations(uuid, int) IS
+'Invitations of the organization that nobody has accepted. after: next of the page before; max_items: 1 to 1000. Returns items (id, email, role, invited_by, created_at, expires_at) and next. Permission: access.read. Route: GET /invitations. Errors: bad_limit.';
+GRANT EXECUTE ON FUNCTION api.invitations(uuid, int) TO backoffice_user, backoffice_service;
+
+CREATE OR REPLACE FUNCTION api.withdraw_invitation(id uuid) RETURNS jsonb
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'api_call';
+COMMENT ON FUNCTION api.withdraw_invitation(uuid) IS
+'Takes an invitation back. Returns id, withdrawn. Permission: access.manage_members. Route: DELETE /invitations/{id}. Errors: unknown_invitation.';
+GRANT EXECUTE ON FUNCTION api.withdraw_invitation(uuid) TO backoffice_user, backoffice_service;
+
+CREATE OR REPLACE FUNCTION api.my_invitations() RETURNS jsonb
+    LANGUAGE c STABLE AS 'MODULE_PATHNAME', 'api_call';
+COMMENT ON FUNCTION api.my_invitations() IS
+'Invitations to the acting user''s e-mail address, of all organizations. Returns items (id, organization_id, organization, role, created_at, expires_at) and next (null: one page). Permission: any user. Route: GET /auth/invitations.';
+GRANT EXECUTE ON FUNCTION api.my_invitations() TO backoffice_user, backoffice_service;
+
+CREATE OR REPLACE FUNCTION api.accept_invitation(id uuid) RETURNS jsonb
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'api_call';
+COMMENT ON FUNCTION api.accept_invitation(uuid) IS
+'Makes the acting user a member of the organization that invited it, with the role offered. Returns organization_id. Permission: any user. Route: POST /auth/invitations/{id}/accept. Errors: unknown_invitation.';
+GRANT EXECUTE ON FUNCTION api.accept_invitation(uuid) TO backoffice_user, backoffice_service;
+
 CREATE OR REPLACE FUNCTION api.roles(after text DEFAULT NULL, max_items int DEFAULT 100) RETURNS jsonb
     LANGUAGE c STABLE AS 'MODULE_PATHNAME', 'api_call';
 COMMENT ON FUNCTION api.roles(text, int) IS

@@ -88,6 +88,9 @@ typedef struct ApiCall
 	char	   *scope;
 } ApiCall;
 
+/* Whose key it is. */
+extern char *replay_scope(const ApiOperation *operation);
+
 /* False: an equal request was answered before, and *answer is that answer. */
 extern bool replay_begin(const ApiCall *call, ApiAnswer *answer);
 

@@ -68,7 +68,7 @@ require_user(void)
 		ereport(ERROR,
 				(errcode(BO_FORBIDDEN),
 				 errmsg("only a user can do this"),
-				 bo_code("user_required", "a service or a machine's key acts"),
+				 bo_code("user_only", "a service or a machine's key acts"),
 				 errhint("Log in as a user.")));
 }
 
@@ -146,8 +146,10 @@ run(ApiOperation *operation, FunctionCallInfo fcinfo, bool writes, ApiAnswer *an
 		: bo_spi_run_readonly(&operation->plan, args, nulls, 1);
 	if (rows == 0 && operation->missing.code != NULL)
 		refuse_missing(operation);
-	columns = rows > 0 ? SPI_tuptable->tupdesc->natts : 0;
-	answer->body = columns > 0 ? json_cell(1, caller) : NULL;
+	if (rows == 0)
+		elog(ERROR, "%s() has no answer", operation->name);
+	columns = SPI_tuptable->tupdesc->natts;
+	answer->body = json_cell(1, caller);
 	answer->status = columns > 1 ? bo_spi_int32(0, 2) : 200;
 	answer->headers = columns > 2 ? json_cell(3, caller) : NULL;
 	bo_spi_end();
@@ -170,7 +172,7 @@ api_call(PG_FUNCTION_ARGS)
 	if (writes && !(operation->flags & API_NO_KEY) && principal_get() != NULL)
 	{
 		call.key = request_header("idempotency-key");
-		call.scope = psprintf("api.%s", operation->name);
+		call.scope = replay_scope(operation);
 	}
 	if (call.key == NULL)
 		run(operation, fcinfo, writes, &answer);

@@ -2,9 +2,9 @@
  * replay.c
  *		Idempotency-Key: the same request again gets the same answer.
  *
- * A key belongs to an organization, an operation and whoever acts: another
- * user who sends it is told of a conflict, not the answer.  What could not be
- * done (an empty pool) leaves no key behind, so that it can be tried again.
+ * A key belongs to an organization, an operation and whoever acts: the scope
+ * names both, so that nobody is given, or told of, another's answer.  What
+ * could not be done (an empty pool) leaves no key behind: it can be tried again.
  */
 #include "api/api.h"
 
@@ -131,12 +131,12 @@ from_stored(const ApiCall *call, Jsonb *stored, ApiAnswer *answer)
 
 /* ---- requests ---- */
 
-static void
-hash_caller(IdempotencyHash *hash)
+char *
+replay_scope(const ApiOperation *operation)
 {
 	const Principal *principal = principal_require();
 
-	idempotency_hash_bytes(hash, principal->has_user ? principal->user_id.data : NULL, UUID_LEN);
+	return psprintf("api.%s %s", operation->name, principal->has_user ? bo_uuid_text(&principal->user_id) : "service");
 }
 
 /* In their binary form, which no setting of the session changes. */
@@ -166,7 +166,6 @@ replay_begin(const ApiCall *call, ApiAnswer *answer)
 	IdempotencyHash *hash = idempotency_hash_begin();
 	Jsonb	   *stored;
 
-	hash_caller(hash);
 	hash_arguments(hash, call);
 	if (idempotency_begin(call->scope, call->key, hash, &stored))
 		return true;

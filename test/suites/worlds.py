@@ -103,7 +103,7 @@ class Tenants:
         redemption = one(f"SELECT (certificates.redeem(%s, 100)).id {call}", sold, self.b)
         self.b_key(sold)
         return {"uuid": [self.b, boss, pool, reserved, sold, redemption],
-                "text": ["boss@b.test", "BOSS@B.TEST", "B-POOL", pool, "secret-role", code, cvc, "b-order", "b-client", "b-key"],
+                "text": ["boss@b.test", "BOSS@B.TEST", "nobody@b.test", "B-POOL", pool, "secret-role", code, cvc, "b-order", "b-client", "b-key"],
                 "text[]": [["secret-role"]], "pair": (code, cvc)}
 
     def b_key(self, certificate):

@@ -64,7 +64,7 @@ BEGIN
     RAISE EXCEPTION USING ERRCODE = 'ZZ000', MESSAGE = 'passed';
 EXCEPTION WHEN OTHERS THEN
     GET STACKED DIAGNOSTICS symbol = CONSTRAINT_NAME, said = MESSAGE_TEXT;
-    RETURN CASE WHEN symbol IN ('no_principal', 'permission_denied', 'user_required') THEN symbol
+    RETURN CASE WHEN symbol IN ('no_principal', 'permission_denied', 'user_only') THEN symbol
                 WHEN said LIKE 'permission denied for function %' THEN 'no_execute'
                 WHEN SQLSTATE LIKE 'XX%' THEN said
                 WHEN said LIKE 'permission denied%' THEN said ELSE 'passed' END;
@@ -74,7 +74,7 @@ CREATE FUNCTION pg_temp.expected(f functions, c callers) RETURNS text LANGUAGE s
     SELECT CASE WHEN f.permission = 'anonymous' THEN 'passed'
                 WHEN c.kind = 'nobody' THEN 'no_execute'
                 WHEN c.organization IS NULL THEN 'no_principal'
-                WHEN f.permission = 'any user' THEN CASE WHEN c."user" IS NULL THEN 'user_required' ELSE 'passed' END
+                WHEN f.permission = 'any user' THEN CASE WHEN c."user" IS NULL THEN 'user_only' ELSE 'passed' END
                 WHEN c.kind IN ('service', 'user with exactly this') THEN 'passed'
                 ELSE 'permission_denied' END
 $$;

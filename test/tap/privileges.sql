@@ -15,6 +15,7 @@ JOIN pg_extension e ON e.oid = d.refobjid AND e.extname = 'backoffice';
 
 CREATE TEMP TABLE intended_functions (name text PRIMARY KEY, roles text NOT NULL);
 INSERT INTO intended_functions VALUES
+    ('access.accept_invitation(invitation uuid)', 'service'),
     ('access.act_as(organization uuid, "user" uuid)', 'service'),
     ('access.add_member(organization uuid, "user" uuid)', 'service'),
     ('access.add_verification_key(kid text, alg text, key text, role_claim text, audience text[], expires_required boolean)', 'admin'),
@@ -28,6 +29,8 @@ INSERT INTO intended_functions VALUES
     ('access.define_role(name text, permissions text[], inherits text[], organization uuid)', 'service'),
     ('access.grant_role("user" uuid, role text, valid_until timestamp with time zone, organization uuid)', 'service'),
     ('access.jwks()', 'admin anon gateway service user as kernel'),
+    ('access.invite(email text, role text, valid interval, organization uuid)', 'service'),
+    ('access.my_invitations()', 'service as kernel'),
     ('access.organization_id()', 'admin anon service user worker'),
     ('access.permission_matches(name text, pattern text)', ''),
     ('access.remove_member(organization uuid, "user" uuid)', 'service'),
@@ -41,6 +44,8 @@ INSERT INTO intended_functions VALUES
     ('access.set_user_state("user" uuid, state text)', 'service'),
     ('access.tokens_changed()', ''),
     ('access.user_id()', 'admin anon service user worker'),
+    ('access.withdraw_invitation(invitation uuid, organization uuid)', 'service'),
+    ('api.accept_invitation(id uuid)', 'service user'),
     ('api.block_certificate(id uuid, reason text)', 'service user'),
     ('api.certificate(id uuid)', 'service user'),
     ('api.certificate_cvc(id uuid)', 'service user'),
@@ -49,8 +54,11 @@ INSERT INTO intended_functions VALUES
     ('api.event_topics()', 'service user'),
     ('api.grant_role(user_id uuid, role text, valid_until timestamp with time zone)', 'service user'),
     ('api.health()', 'anon service user'),
+    ('api.invitations(after uuid, max_items integer)', 'service user'),
+    ('api.invite_member(email text, role text)', 'service user'),
     ('api.issue_certificate(id uuid, order_ref text, client_ref text)', 'service user'),
     ('api.members(after uuid, max_items integer)', 'service user'),
+    ('api.my_invitations()', 'service user'),
     ('api.notify_certificate(id uuid)', 'service user'),
     ('api.permissions()', 'service user'),
     ('api.pool(pool text)', 'service user'),
@@ -64,6 +72,7 @@ INSERT INTO intended_functions VALUES
     ('api.revoke_role(user_id uuid, role text)', 'service user'),
     ('api.roles(after text, max_items integer)', 'service user'),
     ('api.unblock_certificate(id uuid, reason text)', 'service user'),
+    ('api.withdraw_invitation(id uuid)', 'service user'),
     ('backoffice.current_organization()', 'admin anon service user worker'),
     ('backoffice.current_user_id()', 'admin anon service user worker'),
     ('backoffice.health()', 'admin service worker as kernel'),
@@ -224,6 +233,7 @@ GROUP BY 1;
 
 CREATE TEMP TABLE intended_relations (name text PRIMARY KEY, privileges text NOT NULL);
 INSERT INTO intended_relations VALUES
+    ('access.invitations', 'service:select'),
     ('access.members', 'service:select'),
     ('access.memberships', 'service:select'),
     ('access.organizations', 'service:select'),
