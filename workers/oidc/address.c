@@ -189,7 +189,10 @@ url_wrong(const AddressRules *rules, CURLU *parts, const char *url)
 	char	   *user = NULL;
 	char	   *fragment = NULL;
 
-	if (strlen(url) > URL_MAX || curl_url_set(parts, CURLUPART_URL, url, 0) != CURLUE_OK ||
+	/* libcurl would also take Https: whoever compares what is stored should not have to. */
+	if (strncmp(url, "https://", 8) != 0 && strncmp(url, "http://", 7) != 0)
+		why = "neither https nor http";
+	else if (strlen(url) > URL_MAX || curl_url_set(parts, CURLUPART_URL, url, 0) != CURLUE_OK ||
 		curl_url_get(parts, CURLUPART_SCHEME, &scheme, 0) != CURLUE_OK || curl_url_get(parts, CURLUPART_HOST, &host, 0) != CURLUE_OK)
 		why = "not a URL";
 	else if (curl_url_get(parts, CURLUPART_USER, &user, 0) != CURLUE_NO_USER)
@@ -198,8 +201,6 @@ url_wrong(const AddressRules *rules, CURLU *parts, const char *url)
 		why = "a fragment in a URL";
 	else if (strcmp(scheme, "http") == 0)
 		why = rules->loopback && host_loopback(host) ? NULL : "http is for loopback only, and only with --allow-http-loopback";
-	else if (strcmp(scheme, "https") != 0)
-		why = "neither https nor http";
 	curl_free(scheme);
 	curl_free(host);
 	curl_free(user);

@@ -86,7 +86,7 @@ urls(void **state)
 	static const char *const loopback[] = {"http://127.0.0.1:8080/realms/shop", "http://localhost/x", "http://[::1]:1/x", "http://127.1.2.3/x"};
 	static const char *const wrong[] = {"", "x", "http://id.example.com", "ftp://id.example.com/x", "file:///etc/passwd", "https://a:b@id.example.com/",
 	"https://id.example.com/#x", "https://", "gopher://127.0.0.1/", "http://127.0.0.1.example.com/x", "http://localhost.example.com/x", "https://id.example.com/ x",
-	"http://10.0.0.1/x", "https://user@id.example.com/"};
+	"http://10.0.0.1/x", "Https://id.example.com/x", " https://id.example.com/", "https:/id.example.com", "https://user@id.example.com/"};
 	AddressRules strict = {.loopback = false};
 	AddressRules lax = {.loopback = true};
 	const char *why;
