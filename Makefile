@@ -7,7 +7,7 @@ export PG_CONFIG PYTHON
 # A private copy of PostgreSQL's tree: `make install` and the tests leave the system's alone.
 PG_TREE    := $(shell scripts/pgtree --path)
 
-.PHONY: help all deps build install demo demo-stop psql test bench torture release clean
+.PHONY: help all deps build install demo demo-stop psql test test-peers test-all bench torture release clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -38,6 +38,12 @@ psql: ## psql in the demo's database
 
 test: build ## everything that must hold; ends with "N passed, N failed"
 	@$(PYTHON) test/run.py
+
+test-peers: build ## with Keycloak, browsers and clients that nobody here wrote
+	@$(PYTHON) test/run.py peers
+
+test-all: build ## both, as CI does
+	@$(PYTHON) test/run.py --all
 
 bench: build ## each figure beside its baseline, as JSON lines
 	@$(PYTHON) test/bench/bench.py

@@ -1,9 +1,10 @@
 #!/usr/bin/python3
 """Runs the test suites and ends with "N passed, N failed".
 
-    test/run.py                 every suite
+    test/run.py                 every suite that needs no registry
+    test/run.py --all           every suite
     test/run.py regress tap     these suites
-    test/run.py tap:access      one file of a suite (regress, isolation, tap, unit, e2e, faults)
+    test/run.py tap:access      one file of a suite (regress, isolation, tap, unit, e2e, faults, peers)
 
 A suite is a module test/suites/<name>.py with run(only) -> iterable of (case name, passed, output).
 """
@@ -17,12 +18,14 @@ import traceback
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 SUITES = ["lint", "unit", "regress", "isolation", "tap", "worlds", "upgrade", "fuzz", "sanitize", "e2e", "faults", "demo", "docs", "torture"]
+# These fetch other people's programs.
+MORE_SUITES = ["peers"]
 
 
 def main():
     # Ended from outside, servers are stopped and folders removed all the same.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    wanted = sys.argv[1:] or SUITES
+    wanted = SUITES + MORE_SUITES if sys.argv[1:] == ["--all"] else sys.argv[1:] or SUITES
     passed = failed = 0
     failures = []
     for item in wanted:

@@ -12,11 +12,15 @@ from harness.pg import ROOT
 
 
 def run(only=None):
-    for path in sorted(glob.glob(os.path.join(ROOT, "test/e2e/*.py"))):
+    yield from modules("test/e2e", only)
+
+
+def modules(folder, only=None):
+    for path in sorted(glob.glob(os.path.join(ROOT, folder, "*.py"))):
         name = os.path.basename(path)[:-3]
         if name.startswith("_") or (only and name != only):
             continue
-        spec = importlib.util.spec_from_file_location("e2e_" + name, path)
+        spec = importlib.util.spec_from_file_location(os.path.basename(folder) + "_" + name, path)
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
         tests = [(k, f) for k, f in vars(module).items() if k.startswith("test_") and callable(f)]
