@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/signalfd.h>
@@ -36,8 +37,6 @@ loop_init(Loop *loop, int64_t (*clock_ms) (void))
 
 	memset(loop, 0, sizeof(*loop));
 	loop->clock_ms = clock_ms;
-	for (int i = 0; i < LOOP_MAX_FDS; i++)
-		loop->fds[i].fd = -1;
 	sigemptyset(&ends);
 	sigaddset(&ends, SIGTERM);
 	sigaddset(&ends, SIGINT);
@@ -55,54 +54,67 @@ loop_close(Loop *loop)
 {
 	close(loop->signal_fd);
 	close(loop->epoll_fd);
+	free(loop->fds);
+	loop->fds = NULL;
+	loop->fd_count = 0;
+}
+
+static bool
+make_room(Loop *loop, int fd)
+{
+	int			count = loop->fd_count > 0 ? loop->fd_count : 32;
+	LoopFd	   *fds;
+
+	if (fd < loop->fd_count)
+		return true;
+	while (count <= fd)
+		count *= 2;
+	fds = realloc(loop->fds, (size_t) count * sizeof(*fds));
+	if (fds == NULL)
+		return false;
+	memset(fds + loop->fd_count, 0, (size_t) (count - loop->fd_count) * sizeof(*fds));
+	loop->fds = fds;
+	loop->fd_count = count;
+	return true;
 }
 
 bool
 loop_watch(Loop *loop, int fd, uint32_t epoll_events, LoopFdFunction function, void *context)
 {
-	LoopFd	   *slot = NULL;
 	struct epoll_event event = {.events = epoll_events};
+	LoopFd	   *slot;
 
-	for (int i = 0; i < LOOP_MAX_FDS; i++)
+	if (fd < 0 || !make_room(loop, fd))
 	{
-		if (loop->fds[i].fd == fd)
-		{
-			slot = &loop->fds[i];
-			break;
-		}
-		if (slot == NULL && loop->fds[i].fd == -1)
-			slot = &loop->fds[i];
-	}
-	if (slot == NULL)
-	{
-		errno = ENOSPC;
+		errno = fd < 0 ? EBADF : ENOMEM;
 		return false;
 	}
-	event.data.u32 = (uint32_t) (slot - loop->fds);
-	if (slot->fd == fd)
+	slot = &loop->fds[fd];
+	if (slot->watched)
 	{
 		slot->function = function;
 		slot->context = context;
 		if (slot->events == epoll_events)
 			return true;
 		slot->events = epoll_events;
+		event.data.u64 = (uint64_t) slot->generation << 32 | (uint32_t) fd;
 		return epoll_ctl(loop->epoll_fd, EPOLL_CTL_MOD, fd, &event) == 0;
 	}
+	event.data.u64 = (uint64_t) (slot->generation + 1) << 32 | (uint32_t) fd;
 	if (epoll_ctl(loop->epoll_fd, EPOLL_CTL_ADD, fd, &event) != 0)
 		return false;
-	*slot = (LoopFd) {.fd = fd, .events = epoll_events, .function = function, .context = context};
+	*slot = (LoopFd) {.generation = slot->generation + 1, .events = epoll_events, .watched = true,
+		.function = function, .context = context};
 	return true;
 }
 
 void
 loop_forget(Loop *loop, int fd)
 {
-	for (int i = 0; i < LOOP_MAX_FDS; i++)
-		if (fd >= 0 && loop->fds[i].fd == fd)
-		{
-			epoll_ctl(loop->epoll_fd, EPOLL_CTL_DEL, fd, NULL);
-			loop->fds[i].fd = -1;
-		}
+	if (fd < 0 || fd >= loop->fd_count || !loop->fds[fd].watched)
+		return;
+	epoll_ctl(loop->epoll_fd, EPOLL_CTL_DEL, fd, NULL);
+	loop->fds[fd].watched = false;
 }
 
 void
@@ -151,19 +163,19 @@ loop_run_timers(Loop *loop)
 void
 loop_once(Loop *loop, int64_t max_wait_ms)
 {
-	struct epoll_event events[LOOP_MAX_FDS];
+	struct epoll_event events[LOOP_ROUND_EVENTS];
 	int64_t		wait_ms = loop_run_timers(loop);
 	int			n;
 
 	if (max_wait_ms >= 0 && (wait_ms < 0 || wait_ms > max_wait_ms))
 		wait_ms = max_wait_ms;
-	n = epoll_wait(loop->epoll_fd, events, LOOP_MAX_FDS, wait_ms < 0 ? -1 : wait_ms > INT_MAX ? INT_MAX : (int) wait_ms);
+	n = epoll_wait(loop->epoll_fd, events, LOOP_ROUND_EVENTS, wait_ms < 0 ? -1 : wait_ms > INT_MAX ? INT_MAX : (int) wait_ms);
 	for (int i = 0; i < n; i++)
 	{
-		LoopFd	   *slot = &loop->fds[events[i].data.u32];
+		/* A copy: the function may make the table grow, an earlier one of this round may have forgotten it. */
+		LoopFd		slot = loop->fds[(uint32_t) events[i].data.u64];
 
-		/* An earlier callback of this round may have forgotten it. */
-		if (slot->fd >= 0)
-			slot->function(slot->context, events[i].events);
+		if (slot.watched && slot.generation == events[i].data.u64 >> 32)
+			slot.function(slot.context, events[i].events);
 	}
 }

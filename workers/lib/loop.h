@@ -8,7 +8,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define LOOP_MAX_FDS 32
+#define LOOP_ROUND_EVENTS 128	/* handled at most in one round */
 #define LOOP_NEVER INT64_MAX
 
 typedef struct Loop Loop;
@@ -25,10 +25,12 @@ struct LoopTimer
 	LoopTimer  *next;
 };
 
+/* What is known of one descriptor; the table is indexed by it. */
 typedef struct LoopFd
 {
-	int			fd;				/* -1: free */
+	uint32_t	generation;		/* counts registrations: an event of an earlier one is not ours */
 	uint32_t	events;
+	bool		watched;
 	LoopFdFunction function;
 	void	   *context;
 } LoopFd;
@@ -39,7 +41,8 @@ struct Loop
 	int			signal_fd;
 	int64_t		(*clock_ms) (void);	/* monotonic */
 	LoopTimer  *timers;
-	LoopFd		fds[LOOP_MAX_FDS];
+	LoopFd	   *fds;			/* grows with the descriptors */
+	int			fd_count;
 	bool		stopping;		/* SIGTERM or SIGINT came */
 	bool		ended;
 };

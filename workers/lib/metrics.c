@@ -50,19 +50,25 @@ metric_set(Metric *metric, int64_t value)
 	atomic_store_explicit(&metric->value, value, memory_order_relaxed);
 }
 
-void
-metric_observe_us(Metric *metric, int64_t us)
+int
+metric_bucket_us(int64_t us)
 {
 	int			bucket = 0;
 
 	while (bucket < METRIC_BUCKETS && us > bounds_us[bucket])
 		bucket++;
-	add(&metric->buckets[bucket], 1);
+	return bucket;
+}
+
+void
+metric_observe_us(Metric *metric, int64_t us)
+{
+	add(&metric->buckets[metric_bucket_us(us)], 1);
 	add(&metric->value, us);
 }
 
-static void
-render_histogram(FILE *out, Metric *metric)
+void
+metric_render(FILE *out, Metric *metric)
 {
 	int64_t		total = 0;
 	const char *labels = metric->labels != NULL ? metric->labels : "";
@@ -99,7 +105,7 @@ metrics_render(void)
 			fprintf(out, "# HELP %s %s\n# TYPE %s %s\n", metric->name, metric->help, metric->name, types[metric->type]);
 		last = metric->name;
 		if (metric->type == METRIC_HISTOGRAM)
-			render_histogram(out, metric);
+			metric_render(out, metric);
 		else
 			fprintf(out, "%s%s%s%s %" PRId64 "\n", metric->name, metric->labels ? "{" : "",
 					metric->labels ? metric->labels : "", metric->labels ? "}" : "",

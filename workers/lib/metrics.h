@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #define METRIC_BUCKETS 16
 
@@ -49,6 +50,12 @@ extern void metrics_register(Metric *const *metrics, size_t n);
 extern void metric_add(Metric *metric, int64_t n);
 extern void metric_set(Metric *metric, int64_t value);
 extern void metric_observe_us(Metric *metric, int64_t us);
+
+/* The histogram's bucket of so many microseconds. */
+extern int	metric_bucket_us(int64_t us);
+
+/* A histogram's lines alone, without HELP and TYPE. */
+extern void metric_render(FILE *out, Metric *metric);
 
 /* The text of /metrics; to be freed. NULL: out of memory. */
 extern char *metrics_render(void);

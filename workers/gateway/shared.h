@@ -1,0 +1,15 @@
+/* The anonymous mapping that the processes of one gateway share. */
+#ifndef BACKOFFICE_SHARED_H
+#define BACKOFFICE_SHARED_H
+
+#include "gateway/limits.h"
+#include "gateway/stats.h"
+
+typedef struct Shared
+{
+	atomic_int_fast64_t restarts;
+	Bucket		buckets[LIMITS_BUCKETS];
+	ProcessStats processes[];
+} Shared;
+
+#endif

@@ -1,0 +1,194 @@
+#include "gateway/text.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+#define MAX_ID 64
+
+bool
+text_is_utf8(const char *text, size_t len)
+{
+	const unsigned char *at = (const unsigned char *) text;
+	const unsigned char *end = at + len;
+
+	while (at < end)
+	{
+		unsigned char c = *at;
+		size_t		n = c < 0x80 ? 1 : c < 0xc2 ? 0 : c < 0xe0 ? 2 : c < 0xf0 ? 3 : c < 0xf5 ? 4 : 0;
+
+		if (n == 0 || n > (size_t) (end - at))
+			return false;
+		for (size_t i = 1; i < n; i++)
+			if ((at[i] & 0xc0) != 0x80)
+				return false;
+		if ((c == 0xe0 && at[1] < 0xa0) || (c == 0xed && at[1] > 0x9f) || (c == 0xf0 && at[1] < 0x90) || (c == 0xf4 && at[1] > 0x8f))
+			return false;
+		at += n;
+	}
+	return true;
+}
+
+void
+text_lower(char *text)
+{
+	for (; *text != '\0'; text++)
+		if (*text >= 'A' && *text <= 'Z')
+			*text = (char) (*text - 'A' + 'a');
+}
+
+static int
+hex(char c)
+{
+	return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+}
+
+bool
+text_percent_decode(const char *text, size_t len, bool plus, char *out)
+{
+	char	   *at = out;
+
+	for (size_t i = 0; i < len; i++)
+	{
+		char		c = text[i];
+
+		if (c == '%')
+		{
+			int			high = i + 1 < len ? hex(text[i + 1]) : -1;
+			int			low = i + 2 < len ? hex(text[i + 2]) : -1;
+
+			if (high < 0 || low < 0)
+				return false;
+			c = (char) (high * 16 + low);
+			i += 2;
+		}
+		else if (c == '+' && plus)
+			c = ' ';
+		if (c == '\0')
+			return false;
+		*at++ = c;
+	}
+	*at = '\0';
+	return text_is_utf8(out, (size_t) (at - out));
+}
+
+char *
+text_json_string(char *out, const char *text, size_t len)
+{
+	static const char digits[] = "0123456789abcdef";
+
+	*out++ = '"';
+	for (size_t i = 0; i < len; i++)
+	{
+		unsigned char c = (unsigned char) text[i];
+
+		if (c == '"' || c == '\\')
+		{
+			*out++ = '\\';
+			*out++ = (char) c;
+		}
+		else if (c < 0x20 || c == 0x7f)
+		{
+			memcpy(out, "\\u00", 4);
+			out[4] = digits[c >> 4];
+			out[5] = digits[c & 15];
+			out += 6;
+		}
+		else
+			*out++ = (char) c;
+	}
+	*out++ = '"';
+	return out;
+}
+
+bool
+text_is_uuid(const char *text)
+{
+	for (int i = 0; i < 36; i++)
+	{
+		bool		dash = i == 8 || i == 13 || i == 18 || i == 23;
+
+		if (dash ? text[i] != '-' : hex(text[i]) < 0)
+			return false;
+	}
+	return text[36] == '\0';
+}
+
+uint64_t
+text_hash64(const char *text, size_t len)
+{
+	uint64_t	hash = UINT64_C(0xcbf29ce484222325);
+
+	for (size_t i = 0; i < len; i++)
+		hash = (hash ^ (unsigned char) text[i]) * UINT64_C(0x100000001b3);
+	/* FNV-1a mixes its low bits badly: finish as MurmurHash does. */
+	hash ^= hash >> 33;
+	hash *= UINT64_C(0xff51afd7ed558ccd);
+	hash ^= hash >> 33;
+	return hash;
+}
+
+uint32_t
+text_hash(const char *text, size_t len)
+{
+	return (uint32_t) text_hash64(text, len);
+}
+
+bool
+text_is_request_id(const char *text)
+{
+	size_t		len = strlen(text);
+
+	if (len == 0 || len > MAX_ID)
+		return false;
+	for (; *text != '\0'; text++)
+		if (!((*text >= '0' && *text <= '9') || (*text >= 'a' && *text <= 'z') || (*text >= 'A' && *text <= 'Z') ||
+			  strchr("._:/+=@-", *text) != NULL))
+			return false;
+	return true;
+}
+
+static bool
+is_lower_hex(const char *text, int n, bool all_zero_allowed)
+{
+	bool		zero = true;
+
+	for (int i = 0; i < n; i++)
+	{
+		if (!((text[i] >= '0' && text[i] <= '9') || (text[i] >= 'a' && text[i] <= 'f')))
+			return false;
+		zero = zero && text[i] == '0';
+	}
+	return all_zero_allowed || !zero;
+}
+
+bool
+text_is_traceparent(const char *text)
+{
+	return strlen(text) == 55 && memcmp(text, "00-", 3) == 0 && is_lower_hex(text + 3, 32, false) && text[35] == '-' &&
+		is_lower_hex(text + 36, 16, false) && text[52] == '-' && is_lower_hex(text + 53, 2, true);
+}
+
+void
+text_random_hex(char *out, int bytes)
+{
+	static unsigned char pool[256];
+	static size_t left;
+	static const char digits[] = "0123456789abcdef";
+
+	for (int i = 0; i < bytes; i++)
+	{
+		/* Many at a time: one system call serves several requests. */
+		if (left == 0)
+		{
+			if (getrandom(pool, sizeof(pool), 0) != sizeof(pool))
+				abort();
+			left = sizeof(pool);
+		}
+		left--;
+		out[2 * i] = digits[pool[left] >> 4];
+		out[2 * i + 1] = digits[pool[left] & 15];
+	}
+	out[2 * bytes] = '\0';
+}
