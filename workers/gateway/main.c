@@ -90,7 +90,7 @@ settings_good(void)
 	Settings   *settings = &gateway.settings;
 	LogLevel	level;
 	Tls			tls;
-	bool		good = worker_check_database(settings->database, settings->log_level, stderr);
+	bool		good = worker_check(settings->database, settings->log_level, stderr);
 
 	good = address_good(settings->address) && good;
 	good = cors_check(settings->allow_origins, stderr) && good;

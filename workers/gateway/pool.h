@@ -59,6 +59,7 @@ struct Call
 	Call	   *next;
 	int64_t		queued_us;
 	bool		sent;
+	bool		retried;		/* a plan was out of date */
 };
 
 /* Reads the databases file. NULL: complaints were written to err. */
@@ -68,6 +69,9 @@ extern void pools_close(Pools *pools);
 
 /* The pool of an organization (text form of its UUID, or NULL). */
 extern Pool *pools_find(Pools *pools, const char *organization);
+
+/* Whether there is more than the default one to find. */
+extern bool pools_placed(const Pools *pools);
 
 /* Pure check of the file's form, for --check. */
 extern bool pools_check(const char *file, FILE *err);

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "gateway/limits.h"
+#include "gateway/placement.h"
 #include "gateway/server.h"
 #include "gateway/text.h"
 
@@ -231,7 +233,22 @@ call_done(Call *call, CallOutcome outcome, PGresult *result, const char *princip
 	Request    *request = call->context;
 
 	snprintf(request->principal, sizeof(request->principal), "%s", principal);
+	if (outcome == CALL_DONE && principal[0] != '\0')
+		limits_learn(request->token, principal);
 	request->call_done(request, outcome, result);
+}
+
+/* The organization that the header names, else the token's. */
+static Pool *
+pool_of(const Request *request)
+{
+	Pools	   *pools = request->gateway->pools;
+	char		organization[37];
+
+	if (pools_placed(pools) && request->organization == NULL && request->token != NULL &&
+		placement_token_organization(request->token, organization))
+		return pools_find(pools, organization);
+	return pools_find(pools, request->organization);
 }
 
 void
@@ -254,7 +271,7 @@ request_call(Request *request, const Statement *before, const Statement *main, b
 	call->done = call_done;
 	call->context = request;
 	request->call_done = done;
-	pool_submit(pools_find(request->gateway->pools, request->organization), call);
+	pool_submit(pool_of(request), call);
 }
 
 void
