@@ -109,6 +109,9 @@ authenticate(const char *token, Size length, const pg_uuid_t *organization)
 	state = rights_of(&principal);
 	if (state == ACTING_UNKNOWN_USER)
 		refuse_token(TOKEN_UNKNOWN_USER, "no user has this id");
+	/* Nobody learns which organizations there are by trying ids. */
+	if (state == ACTING_UNKNOWN_ORGANIZATION && organization != NULL)
+		state = ACTING_NOT_A_MEMBER;
 	if (state != ACTING_ALLOWED)
 		refuse_acting(state, &principal);
 	limit_rights(verified, &principal);

@@ -156,18 +156,19 @@ read_state(const Datum *args, const RightsKey *key)
 
 	if (organization == NULL && !key->without_organization)
 		return ACTING_UNKNOWN_ORGANIZATION;
-	if (organization != NULL && strcmp(organization, "active") != 0)
-		return ACTING_ORGANIZATION_SUSPENDED;
-	if (!key->has_user)
-		return ACTING_ALLOWED;
-	if (user == NULL)
+	if (key->has_user && user == NULL)
 		return ACTING_UNKNOWN_USER;
-	if (strcmp(user, "active") != 0)
+	if (key->has_user && strcmp(user, "active") != 0)
 		return ACTING_USER_DISABLED;
 	if (key->without_organization)
 		return ACTING_ALLOWED;
-	if (membership == NULL)
+	/* Strangers do not learn how the organization is. */
+	if (key->has_user && membership == NULL)
 		return ACTING_NOT_A_MEMBER;
+	if (strcmp(organization, "active") != 0)
+		return ACTING_ORGANIZATION_SUSPENDED;
+	if (!key->has_user)
+		return ACTING_ALLOWED;
 	if (strcmp(membership, "active") != 0)
 		return ACTING_MEMBERSHIP_SUSPENDED;
 	return ACTING_ALLOWED;

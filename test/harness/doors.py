@@ -10,6 +10,7 @@ import psycopg2
 
 from harness.pg import ROOT
 from harness.postgrest_door import Answer, error_answer, headers_of, load_catalogue
+from harness.workers import Worker
 
 GATEWAY = os.path.join(ROOT, "build/workers/gateway")
 
@@ -67,3 +68,20 @@ class Http:
                 return Answer(response.status, response.read().decode(), {k.lower(): v for k, v in response.headers.items()})
         except urllib.error.HTTPError as e:
             return Answer(e.code, e.read().decode(), {k.lower(): v for k, v in e.headers.items()})
+
+
+class Gateway(Http):
+    """A gateway of its own on a free port."""
+    name = "gateway"
+
+    def __init__(self, dsn):
+        super().__init__(None)
+        self.worker = Worker("gateway", database=dsn, schemas="api")
+
+    def __enter__(self):
+        self.worker.start()
+        self.url = f"http://127.0.0.1:{self.worker.listening_port()}"
+        return self
+
+    def __exit__(self, *exc):
+        self.worker.__exit__(*exc)

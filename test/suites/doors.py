@@ -1,0 +1,171 @@
+"""Three doors, one answer: the same requests by SQL, by PostgREST's statements and rules, and at the gateway where it is built.
+
+Each door has its own copy of one database, so that all begin alike. Status, body and the headers that a function can set must be equal; ids
+that are made on the way are replaced by their number of first appearance. What the answers must be, the steps say.
+"""
+import contextlib
+import json
+import os
+import re
+
+from harness import doors, jws
+from harness.pg import Cluster
+from harness.postgrest_door import Postgrest, Request
+
+SECRET = "an HS256 secret for tests, long enough"
+FOREIGN = "another secret, which only PostgREST trusts"
+UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+COMPARED = ("location", "retry-after", "www-authenticate")
+
+SETUP = """
+CREATE ROLE doors_gateway LOGIN IN ROLE backoffice_gateway;
+CREATE ROLE doors_authenticator LOGIN NOINHERIT IN ROLE backoffice_anon, backoffice_user;
+SELECT access.add_verification_key('test', 'HS256', '%s');
+SELECT access.create_organization('Doors') AS org, access.create_organization('Elsewhere') AS other \\gset
+SELECT access.create_user('ann@doors.test', 'correct horse battery', :'org') AS ann, access.create_user('bob@doors.test', 'correct horse battery', :'org') AS bob \\gset
+SELECT access.grant_role(:'ann', 'owner', NULL, :'org'), access.grant_role(:'bob', 'member', NULL, :'org');
+BEGIN;
+SELECT access.act_as(:'org');
+SELECT certificates.create_pool('PAPER', 'EUR', 5000), certificates.generate_codes('PAPER', 2);
+COMMIT;
+""" % SECRET
+
+
+class Known:
+    """Ids and tokens that the steps speak of."""
+
+    def __init__(self, pg):
+        def one(sql):
+            return str(pg.query(sql, dbname="doors")[0][0])
+        self.org, self.other = (one(f"SELECT id FROM access.organizations WHERE name = '{n}'") for n in ("Doors", "Elsewhere"))
+        self.ids = {n: one(f"SELECT id FROM access.users WHERE email = '{n}@doors.test'") for n in ("ann", "bob")}
+        self.pool = one("SELECT id FROM certificates.pools")
+        self.certificates = [str(r[0]) for r in pg.query("SELECT id FROM certificates.certificates ORDER BY slot_no", dbname="doors")]
+        self.ann, self.bob = self.token("ann"), self.token("bob")
+
+    def token(self, who, secret=SECRET, kid="test", **more):
+        return jws.sign_hs256({"sub": self.ids[who], "org": self.org, "role": "backoffice_user", "exp": 4102444800, **more}, secret.encode(), kid=kid)
+
+
+def steps(k):
+    """(title, request, status, symbolic code or None), in order; a string beginning with $ is the id that an earlier answer had."""
+    card, nobody = k.certificates[0], "00000000-0000-7000-8000-000000000000"
+    key = {"Idempotency-Key": "k-1"}
+
+    def ask(function, arguments=None, token=k.ann, method="POST", **headers):
+        return Request(function, arguments or {}, method, token, headers.get("headers", {}))
+    return [
+        ("health for everybody", ask("health", token=None), 200, None),
+        ("health by GET", ask("health", token=None, method="GET"), 200, None),
+        ("nobody reads pools", ask("pools", token=None), 401, None),
+        ("a page of pools", ask("pools", {"max_items": 10}), 200, None),
+        ("a page too large", ask("pools", {"max_items": 1001}), 400, "bad_limit"),
+        ("a pool by GET", ask("pool", {"pool": "PAPER"}, method="GET"), 200, None),
+        ("a pool that is none", ask("pool", {"pool": "no-such"}), 404, "pool_not_found"),
+        ("a permission that lacks", ask("pools", token=k.bob), 403, "permission_denied"),
+        ("no writing by GET", ask("block_certificate", {"id": card}, method="GET"), 405, None),
+        ("no id", ask("certificate", {"id": "not-an-id"}), 400, None),
+        ("reserved", ask("reserve_next_certificate", {"pool": "PAPER", "channel": "pos", "hold_s": 60}, headers=key), 201, None),
+        ("reserved, told again", ask("reserve_next_certificate", {"pool": "PAPER", "channel": "pos", "hold_s": 60}, headers=key), 201, None),
+        ("the key with another request", ask("reserve_next_certificate", {"pool": "PAPER", "channel": "pos"}, headers=key), 409, "idempotency_conflict"),
+        ("a key too long", ask("reserve_next_certificate", {"pool": "PAPER", "channel": "pos"}, headers={"Idempotency-Key": "k" * 513}), 400, "invalid_idempotency_key"),
+        ("issued", ask("issue_certificate", {"id": card, "order_ref": "o-1"}, headers=key), 200, None),
+        ("issued, told again with its code", ask("issue_certificate", {"id": card, "order_ref": "o-1"}, headers=key), 200, None),
+        ("not issued twice", ask("issue_certificate", {"id": card}), 409, "illegal_transition"),
+        ("redeemed", ask("redeem_certificate", {"id": card, "amount_minor": 1200}), 200, None),
+        ("more than there is", ask("redeem_certificate", {"id": card, "amount_minor": 4000}), 409, "insufficient_balance"),
+        ("refunded", ask("refund_certificate", {"id": card, "amount_minor": 200}), 200, None),
+        ("more than was taken", ask("refund_certificate", {"id": card, "amount_minor": 2000}), 409, "refund_exceeds_redeemed"),
+        ("blocked", ask("block_certificate", {"id": card, "reason": "lost"}), 200, None),
+        ("unblocked", ask("unblock_certificate", {"id": card}), 200, None),
+        ("no CVC unasked", ask("certificate_cvc", {"id": card}), 409, "notification_not_requested"),
+        ("notified", ask("notify_certificate", {"id": card}), 200, None),
+        ("the CVC", ask("certificate_cvc", {"id": card}), 200, None),
+        ("the certificate", ask("certificate", {"id": card}, method="GET"), 200, None),
+        ("a certificate that is none", ask("certificate", {"id": nobody}), 404, "certificate_not_found"),
+        ("the last one", ask("reserve_next_certificate", {"pool": "PAPER", "channel": "internet_store"}), 201, None),
+        ("an empty pool", ask("reserve_next_certificate", {"pool": "PAPER", "channel": "internet_store"}, headers={"Idempotency-Key": "k-2"}), 409, "pool_empty"),
+        ("released", ask("release_certificate", {"id": k.certificates[1]}), 200, None),
+        ("the pool has one again, for the same key", ask("reserve_next_certificate", {"pool": "PAPER", "channel": "internet_store"}, headers={"Idempotency-Key": "k-2"}), 201, None),
+        ("a code that is none", ask("check_certificate", {"code": "AAAAA-BBBBB-CCCCC-DDDDD", "cvc": "0000"}), 200, None),
+        ("members", ask("members"), 200, None),
+        ("a role", ask("define_role", {"name": "till", "permissions": ["certificates.reserve"], "inherits": ["member"]}), 200, None),
+        ("a role with nonsense", ask("define_role", {"name": "till", "permissions": ["no.such"]}), 400, "unknown_permission"),
+        ("granted", ask("grant_role", {"user_id": k.ids["bob"], "role": "till", "valid_until": "2030-01-01T00:00:00Z"}), 200, None),
+        ("which has its effect at once", ask("reserve_next_certificate", {"pool": "PAPER", "channel": "pos"}, token=k.bob), 409, "pool_empty"),
+        ("revoked", ask("revoke_role", {"user_id": k.ids["bob"], "role": "till"}), 200, None),
+        ("so has that", ask("reserve_next_certificate", {"pool": "PAPER", "channel": "pos"}, token=k.bob), 403, "permission_denied"),
+        ("invited", ask("invite_member", {"email": "carl@doors.test"}), 201, None),
+        ("invitations", ask("invitations"), 200, None),
+        ("topics", ask("event_topics"), 200, None),
+        ("an organization of somebody else", ask("pools", headers={"X-Organization-Id": k.other}), 403, "not_a_member"),
+        ("an organization that is none", ask("pools", headers={"X-Organization-Id": nobody}), 403, "not_a_member"),
+        ("one's own", ask("pools", headers={"X-Organization-Id": k.org}), 200, None),
+        # PostgREST trusts this key and sets the claims and the role; the database does not believe it.
+        ("a claim that somebody else signed", ask("pools", token=k.token("ann", FOREIGN, "foreign")), 401, "token_unknown_key"),
+        ("a claim without the right to it", ask("pools", token=k.token("ann", sub="00000000-0000-7000-8000-000000000001")), 401, "token_unknown_user"),
+        ("removed", ask("remove_member", {"user_id": k.ids["bob"]}), 200, None),
+        ("no member any more", ask("pools", token=k.bob), 403, "not_a_member"),
+    ]
+
+
+def symbol(body):
+    """The symbolic code of an error body: in front of its details, or its code where the function answered it."""
+    error = json.loads(body)
+    found = re.match(r"([a-z0-9_]+): ", error.get("details") or "")
+    return found.group(1) if found else error["code"]
+
+
+def plain(text, known, fresh):
+    return UUID.sub(lambda m: m.group(0) if m.group(0) in known else fresh.setdefault(m.group(0), f"<new {len(fresh)}>"), text)
+
+
+def play(door, script, known):
+    """[(title, what is compared, problem or None)]"""
+    fresh = {}
+    for title, request, status, code in script:
+        answer = door.ask(request)
+        headers = {name: plain(answer.headers[name], known, fresh) for name in COMPARED if name in answer.headers}
+        problem = None
+        if answer.status != status or (code is not None and (answer.body is None or symbol(answer.body) != code)):
+            problem = f"{door.name}: {title}: {answer.status} {answer.body}, expected {status} {code or ''}"
+        yield title, f"{answer.status} {headers} {plain(answer.body, known, fresh)}", problem
+
+
+@contextlib.contextmanager
+def opened(pg, keys):
+    """The doors there are, each with its own database."""
+    for name in ("sql", "postgrest", "gateway"):
+        pg.query(f'CREATE DATABASE "{name}" TEMPLATE doors')
+        pg.query(f"ALTER DATABASE \"{name}\" SET backoffice.frozen_now = '2026-11-02 12:00:00+00'")
+    with contextlib.ExitStack() as stack:
+        found = [doors.Sql(pg, "sql", "doors_gateway"), Postgrest(pg, "postgrest", "doors_authenticator", keys)]
+        if os.path.exists(doors.GATEWAY):
+            found.append(stack.enter_context(doors.Gateway(pg.dsn("gateway", "doors_gateway"))))
+        yield found
+
+
+def run(only=None):
+    with Cluster() as pg:
+        pg.create_database("doors")
+        pg.psql("doors", SETUP)
+        known = Known(pg)
+        keys = [{"kty": "oct", "kid": kid, "k": jws.encode(secret.encode())} for kid, secret in (("test", SECRET), ("foreign", FOREIGN))]
+        script = steps(known)
+        ids = {known.org, known.other, known.pool, *known.ids.values(), *known.certificates, "00000000-0000-7000-8000-000000000000"}
+        with opened(pg, keys) as all_doors:
+            played = {door.name: list(play(door, script, ids)) for door in all_doors}
+        for name, answers in played.items():
+            problems = [problem for _, _, problem in answers if problem]
+            yield f"{name} ({len(answers)} requests)", not problems, "\n".join(problems)
+        first = played.pop("sql")
+        for name, answers in played.items():
+            different = [f"{a[0]}:\n  sql: {a[1]}\n  {name}: {b[1]}" for a, b in zip(first, answers) if a[1] != b[1]]
+            yield f"sql = {name}", not different and len(first) == len(answers), "\n".join(different)
+        yield "committed-although-an-error", *committed(pg)
+
+
+def committed(pg):
+    """issue.blocked of the requests that were answered 409."""
+    counts = {name: pg.query("SELECT count(*) FROM events.log WHERE type = 'issue.blocked'", dbname=name)[0][0] for name in ("sql", "postgrest")}
+    return set(counts.values()) == {2}, str(counts)
