@@ -9,7 +9,7 @@ import urllib.request
 import psycopg2
 
 from harness.pg import ROOT
-from harness.postgrest_door import Answer, error_answer, headers_of, load_catalogue
+from harness.postgrest_door import Answer, Request, error_answer, headers_of, load_catalogue
 from harness.workers import Worker
 
 GATEWAY = os.path.join(ROOT, "build/workers/gateway")
@@ -76,12 +76,15 @@ class Gateway(Http):
 
     def __init__(self, dsn):
         super().__init__(None)
-        self.worker = Worker("gateway", database=dsn, schemas="api")
+        self.worker = Worker("gateway", database=dsn, schemas="api", limits="")
 
     def __enter__(self):
         self.worker.start()
-        self.url = f"http://127.0.0.1:{self.worker.listening_port()}"
+        self.url = f"http://127.0.0.1:{self.worker.http_port()}"
         return self
+
+    def serves_rpc(self):
+        return self.ask(Request("health")).status != 404
 
     def __exit__(self, *exc):
         self.worker.__exit__(*exc)

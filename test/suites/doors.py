@@ -141,7 +141,8 @@ def opened(pg, keys):
     with contextlib.ExitStack() as stack:
         found = [doors.Sql(pg, "sql", "doors_gateway"), Postgrest(pg, "postgrest", "doors_authenticator", keys)]
         if os.path.exists(doors.GATEWAY):
-            found.append(stack.enter_context(doors.Gateway(pg.dsn("gateway", "doors_gateway"))))
+            gateway = stack.enter_context(doors.Gateway(pg.dsn("gateway", "doors_gateway")))
+            found += [gateway] if gateway.serves_rpc() else []
         yield found
 
 
