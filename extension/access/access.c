@@ -2,7 +2,7 @@
  * access.c
  *		Start-up of this context, and acting as somebody.
  */
-#include "access/sessions.h"
+#include "access/mfa.h"
 
 #include "access/marker.h"
 #include "access/tokens.h"
@@ -21,6 +21,7 @@ access_init(void)
 	lockout_init();
 	sessions_init();
 	tokens_init();
+	mfa_init();
 }
 
 static void

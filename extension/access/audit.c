@@ -76,7 +76,7 @@ emit(const char *topic, const pg_uuid_t *organization, const char *key, const ch
 {
 	const Principal *principal = principal_get();
 
-	if (organization == NULL && principal != NULL)
+	if (organization == NULL && principal != NULL && !principal->without_organization)
 		organization = &principal->organization_id;
 	(void) events_emit(topic, key, type, signed_by(json), NULL, organization, NULL);
 }

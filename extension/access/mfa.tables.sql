@@ -29,3 +29,6 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON access.mfa_factors, access.recovery_code
 
 SELECT pg_catalog.pg_extension_config_dump('access.mfa_factors', '');
 SELECT pg_catalog.pg_extension_config_dump('access.recovery_codes', '');
+
+-- Whether a user has a factor decides what they may do in a session without.
+CREATE TRIGGER rights_changed AFTER UPDATE OF state OR DELETE OR TRUNCATE ON access.mfa_factors EXECUTE FUNCTION access.rights_changed();

@@ -44,11 +44,10 @@ hash(const char *password, Size length)
 	return result;
 }
 
-char *
-password_hash(const char *password)
+void
+password_check_rules(const char *password)
 {
 	Size		length = strlen(password);
-	char	   *result;
 
 	if (pg_mbstrlen(password) < min_length)
 		ereport(ERROR,
@@ -62,7 +61,15 @@ password_hash(const char *password)
 				 errmsg("the password is too long"),
 				 bo_code("password_too_long", "at most %d bytes are allowed", MAX_BYTES),
 				 errhint("Use a shorter one.")));
-	result = hash(password, length);
+}
+
+char *
+password_hash(const char *password)
+{
+	char	   *result;
+
+	password_check_rules(password);
+	result = hash(password, strlen(password));
 	if (result == NULL)
 		ereport(ERROR,
 				(errcode(BO_UNAVAILABLE),

@@ -7,9 +7,9 @@
  * of an empty marker table tells: a cached token whose generation is not
  * session_generation() asks session_is_alive() again.
  */
+#include "access/marker.h"
 #include "access/sessions.h"
 
-#include "catalog/namespace.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "core/keys.h"
@@ -18,8 +18,6 @@
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
-#include "utils/inval.h"
-#include "utils/lsyscache.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
@@ -27,8 +25,7 @@
 #define KEEPER_INTERVAL_MS 10000
 #define KEEPER_BATCH 500
 
-static uint64 generation = 1;
-static Oid	marker = InvalidOid;	/* unknown: every message counts */
+static Marker marker = {.table = "sessions_marker"};
 static int	lifetime_s = 30 * 86400;
 static int	idle_s = 7 * 86400;
 static int	retention_s = 30 * 86400;
@@ -48,7 +45,7 @@ static BoPlan insert_plan = {
 
 static BoPlan lock_plan = {
 	"SELECT user_id, organization_id, state = 'active', ended_why, authenticated_at, last_seen_at, expires_at, refresh_counter, "
-	"aal::integer, array_to_string(amr, ' '), refresh_key FROM access.sessions WHERE id = $1 FOR NO KEY UPDATE",
+	"aal::integer, array_to_string(amr, ' '), refresh_key, ip FROM access.sessions WHERE id = $1 FOR NO KEY UPDATE",
 	1, {UUIDOID}
 };
 
@@ -74,39 +71,18 @@ static BoPlan end_plan = {
 uint64
 session_generation(void)
 {
-	return generation;
-}
-
-static void
-count_invalidation(Datum arg, Oid relid)
-{
-	if (relid == InvalidOid || relid == marker || marker == InvalidOid)
-	{
-		generation++;
-		if (relid == marker)
-			marker = InvalidOid;	/* perhaps dropped: look it up again */
-	}
-}
-
-static Oid
-find_marker(void)
-{
-	return get_relname_relid("sessions_marker", get_namespace_oid("access", false));
+	return marker.generation;
 }
 
 /* session_ended(): trigger */
 Datum
 access_session_ended(PG_FUNCTION_ARGS)
 {
-	Oid			relid;
-
 	if (!CALLED_AS_TRIGGER(fcinfo))
 		ereport(ERROR,
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 				 errmsg("access.session_ended() is a trigger")));
-	relid = find_marker();
-	if (OidIsValid(relid))
-		CacheInvalidateRelcacheByRelid(relid);
+	marker_invalidate(&marker);
 	return PointerGetDatum(NULL);
 }
 
@@ -142,7 +118,7 @@ session_is_alive(const pg_uuid_t *id)
 	BoUser		saved;
 	bool		alive;
 
-	marker = find_marker();
+	(void) marker_read(&marker);
 	saved = bo_user_kernel();
 	PushActiveSnapshot(GetLatestSnapshot());
 	bo_spi_begin();
@@ -188,8 +164,9 @@ read_key(Session *session, Datum stored)
 /* ---- rows ---- */
 
 void
-session_start(Session *session, const SessionOrigin *origin)
+session_start(Session *session)
 {
+	const SessionOrigin *origin = &session->origin;
 	TimestampTz now = bo_now();
 	Datum		args[11];
 	char		nulls[12] = "           ";
@@ -240,17 +217,19 @@ session_lock(const pg_uuid_t *id, Session *session)
 	session->aal = bo_spi_int32(0, 9);
 	session->amr = bo_spi_text(0, 10);
 	read_key(session, bo_spi_datum(0, 11, &isnull));
+	session->origin.ip = bo_spi_datum(0, 12, &isnull);
+	session->origin.has_ip = !isnull;
 	return true;
 }
 
 void
-session_move_counter(Session *session, const SessionOrigin *origin)
+session_move_counter(Session *session)
 {
 	Datum		args[4] = {UUIDPGetDatum(&session->id), Int64GetDatum(session->counter),
-	TimestampTzGetDatum(bo_now()), origin->ip};
+	TimestampTzGetDatum(bo_now()), session->origin.ip};
 
 	session->last_seen_at = bo_now();
-	bo_spi_run(&refresh_plan, args, origin->has_ip ? NULL : "   n", 0);
+	bo_spi_run(&refresh_plan, args, session->origin.has_ip ? NULL : "   n", 0);
 }
 
 void
@@ -387,6 +366,6 @@ sessions_init(void)
 							"How long sessions that have ended are kept.",
 							"They tell from which addresses a user has logged in before.",
 							&retention_s, 30 * 86400, 0, INT_MAX / 2, PGC_SIGHUP, GUC_UNIT_S, NULL, NULL, NULL);
-	CacheRegisterRelcacheCallback(count_invalidation, (Datum) 0);
+	marker_register(&marker);
 	events_register_keeper_task("access: sessions", KEEPER_INTERVAL_MS, keep);
 }

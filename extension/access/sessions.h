@@ -53,6 +53,9 @@ typedef enum PasswordCheck
 	PASSWORD_BUSY
 } PasswordCheck;
 
+/* Errors password_too_short, password_too_long. */
+extern void password_check_rules(const char *password);
+
 /* One hash, whatever the answer; stored NULL: the same work, and PASSWORD_WRONG. */
 extern PasswordCheck password_check(const char *password, const char *stored);
 
@@ -67,7 +70,8 @@ extern char *password_rehash(const char *password);
 typedef enum AttemptPurpose
 {
 	ATTEMPT_PASSWORD = 1,
-	ATTEMPT_FACTOR
+	ATTEMPT_FACTOR,
+	ATTEMPT_CHANGE
 } AttemptPurpose;
 
 typedef struct Attempt
@@ -98,6 +102,14 @@ extern void lockout_init(void);
 
 #define SESSION_KEY_BYTES 32
 
+/* The client's side of a session. */
+typedef struct SessionOrigin
+{
+	Jsonb	   *device_info;	/* or NULL */
+	Datum		ip;				/* inet, if has_ip */
+	bool		has_ip;
+} SessionOrigin;
+
 typedef struct Session
 {
 	pg_uuid_t	id;
@@ -113,22 +125,15 @@ typedef struct Session
 	int			aal;
 	char	   *amr;			/* words with blanks between them */
 	char		key[SESSION_KEY_BYTES];
+	SessionOrigin origin;
 } Session;
 
-/* The client's side of it, for new sessions. */
-typedef struct SessionOrigin
-{
-	Jsonb	   *device_info;	/* or NULL */
-	Datum		ip;				/* inet, if has_ip */
-	bool		has_ip;
-} SessionOrigin;
-
-/* Starts a session for a user who has proved to be one; fills the rest of *session. */
-extern void session_start(Session *session, const SessionOrigin *origin);
+/* Starts a session for a user who has proved to be one; user, organization, aal, amr and origin are set. */
+extern void session_start(Session *session);
 
 /* Locks the row; false: there is none. */
 extern bool session_lock(const pg_uuid_t *id, Session *session);
-extern void session_move_counter(Session *session, const SessionOrigin *origin);
+extern void session_move_counter(Session *session);
 
 /* A new key: what was made with the old one is void. */
 extern void session_raise(Session *session, const char *method);
@@ -192,10 +197,10 @@ extern uint64 lockout_address(const SessionOrigin *origin);
 extern bool address_is_known(const pg_uuid_t *user, const SessionOrigin *origin, int aal);
 
 /*
- * Starts the session of a user who is known by now (user_id, aal and amr are
- * set), for the organization asked for or, without one, the user's first.
+ * Starts the session of a user who is known by now (user_id, aal, amr and
+ * origin are set), for the organization asked for or, without one, the user's first.
  * Error not_a_member.  Within SPI, as the kernel.
  */
-extern void login_start(Session *session, const pg_uuid_t *organization, const SessionOrigin *origin, Person *person);
+extern void login_start(Session *session, const pg_uuid_t *organization, Person *person);
 
 #endif

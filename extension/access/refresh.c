@@ -1,0 +1,175 @@
+/*
+ * refresh.c
+ *		The answer with tokens, and trading a refresh token for the next one.
+ *
+ * The session's counter is the number in its current token.  That one moves
+ * the counter; the one before it gets the current one once more, without
+ * moving it (an answer was lost, or two asked at once); an older one was
+ * copied, and ends the session.  That end has to commit, so no outcome of a
+ * refresh is an error.
+ */
+#include "access/sessions.h"
+
+
+#include "catalog/pg_type.h"
+#include "core/spi.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+
+PG_FUNCTION_INFO_V1(access_refresh);
+
+static BoPlan person_plan = {
+	"SELECT u.email, u.state = 'active',"
+	" (SELECT coalesce(jsonb_agg(jsonb_build_object('id', o.id, 'name', o.name) ORDER BY m.created_at, o.id), '[]')"
+	"   FROM access.memberships m JOIN access.organizations o ON o.id = m.organization_id AND o.state = 'active'"
+	"   WHERE m.user_id = u.id AND m.state = 'active'),"
+	" (SELECT coalesce(jsonb_agg(jsonb_build_object('id', f.id, 'label', f.label, 'type', 'totp') ORDER BY f.created_at, f.id), '[]')"
+	"   FROM access.mfa_factors f WHERE f.user_id = u.id AND f.state = 'active'),"
+	" (SELECT m.organization_id FROM access.memberships m JOIN access.organizations o ON o.id = m.organization_id AND o.state = 'active'"
+	"   WHERE m.user_id = u.id AND m.state = 'active' ORDER BY m.organization_id IS DISTINCT FROM $2, m.created_at, m.organization_id LIMIT 1) "
+	"FROM access.users u WHERE u.id = $1",
+	2, {UUIDOID, UUIDOID}
+};
+
+static Jsonb *
+jsonb_of(int column)
+{
+	bool		isnull;
+
+	return DatumGetJsonbP(bo_spi_datum(0, column, &isnull));
+}
+
+bool
+person_read(const pg_uuid_t *user, const pg_uuid_t *preferred, Person *person)
+{
+	Datum		args[2] = {UUIDPGetDatum(user), UUIDPGetDatum(preferred)};
+
+	if (bo_spi_run(&person_plan, args, preferred ? NULL : " n", 1) == 0)
+		return false;
+	person->email = bo_spi_text(0, 1);
+	person->active = bo_spi_bool(0, 2);
+	person->organizations = jsonb_of(3);
+	person->factors = jsonb_of(4);
+	person->has_organization = !bo_spi_isnull(0, 5);
+	if (person->has_organization)
+		person->organization_id = bo_spi_uuid(0, 5);
+	return true;
+}
+
+void
+answer_tokens(JsonOut *json, const Session *session, const Person *person)
+{
+	TokenSubject subject = {0};
+
+	subject.user_id = session->user_id;
+	subject.has_organization = session->has_organization;
+	subject.organization_id = session->organization_id;
+	subject.session_id = session->id;
+	subject.aal = session->aal;
+	subject.amr = session->amr;
+	subject.issued_at = bo_now();
+
+	json_text(json, "status", "ok");
+	json_text(json, "access_token", token_issue(&subject));
+	json_text(json, "token_type", "Bearer");
+	json_int(json, "expires_in", token_lifetime());
+	json_text(json, "refresh_token", refresh_token_write(session));
+	json_uuid(json, "session_id", &session->id);
+	json_text(json, "aal", session->aal == 2 ? "aal2" : "aal1");
+	json_begin_object(json, "mfa");
+	json_bool(json, "required", session->aal < 2 && JB_ROOT_COUNT(person->factors) > 0);
+	json_jsonb(json, "factors", person->factors);
+	json_end_object(json);
+	json_begin_object(json, "user");
+	json_uuid(json, "id", &session->user_id);
+	json_text(json, "email", person->email);
+	json_uuid(json, "organization_id", session->has_organization ? &session->organization_id : NULL);
+	json_jsonb(json, "organizations", person->organizations);
+	json_end_object(json);
+}
+
+/* What an ended session's own token is answered. */
+static const char *
+status_of_ended(const char *why)
+{
+	if (strcmp(why, "reused") == 0)
+		return "reused";
+	if (strcmp(why, "expired") == 0 || strcmp(why, "idle") == 0)
+		return "expired";
+	return "invalid";
+}
+
+/* Within SPI, as the kernel. */
+static const char *
+trade(const RefreshToken *token, const SessionOrigin *origin, Session *session, Person *person)
+{
+	const char *why;
+
+	if (!session_lock(&token->session_id, session) || !refresh_token_is_of(token, session))
+		return "invalid";
+	if (!session->active)
+		return status_of_ended(session->ended_why);
+	why = session_over(session);
+	if (why != NULL)
+	{
+		session_end(&session->id, why);
+		return "expired";
+	}
+	if (!person_read(&session->user_id, session->has_organization ? &session->organization_id : NULL, person) || !person->active)
+	{
+		session_end(&session->id, "user_disabled");
+		return "invalid";
+	}
+	if (token->counter < session->counter - 1)
+	{
+		session_end(&session->id, "reused");
+		return "reused";
+	}
+
+	/* A token of a later number than ours is genuine too: its rotation was lost with a failover. */
+	if (token->counter >= session->counter)
+	{
+		session->counter = token->counter + 1;
+		if (origin->has_ip)
+			session->origin = *origin;
+		session_move_counter(session);
+	}
+	if (session->has_organization &&
+		(!person->has_organization || memcmp(&person->organization_id, &session->organization_id, UUID_LEN) != 0))
+		session->has_organization = false;
+	return "ok";
+}
+
+/* refresh(refresh_token text, ip inet) */
+Datum
+access_refresh(PG_FUNCTION_ARGS)
+{
+	char	   *text = required_text(fcinfo, 0, "refresh_token");
+	SessionOrigin origin = {.has_ip = !PG_ARGISNULL(1)};
+	MemoryContext caller = CurrentMemoryContext;
+	RefreshToken token;
+	Session		session;
+	Person		person;
+	const char *status = "invalid";
+	JsonOut		json;
+	Jsonb	   *answer;
+	BoUser		user;
+
+	if (origin.has_ip)
+		origin.ip = PG_GETARG_DATUM(1);
+	user = bo_user_kernel();
+	bo_spi_begin();
+	if (refresh_token_read(text, &token))
+		status = trade(&token, &origin, &session, &person);
+	MemoryContextSwitchTo(caller);
+	json_begin(&json);
+	if (strcmp(status, "ok") == 0)
+		answer_tokens(&json, &session, &person);
+	else
+		json_text(&json, "status", status);
+	answer = json_end(&json);
+	bo_spi_end();
+	bo_user_restore(user);
+	explicit_bzero(&session, sizeof(session));
+	PG_RETURN_JSONB_P(answer);
+}
