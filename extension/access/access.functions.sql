@@ -113,7 +113,7 @@ COMMENT ON VIEW access.members IS
 'The members of the organization acted for, with the roles they hold now. Permission: access.read, else no rows.';
 GRANT SELECT ON access.members TO backoffice_service, backoffice_definer;
 
-SELECT events.define_topic('access.audit', 'user id or role name', '365 days', 1, 'internal', 'Who changed whose rights: role.defined, role.granted, role.revoked.');
+SELECT events.define_topic('access.audit', 'user id, or what else it is about', '365 days', 1, 'internal', 'What matters to security: rights, members, log-ins, sessions, second factors.');
 SELECT access.define_permission('access.read', 'see members and roles');
 SELECT access.define_permission('access.manage_members', 'create users, add and remove members');
 SELECT access.define_permission('access.manage_roles', 'define, grant and revoke roles');

@@ -88,6 +88,18 @@ audit_emit(const pg_uuid_t *organization, const char *key, const char *type, Jso
 }
 
 void
+audit_about(const pg_uuid_t *organization, const char *type, const char *what, const pg_uuid_t *id, const char *name, const char *value)
+{
+	JsonOut		json;
+
+	json_begin(&json);
+	json_uuid(&json, what, id);
+	if (value != NULL)
+		json_text(&json, name, value);
+	emit(TOPIC, organization, bo_uuid_text(id), type, &json);
+}
+
+void
 user_emit(const pg_uuid_t *organization, const pg_uuid_t *user, const char *type, JsonOut *json)
 {
 	emit(USERS_TOPIC, organization, bo_uuid_text(user), type, json);

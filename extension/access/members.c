@@ -2,7 +2,7 @@
  * members.c
  *		Organizations, users, and who belongs where.
  */
-#include "access/access_internal.h"
+#include "access/sessions.h"
 
 #include "catalog/pg_type.h"
 #include "core/spi.h"
@@ -28,7 +28,8 @@ insert_membership(const pg_uuid_t *organization, const pg_uuid_t *user)
 	};
 	Datum		args[2] = {UUIDPGetDatum(organization), UUIDPGetDatum(user)};
 
-	bo_spi_run(&plan, args, NULL, 0);
+	if (bo_spi_run(&plan, args, NULL, 0) > 0)
+		audit_about(organization, "member.added", "userId", user, NULL, NULL);
 }
 
 typedef struct Belonging
@@ -120,6 +121,7 @@ insert_organization(const pg_uuid_t *id, const char *name)
 
 	bo_spi_run(&organization_plan, args, NULL, 0);
 	bo_spi_run(&roles_plan, args, NULL, 0);
+	audit_about(id, "organization.created", "organizationId", id, "name", name);
 }
 
 static void
@@ -171,20 +173,13 @@ refuse_state(const char *state, const char *other)
 			 errhint("Give one of the two.")));
 }
 
-/* Runs an UPDATE of $2 on the row with id $1; false: there is none. */
+/* Runs an UPDATE of $2 on the row with id $1; false: there is none.  Within SPI, as the kernel. */
 static bool
 set_state(BoPlan *plan, const pg_uuid_t *id, const char *state)
 {
 	Datum		args[2] = {UUIDPGetDatum(id), CStringGetTextDatum(state)};
-	BoUser		saved;
-	uint64		found;
 
-	saved = bo_user_kernel();
-	bo_spi_begin();
-	found = bo_spi_run(plan, args, NULL, 0);
-	bo_spi_end();
-	bo_user_restore(saved);
-	return found > 0;
+	return bo_spi_run(plan, args, NULL, 0) > 0;
 }
 
 /* set_organization_state(organization uuid, state text) */
@@ -196,14 +191,20 @@ access_set_organization_state(PG_FUNCTION_ARGS)
 	};
 	Principal	named = {0};
 	char	   *state;
+	BoUser		saved;
 
 	named.organization_id = *required_uuid(fcinfo, 0, "organization");
 	state = required_text(fcinfo, 1, "state");
 	require_service();
 	if (strcmp(state, "active") != 0 && strcmp(state, "suspended") != 0)
 		refuse_state(state, "suspended");
+	saved = bo_user_kernel();
+	bo_spi_begin();
 	if (!set_state(&plan, &named.organization_id, state))
 		refuse_acting(ACTING_UNKNOWN_ORGANIZATION, &named);
+	audit_about(&named.organization_id, "organization.state_changed", "organizationId", &named.organization_id, "state", state);
+	bo_spi_end();
+	bo_user_restore(saved);
 	PG_RETURN_VOID();
 }
 
@@ -225,6 +226,18 @@ check_email(const char *email)
 				 errmsg("\"%.64s\" is not an e-mail address", email),
 				 bo_code("bad_email", "an address is name@host, without spaces, at most %d bytes", EMAIL_MAX_BYTES),
 				 errhint("Give the address as it stands in a message's header, without display name.")));
+}
+
+static void
+tell_created(const pg_uuid_t *organization, const pg_uuid_t *user, const char *email)
+{
+	JsonOut		json;
+
+	audit_about(organization, "user.created", "userId", user, NULL, NULL);
+	json_begin(&json);
+	json_uuid(&json, "userId", user);
+	json_text(&json, "email", email);
+	user_emit(organization, user, "user.created", &json);
 }
 
 static void
@@ -273,16 +286,33 @@ access_create_user(PG_FUNCTION_ARGS)
 	{
 		bo_spi_begin();
 		insert_user(id, email, hash);
+		tell_created(NULL, id, email);
 		bo_spi_end();
 	}
 	else
 	{
 		admin_begin(&call, organization, "access.manage_members");
 		insert_user(id, email, hash);
+		tell_created(&call.organization_id, id, email);
 		insert_membership(&call.organization_id, id);
 		admin_end(&call);
 	}
 	PG_RETURN_UUID_P(id);
+}
+
+static void
+tell_state(const pg_uuid_t *user, const char *state)
+{
+	JsonOut		json;
+
+	audit_about(NULL, "user.state_changed", "userId", user, "state", state);
+	json_begin(&json);
+	json_uuid(&json, "userId", user);
+	json_text(&json, "state", state);
+	json_begin_array(&json, "changed");
+	json_text(&json, NULL, "state");
+	json_end_array(&json);
+	user_emit(NULL, user, "user.updated", &json);
 }
 
 /* set_user_state(user uuid, state text) */
@@ -294,14 +324,22 @@ access_set_user_state(PG_FUNCTION_ARGS)
 	};
 	Principal	named = {0};
 	char	   *state;
+	BoUser		saved;
 
 	named.user_id = *required_uuid(fcinfo, 0, "user");
 	state = required_text(fcinfo, 1, "state");
 	require_service();
 	if (strcmp(state, "active") != 0 && strcmp(state, "disabled") != 0)
 		refuse_state(state, "disabled");
+	saved = bo_user_kernel();
+	bo_spi_begin();
 	if (!set_state(&plan, &named.user_id, state))
 		refuse_acting(ACTING_UNKNOWN_USER, &named);
+	tell_state(&named.user_id, state);
+	if (strcmp(state, "disabled") == 0)
+		(void) session_end_all(&named.user_id, NULL, "user_disabled");
+	bo_spi_end();
+	bo_user_restore(saved);
 	PG_RETURN_VOID();
 }
 
@@ -372,6 +410,8 @@ access_remove_member(PG_FUNCTION_ARGS)
 		require_rights(&call, removed.rights, "this member");
 	revoke_all(&removed.organization_id, &removed.user_id);
 	found = bo_spi_run(&plan, args, NULL, 0);
+	if (found > 0)
+		audit_about(&removed.organization_id, "member.removed", "userId", &removed.user_id, NULL, NULL);
 	admin_end(&call);
 	PG_RETURN_BOOL(found > 0);
 }

@@ -34,6 +34,10 @@ extern void json_time(JsonOut *json, const char *name, TimestampTz value);
 /* What matters to security.  organization NULL: the principal's, if it has one.  The row it is about is locked. */
 extern void audit_emit(const pg_uuid_t *organization, const char *key, const char *type, JsonOut *json);
 
+/* The same, of one id (a member "what") and one other value, or NULL. */
+extern void audit_about(const pg_uuid_t *organization, const char *type, const char *what, const pg_uuid_t *id,
+						const char *name, const char *value);
+
 /* What others want to know of a user. */
 extern void user_emit(const pg_uuid_t *organization, const pg_uuid_t *user, const char *type, JsonOut *json);
 
