@@ -37,14 +37,14 @@ static BoPlan alive_plan = {
 };
 
 static BoPlan insert_plan = {
-	"INSERT INTO access.sessions (id, user_id, organization_id, device_info, ip, user_agent, created_at, authenticated_at, last_seen_at, "
+	"INSERT INTO access.sessions (id, user_id, for_organization, device_info, ip, user_agent, created_at, authenticated_at, last_seen_at, "
 	"expires_at, due_at, aal, amr, refresh_key) VALUES ($1, $2, $3, $4, $5, left($4->>'user_agent', 500), $6, $6, $6, $7, $8, $9, "
 	"string_to_array($10, ' '), $11)",
 	11, {UUIDOID, UUIDOID, UUIDOID, JSONBOID, INETOID, TIMESTAMPTZOID, TIMESTAMPTZOID, TIMESTAMPTZOID, INT2OID, TEXTOID, BYTEAOID}
 };
 
 static BoPlan lock_plan = {
-	"SELECT user_id, organization_id, state = 'active', ended_why, authenticated_at, last_seen_at, expires_at, refresh_counter, "
+	"SELECT user_id, for_organization, state = 'active', ended_why, authenticated_at, last_seen_at, expires_at, refresh_counter, "
 	"aal::integer, array_to_string(amr, ' '), refresh_key, ip FROM access.sessions WHERE id = $1 FOR NO KEY UPDATE",
 	1, {UUIDOID}
 };
@@ -62,7 +62,7 @@ static BoPlan raise_plan = {
 
 static BoPlan end_plan = {
 	"UPDATE access.sessions SET state = 'ended', ended_at = $2, ended_why = $3, due_at = $4 "
-	"WHERE id = $1 AND state = 'active' RETURNING user_id, organization_id",
+	"WHERE id = $1 AND state = 'active' RETURNING user_id, for_organization",
 	4, {UUIDOID, TIMESTAMPTZOID, TEXTOID, TIMESTAMPTZOID}
 };
 

@@ -59,7 +59,7 @@ COMMENT ON FUNCTION access.password_hashing() IS
 GRANT EXECUTE ON FUNCTION access.password_hashing() TO backoffice_worker, backoffice_admin;
 
 CREATE OR REPLACE VIEW access.my_sessions WITH (security_invoker = true) AS
-SELECT s.id, s.organization_id, s.device_info, s.ip, s.user_agent, s.created_at, s.authenticated_at, s.last_seen_at, s.expires_at,
+SELECT s.id, s.for_organization AS organization_id, s.device_info, s.ip, s.user_agent, s.created_at, s.authenticated_at, s.last_seen_at, s.expires_at,
        'aal' || s.aal AS aal, s.amr
 FROM access.sessions s
 WHERE s.user_id = backoffice.current_user_id() AND s.state = 'active' AND s.expires_at > backoffice.now()

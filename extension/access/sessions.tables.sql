@@ -2,7 +2,7 @@
 CREATE TABLE access.sessions (
     id uuid PRIMARY KEY,
     user_id uuid NOT NULL REFERENCES access.users,
-    organization_id uuid REFERENCES access.organizations,
+    for_organization uuid REFERENCES access.organizations,
     device_info jsonb,
     ip inet,
     user_agent text,
@@ -24,7 +24,7 @@ CREATE TABLE access.sessions (
 CREATE INDEX sessions_user_id_idx ON access.sessions (user_id);
 CREATE INDEX sessions_due_at_idx ON access.sessions (due_at);
 COMMENT ON TABLE access.sessions IS 'Who is logged in, since when, on what. Not dumped: after a restore everybody logs in again.';
-COMMENT ON COLUMN access.sessions.organization_id IS 'What the session''s tokens name; NULL: none.';
+COMMENT ON COLUMN access.sessions.for_organization IS 'What the session''s tokens name; NULL: none.';
 COMMENT ON COLUMN access.sessions.authenticated_at IS 'When the user last proved to be one, by password or second factor.';
 COMMENT ON COLUMN access.sessions.last_seen_at IS 'When it was last refreshed: what the idle limit counts from.';
 COMMENT ON COLUMN access.sessions.due_at IS 'When the keeper has to look at it: to end it, or to delete it when it has ended.';
@@ -39,7 +39,7 @@ ALTER TABLE access.sessions ENABLE ROW LEVEL SECURITY;
 CREATE POLICY own ON access.sessions FOR SELECT USING (user_id = backoffice.current_user_id());
 CREATE POLICY kernel ON access.sessions TO backoffice_kernel USING (true) WITH CHECK (true);
 GRANT SELECT, INSERT, UPDATE, DELETE ON access.sessions TO backoffice_kernel;
-GRANT SELECT (id, user_id, organization_id, device_info, ip, user_agent, created_at, authenticated_at, last_seen_at, expires_at, aal, amr, state)
+GRANT SELECT (id, user_id, for_organization, device_info, ip, user_agent, created_at, authenticated_at, last_seen_at, expires_at, aal, amr, state)
     ON access.sessions TO backoffice_definer, backoffice_service;
 
 CREATE FUNCTION access.session_ended() RETURNS trigger
