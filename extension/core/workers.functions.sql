@@ -2,8 +2,8 @@ CREATE OR REPLACE FUNCTION backoffice.heartbeat(worker text, instance text, stat
                                                 last_error text DEFAULT NULL, details jsonb DEFAULT NULL) RETURNS void
     LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'backoffice_heartbeat';
 COMMENT ON FUNCTION backoffice.heartbeat(text, text, text, text, text, jsonb) IS
-'A thin worker''s sign of life. worker: its kind, e.g. kafka-relay; instance: this copy of it; state: running, draining or stopped; position: how far it is (at most 200 characters are kept); last_error: kept until another comes (2000 characters); details: an object, its numbers appear in backoffice.metrics (at most 8 kB). Permission: backoffice_worker. Errors: invalid_heartbeat.';
-GRANT EXECUTE ON FUNCTION backoffice.heartbeat(text, text, text, text, text, jsonb) TO backoffice_worker;
+'A thin worker''s sign of life. worker: its kind, e.g. kafka-relay; instance: this copy of it; state: running, draining or stopped; position: how far it is (at most 200 characters are kept); last_error: kept until another comes (2000 characters); details: an object, its numbers appear in backoffice.metrics (at most 8 kB). Permission: backoffice_worker, backoffice_gateway. Errors: invalid_heartbeat.';
+GRANT EXECUTE ON FUNCTION backoffice.heartbeat(text, text, text, text, text, jsonb) TO backoffice_worker, backoffice_gateway;
 
 CREATE OR REPLACE FUNCTION backoffice.list_workers(OUT worker text, OUT instance text, OUT state text, OUT heartbeat timestamptz, OUT "position" text, OUT last_error text)
     RETURNS SETOF record LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$

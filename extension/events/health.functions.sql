@@ -53,10 +53,10 @@ CREATE OR REPLACE FUNCTION backoffice.health() RETURNS jsonb
         'parked_inbound', (SELECT count(*) FROM events.parked_inbound))
 $$;
 COMMENT ON FUNCTION backoffice.health() IS
-'The state of the kernel in one object: status (ok; degraded: one of the server''s own workers is not running), database, ticker (alive, last_tick, age_seconds since it), dispatcher, keeper, consumers (lag and parked events of each), workers (thin ones by heartbeat), parked_inbound. Permission: backoffice_worker, backoffice_admin, backoffice_service.';
+'The state of the kernel in one object: status (ok; degraded: one of the server''s own workers is not running), database, ticker (alive, last_tick, age_seconds since it), dispatcher, keeper, consumers (lag and parked events of each), workers (thin ones by heartbeat), parked_inbound. Permission: backoffice_worker, backoffice_gateway, backoffice_admin, backoffice_service.';
 ALTER FUNCTION backoffice.health() OWNER TO backoffice_kernel;
 GRANT EXECUTE ON FUNCTION backoffice.version() TO backoffice_kernel;
-GRANT EXECUTE ON FUNCTION backoffice.health() TO backoffice_worker, backoffice_admin, backoffice_service;
+GRANT EXECUTE ON FUNCTION backoffice.health() TO backoffice_worker, backoffice_gateway, backoffice_admin, backoffice_service;
 
 CREATE OR REPLACE FUNCTION backoffice.list_metrics(OUT name text, OUT labels jsonb, OUT value double precision)
     RETURNS SETOF record LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$

@@ -26,7 +26,7 @@ typedef struct KnownToken
 {
 	unsigned char hash[32];
 	int64_t		until_us;
-	char		principal[64];
+	char		principal[160];
 } KnownToken;
 
 static const char *const class_names[RATE_CLASSES] = {"any", "auth", "read", "write", "rpc", "stream"};

@@ -128,7 +128,7 @@ placement_free(Pools *pools)
 Pool *
 pools_find(Pools *pools, const char *organization)
 {
-	Placement	wanted;
+	Placement	wanted = {.pool = NULL};
 	const Placement *found;
 
 	if (organization == NULL || pools->placement_count == 0)

@@ -31,7 +31,7 @@ typedef struct Flight
 	bool		slow;			/* counted in the line's slow */
 	PGresult   *result;
 	PGresult   *error;
-	char		principal[64];
+	char		principal[160];
 	int64_t		sent_us;
 } Flight;
 

@@ -172,11 +172,18 @@ is_symbol(const char *text)
 	return true;
 }
 
+const char *
+problem_detail(const char *detail, const char *code)
+{
+	size_t		len = strlen(code);
+
+	return detail != NULL && strncmp(detail, code, len) == 0 && strncmp(detail + len, ": ", 2) == 0 ? detail + len + 2 : detail;
+}
+
 void
 problem_parts(const PGresult *result, bool authenticated, ErrorParts *parts)
 {
 	const char *constraint = PQresultErrorField(result, PG_DIAG_CONSTRAINT_NAME);
-	size_t		len;
 
 	parts->sqlstate = PQresultErrorField(result, PG_DIAG_SQLSTATE);
 	parts->message = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
@@ -190,9 +197,7 @@ problem_parts(const PGresult *result, bool authenticated, ErrorParts *parts)
 	parts->status = problem_status(parts->sqlstate, parts->message, authenticated);
 	/* Class 23 names a real constraint: its code is the SQLSTATE's. */
 	parts->code = is_symbol(constraint) && strncmp(parts->sqlstate, "23", 2) != 0 ? constraint : problem_code(parts->sqlstate);
-	len = strlen(parts->code);
-	if (parts->detail != NULL && strncmp(parts->detail, parts->code, len) == 0 && strncmp(parts->detail + len, ": ", 2) == 0)
-		parts->detail += len + 2;
+	parts->detail = problem_detail(parts->detail, parts->code);
 }
 
 static char *

@@ -13,6 +13,9 @@ extern int	problem_status(const char *sqlstate, const char *message, bool authen
 extern const char *problem_code(const char *sqlstate);
 extern const char *problem_title(int status);
 
+/* DETAIL without the symbolic code in front. */
+extern const char *problem_detail(const char *detail, const char *code);
+
 /* Answers with a problem. code: symbolic; detail and hint may be NULL. */
 extern void problem_reply(Request *request, int status, const char *code, const char *detail, const char *hint);
 

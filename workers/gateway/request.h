@@ -80,7 +80,7 @@ struct Request
 	char		traceparent[56];
 	const char *token;			/* of Authorization: Bearer, or NULL */
 	const char *organization;	/* X-Organization-Id, a well-formed UUID, or NULL */
-	char		principal[64];	/* user:<uuid>, apikey:<uuid> or anon; known after the call */
+	char		principal[160];	/* user:<uuid>, apikey:<uuid> or anon; known after the call */
 
 	const Route *route;
 	int			route_number;	/* for the metrics */

@@ -1,15 +1,103 @@
-/* The table itself; match.c finds routes in it, call.c makes the calls. */
+/* The table itself; match.c finds routes in it, call.c makes the calls, openapi.c describes it. */
 #include "gateway/routes.h"
 
 #include "gateway/health.h"
+#include "gateway/openapi.h"
 
+#define PATH(name, type, help) {name, FROM_PATH, type, true, help}
+#define QUERY(name, type, help) {name, FROM_QUERY, type, false, help}
+#define QUERY_REQUIRED(name, type, help) {name, FROM_QUERY, type, true, help}
+#define BODY(name, type, help) {name, FROM_BODY, type, true, help}
+#define BODY_OPTIONAL(name, type, help) {name, FROM_BODY, type, false, help}
+
+#define CERTIFICATE_ID PATH("id", ARGUMENT_UUID, "the certificate")
+#define REASON BODY_OPTIONAL("reason", ARGUMENT_TEXT, "told in the event")
+#define PAGE(type) QUERY("after", type, "next of the page before"), QUERY("max_items", ARGUMENT_INT4, "1 to 1000, 100 if left out")
+
+/* A function of schema api that needs a token. */
+#define API(verb, path, name, ...) \
+	{METHOD_ ## verb, path, .function = name, .handler = route_call, .auth = AUTH_TOKEN, .rate = RATE_READ, .status = 200, __VA_ARGS__}
+#define CHANGE(verb, path, name, good, ...) \
+	{METHOD_ ## verb, path, .function = name, .handler = route_call, .auth = AUTH_TOKEN, .rate = RATE_WRITE, .status = good, __VA_ARGS__}
+/* One that anybody may call. */
+#define PUBLIC(verb, path, name, good, ...) \
+	{METHOD_ ## verb, path, .function = name, .handler = route_call, .auth = AUTH_NONE, .rate = RATE_AUTH, .status = good, __VA_ARGS__}
+#define OWN(path, function, ...) \
+	{METHOD_GET, path, .handler = function, .auth = AUTH_NONE, .rate = RATE_NONE, .status = 200, __VA_ARGS__}
+
+/* A fixed segment stands before a {parameter} at the same place: the first pattern that fits is the path's. */
 const Route routes[] = {
-	{METHOD_GET, "/health/live", .handler = health_live, .auth = AUTH_NONE, .rate = RATE_NONE, .status = 200, .tag = "health",
-	.summary = "The process answers", .answer = "#Status"},
-	{METHOD_GET, "/health/ready", .handler = health_ready, .auth = AUTH_NONE, .rate = RATE_NONE, .status = 200, .tag = "health",
-	.summary = "The database answers, and nothing is being stopped", .answer = "#Readiness"},
-	{METHOD_GET, "/metrics", .handler = health_metrics, .auth = AUTH_NONE, .rate = RATE_NONE, .status = 200, .tag = "health",
-	.summary = "Prometheus metrics"},
+	OWN("/health/live", health_live, .tag = "system", .summary = "The process answers", .answer = "#Live"),
+	OWN("/health/ready", health_ready, .tag = "system", .summary = "The database answers, and nothing is being stopped", .answer = "#Ready"),
+	OWN("/metrics", health_metrics, .tag = "system", .summary = "Prometheus metrics"),
+	OWN("/openapi.json", openapi_serve, .tag = "system", .summary = "This description", .answer = "{\"type\":\"object\"}"),
+
+	CHANGE(GET, "/certificates/next", "reserve_next_certificate", 200, .writes = true, .tag = "certificates",
+		.summary = "Reserve the next certificate of a pool", .answer = "#Reservation",
+		.arguments = {QUERY_REQUIRED("pool", ARGUMENT_TEXT, "code or id of the pool"), QUERY_REQUIRED("channel", ARGUMENT_TEXT, "who sells it"),
+		QUERY("order_ref", ARGUMENT_TEXT, "the order it is for"), QUERY("hold_s", ARGUMENT_INT4, "seconds that the reservation lasts")}),
+	CHANGE(POST, "/certificates/reservations", "reserve_next_certificate", 201, .tag = "certificates",
+		   .summary = "Reserve the next certificate of a pool", .answer = "#Reservation",
+		   .arguments = {BODY("pool", ARGUMENT_TEXT, "code or id of the pool"), BODY("channel", ARGUMENT_TEXT, "who sells it"),
+		   BODY_OPTIONAL("order_ref", ARGUMENT_TEXT, "the order it is for"), BODY_OPTIONAL("hold_s", ARGUMENT_INT4, "seconds that the reservation lasts")}),
+	CHANGE(POST, "/certificates/check", "check_certificate", 200, .tag = "certificates", .summary = "Is this the CVC of a sold certificate with this code?",
+		   .answer = "#Check",
+		   .arguments = {BODY("code", ARGUMENT_TEXT, "the certificate's code"), BODY("cvc", ARGUMENT_TEXT, "its CVC")}),
+	API(GET, "/certificates/{id}", "certificate", .tag = "certificates", .summary = "A certificate, without code and CVC", .answer = "#Certificate",
+		.arguments = {CERTIFICATE_ID}),
+	CHANGE(GET, "/certificates/{id}/cvc", "certificate_cvc", 200, .writes = true, .tag = "certificates",
+		.summary = "The CVC of a certificate whose client was notified; leaves a trace", .answer = "#Cvc", .arguments = {CERTIFICATE_ID}),
+	CHANGE(POST, "/certificates/{id}/notify", "notify_certificate", 200, .tag = "certificates", .summary = "Ask that the client is sent the CVC",
+		   .answer = "#Notification", .arguments = {CERTIFICATE_ID}),
+	CHANGE(POST, "/certificates/{id}/release", "release_certificate", 200, .tag = "certificates", .summary = "Give a reservation back",
+		   .answer = "#CertificateState", .arguments = {CERTIFICATE_ID, REASON}),
+	CHANGE(POST, "/certificates/{id}/issue", "issue_certificate", 200, .tag = "certificates", .summary = "Sell a reserved certificate and show its code",
+		   .answer = "#Issued",
+		   .arguments = {CERTIFICATE_ID, BODY_OPTIONAL("order_ref", ARGUMENT_TEXT, "the order"), BODY_OPTIONAL("client_ref", ARGUMENT_TEXT, "the client")}),
+	CHANGE(POST, "/certificates/{id}/redeem", "redeem_certificate", 200, .tag = "certificates", .summary = "Take money from a certificate",
+		   .answer = "#Movement",
+		   .arguments = {CERTIFICATE_ID, BODY("amount_minor", ARGUMENT_INT, "minor units of its currency"),
+		   BODY_OPTIONAL("channel", ARGUMENT_TEXT, "where"), BODY_OPTIONAL("order_ref", ARGUMENT_TEXT, "for which order")}),
+	CHANGE(POST, "/certificates/{id}/refund", "refund_certificate", 200, .tag = "certificates", .summary = "Give redeemed money back to the certificate",
+		   .answer = "#Movement",
+		   .arguments = {CERTIFICATE_ID, BODY("amount_minor", ARGUMENT_INT, "minor units of its currency"),
+		   BODY_OPTIONAL("redemption_id", ARGUMENT_UUID, "of which redemption; left out: of all"), REASON}),
+	CHANGE(POST, "/certificates/{id}/block", "block_certificate", 200, .tag = "certificates", .summary = "Stop a certificate",
+		   .answer = "#CertificateState", .arguments = {CERTIFICATE_ID, REASON}),
+	CHANGE(POST, "/certificates/{id}/unblock", "unblock_certificate", 200, .tag = "certificates",
+		   .summary = "Return a blocked certificate to the state before", .answer = "#CertificateState", .arguments = {CERTIFICATE_ID, REASON}),
+	API(GET, "/pools", "pools", .tag = "certificates", .summary = "Pools by code", .answer = "#PoolPage", .arguments = {PAGE(ARGUMENT_TEXT)}),
+	API(GET, "/pools/{pool}", "pool", .tag = "certificates", .summary = "A pool and the numbers of its certificates", .answer = "#Pool",
+		.arguments = {PATH("pool", ARGUMENT_TEXT, "code or id")}),
+
+	API(GET, "/members", "members", .tag = "administration", .summary = "Members of the organization", .answer = "#MemberPage",
+		.arguments = {PAGE(ARGUMENT_UUID)}),
+	CHANGE(DELETE, "/members/{user_id}", "remove_member", 200, .tag = "administration", .summary = "End a membership with all its roles",
+		   .answer = "#MemberRemoved", .arguments = {PATH("user_id", ARGUMENT_UUID, "the member")}),
+	CHANGE(PUT, "/members/{user_id}/roles/{role}", "grant_role", 200, .tag = "administration", .summary = "Give a member a role", .answer = "#Grant",
+		   .arguments = {PATH("user_id", ARGUMENT_UUID, "the member"), PATH("role", ARGUMENT_TEXT, "the role"),
+		   BODY_OPTIONAL("valid_until", ARGUMENT_TIME, "until when; left out: until revoked")}),
+	CHANGE(DELETE, "/members/{user_id}/roles/{role}", "revoke_role", 200, .tag = "administration", .summary = "Take a role away", .answer = "#Revoked",
+		   .arguments = {PATH("user_id", ARGUMENT_UUID, "the member"), PATH("role", ARGUMENT_TEXT, "the role")}),
+	CHANGE(POST, "/invitations", "invite_member", 201, .tag = "administration", .summary = "Ask somebody to join the organization",
+		   .answer = "#Invitation",
+		   .arguments = {BODY("email", ARGUMENT_TEXT, "the person's address"), BODY_OPTIONAL("role", ARGUMENT_TEXT, "member, if left out")}),
+	API(GET, "/invitations", "invitations", .tag = "administration", .summary = "Invitations that nobody has accepted", .answer = "#InvitationPage",
+		.arguments = {PAGE(ARGUMENT_UUID)}),
+	CHANGE(DELETE, "/invitations/{id}", "withdraw_invitation", 200, .tag = "administration", .summary = "Take an invitation back",
+		   .answer = "#InvitationWithdrawn", .arguments = {PATH("id", ARGUMENT_UUID, "the invitation")}),
+	API(GET, "/roles", "roles", .tag = "administration", .summary = "Roles of the organization", .answer = "#RolePage",
+		.arguments = {PAGE(ARGUMENT_TEXT)}),
+	CHANGE(PUT, "/roles/{name}", "define_role", 200, .tag = "administration", .summary = "Make or redefine a role", .answer = "#Role",
+		   .arguments = {PATH("name", ARGUMENT_TEXT, "its name"), BODY("permissions", ARGUMENT_TEXTS, "names, context.* or *"),
+		   BODY_OPTIONAL("inherits", ARGUMENT_TEXTS, "roles whose permissions it has too")}),
+	API(GET, "/permissions", "permissions", .tag = "administration", .summary = "Every permission that a role can have", .answer = "#PermissionPage"),
+
+	API(GET, "/auth/invitations", "my_invitations", .tag = "auth", .summary = "Invitations to one's own address", .answer = "#MyInvitationPage"),
+	CHANGE(POST, "/auth/invitations/{id}/accept", "accept_invitation", 200, .tag = "auth", .summary = "Join the organization that asks",
+		   .answer = "#InvitationAccepted", .arguments = {PATH("id", ARGUMENT_UUID, "the invitation")}),
+
+	API(GET, "/events/topics", "event_topics", .tag = "events", .summary = "Topics that one may listen to", .answer = "#TopicPage"),
 };
 
 const int	route_count = sizeof(routes) / sizeof(routes[0]);

@@ -23,10 +23,11 @@ typedef enum ArgumentType
 	ARGUMENT_TEXT,
 	ARGUMENT_UUID,
 	ARGUMENT_INT,				/* bigint */
+	ARGUMENT_INT4,				/* integer */
 	ARGUMENT_BOOL,
 	ARGUMENT_TIME,				/* timestamptz, RFC 3339 */
 	ARGUMENT_TEXTS,				/* text[] */
-	ARGUMENT_JSON,				/* any JSON value, jsonb */
+	ARGUMENT_OBJECT,			/* a JSON object, jsonb */
 	ARGUMENT_INET
 } ArgumentType;
 

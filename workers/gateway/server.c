@@ -212,8 +212,11 @@ handle(void *context, struct MHD_Connection *connection, const char *url, const 
 		}
 		if (!dispatch_head(request, method, version))
 			return MHD_NO;
-		/* A body that will be read all the same is read before the answer, so that the connection lives on. */
-		if (request->reply.ready && request->has_body && !request->reply.close && request_header(request, "expect") == NULL)
+		/*
+		 * libmicrohttpd closes a connection that is answered before the request is over. So the
+		 * rest is read first, unless it would be too much or is not sent before we say so.
+		 */
+		if (!request->reply.close && !(request->has_body && request_header(request, "expect") != NULL))
 			return MHD_YES;
 	}
 	else if (*upload_size > 0)

@@ -1,0 +1,80 @@
+#include "gateway/schemas.h"
+
+#define T(type) "{\"type\":" type "}"
+#define UUID "{\"type\":\"string\",\"format\":\"uuid\"}"
+#define UUID_OR_NULL "{\"type\":[\"string\",\"null\"],\"format\":\"uuid\"}"
+#define TEXT T("\"string\"")
+#define TEXT_OR_NULL T("[\"string\",\"null\"]")
+#define INT T("\"integer\"")
+#define INT_OR_NULL T("[\"integer\",\"null\"]")
+#define BOOLEAN T("\"boolean\"")
+#define TIME "{\"type\":\"string\",\"format\":\"date-time\"}"
+#define TIME_OR_NULL "{\"type\":[\"string\",\"null\"],\"format\":\"date-time\"}"
+#define CURRENCY "{\"type\":\"string\",\"pattern\":\"^[A-Z]{3}$\"}"
+#define LIST(items) "{\"type\":\"array\",\"items\":" items "}"
+
+/* An object: its members, and the names of those that are always there. */
+#define OBJECT(required, members) "{\"type\":\"object\",\"required\":[" required "],\"properties\":{" members "}}"
+#define M(name, schema) "\"" name "\":" schema
+#define PAGE_OF(item) OBJECT("\"items\",\"next\"", M("items", LIST(item)) "," M("next", TEXT_OR_NULL))
+
+const Schema schemas[] = {
+	{"Problem", OBJECT("\"type\",\"title\",\"status\",\"code\"",
+					   M("type", "{\"type\":\"string\",\"format\":\"uri-reference\"}") "," M("title", TEXT) "," M("status", INT) ","
+					   M("code", "{\"type\":\"string\",\"description\":\"symbolic, never renamed\"}") "," M("detail", TEXT) ","
+					   M("explanation", TEXT) "," M("hint", TEXT) "," M("request_id", TEXT))},
+	{"Live", OBJECT("\"status\"", M("status", "{\"const\":\"ok\"}"))},
+	{"Ready", OBJECT("\"status\",\"database\"", M("status", TEXT) "," M("connections", INT) "," M("in_flight", INT) "," M("waiting", INT) ","
+					 M("database", T("[\"object\",\"null\"]")))},
+
+	{"Reservation", OBJECT("\"id\",\"state\",\"pool\",\"face_value_minor\",\"currency\",\"hold_until\"",
+						   M("id", UUID) "," M("state", TEXT) "," M("pool", TEXT) "," M("face_value_minor", INT) "," M("currency", CURRENCY) ","
+						   M("hold_until", TIME))},
+	{"Check", OBJECT("\"valid\",\"id\"", M("valid", BOOLEAN) "," M("id", UUID_OR_NULL))},
+	{"Certificate", OBJECT("\"id\",\"pool\",\"state\",\"currency\",\"face_value_minor\",\"balance_minor\",\"held_minor\",\"available_minor\",\"version\"",
+						   M("id", UUID) "," M("pool", TEXT) "," M("state", TEXT) "," M("currency", CURRENCY) "," M("face_value_minor", INT) ","
+						   M("balance_minor", INT) "," M("held_minor", INT) "," M("available_minor", INT) "," M("code_last4", TEXT_OR_NULL) ","
+						   M("channel", TEXT_OR_NULL) "," M("order_ref", TEXT_OR_NULL) "," M("client_ref", TEXT_OR_NULL) "," M("version", INT) ","
+						   M("created_at", TIME) "," M("hold_until", TIME_OR_NULL) "," M("issued_at", TIME_OR_NULL) ","
+						   M("activated_at", TIME_OR_NULL) "," M("valid_until", TIME_OR_NULL) "," M("replaced_by", UUID_OR_NULL))},
+	{"Cvc", OBJECT("\"id\",\"cvc\"", M("id", UUID) "," M("cvc", TEXT))},
+	{"Notification", OBJECT("\"id\",\"status\"", M("id", UUID) "," M("status", TEXT))},
+	{"CertificateState", OBJECT("\"id\",\"state\"", M("id", UUID) "," M("state", TEXT) "," M("blocked_from", TEXT))},
+	{"Issued", OBJECT("\"id\",\"state\",\"code\",\"face_value_minor\",\"balance_minor\",\"currency\"",
+					  M("id", UUID) "," M("state", TEXT) "," M("code", TEXT) "," M("face_value_minor", INT) "," M("balance_minor", INT) ","
+					  M("currency", CURRENCY) "," M("valid_until", TIME_OR_NULL))},
+	{"Movement", OBJECT("\"id\",\"certificate_id\",\"kind\",\"state\",\"amount_minor\",\"balance_minor\",\"available_minor\",\"currency\"",
+						M("id", UUID) "," M("certificate_id", UUID) "," M("kind", TEXT) "," M("state", TEXT) "," M("amount_minor", INT) ","
+						M("balance_minor", INT) "," M("available_minor", INT) "," M("currency", CURRENCY))},
+	{"PoolItem", OBJECT("\"id\",\"code\",\"state\",\"currency\",\"face_value_minor\"",
+						M("id", UUID) "," M("code", TEXT) "," M("state", TEXT) "," M("currency", CURRENCY) "," M("face_value_minor", INT) ","
+						M("low_water", INT_OR_NULL) "," M("created_at", TIME))},
+	{"PoolPage", PAGE_OF("{\"$ref\":\"#/components/schemas/PoolItem\"}")},
+	{"Pool", OBJECT("\"id\",\"code\",\"state\",\"currency\",\"face_value_minor\",\"created\",\"available\",\"reserved\",\"issued\",\"terminal\",\"outstanding_minor\"",
+					M("id", UUID) "," M("code", TEXT) "," M("state", TEXT) "," M("currency", CURRENCY) "," M("face_value_minor", INT) ","
+					M("low_water", INT_OR_NULL) "," M("created_at", TIME) "," M("created", INT) "," M("available", INT) "," M("reserved", INT) ","
+					M("issued", INT) "," M("terminal", INT) "," M("outstanding_minor", INT))},
+
+	{"MemberPage", PAGE_OF(OBJECT("\"user_id\",\"email\",\"state\",\"roles\"",
+								  M("user_id", UUID) "," M("email", TEXT) "," M("state", TEXT) "," M("user_state", TEXT) ","
+								  M("roles", LIST(TEXT)) "," M("created_at", TIME)))},
+	{"MemberRemoved", OBJECT("\"user_id\",\"removed\"", M("user_id", UUID) "," M("removed", BOOLEAN))},
+	{"Grant", OBJECT("\"user_id\",\"role\",\"valid_until\"", M("user_id", UUID) "," M("role", TEXT) "," M("valid_until", TIME_OR_NULL))},
+	{"Revoked", OBJECT("\"user_id\",\"role\",\"revoked\"", M("user_id", UUID) "," M("role", TEXT) "," M("revoked", BOOLEAN))},
+	{"Invitation", OBJECT("\"id\",\"email\",\"role\"", M("id", UUID) "," M("email", TEXT) "," M("role", TEXT))},
+	{"InvitationPage", PAGE_OF(OBJECT("\"id\",\"email\",\"role\"",
+									  M("id", UUID) "," M("email", TEXT) "," M("role", TEXT) "," M("invited_by", UUID_OR_NULL) ","
+									  M("created_at", TIME) "," M("expires_at", TIME_OR_NULL)))},
+	{"InvitationWithdrawn", OBJECT("\"id\",\"withdrawn\"", M("id", UUID) "," M("withdrawn", BOOLEAN))},
+	{"MyInvitationPage", PAGE_OF(OBJECT("\"id\",\"organization_id\",\"organization\",\"role\"",
+										M("id", UUID) "," M("organization_id", UUID) "," M("organization", TEXT) "," M("role", TEXT) ","
+										M("created_at", TIME) "," M("expires_at", TIME_OR_NULL)))},
+	{"InvitationAccepted", OBJECT("\"organization_id\"", M("organization_id", UUID))},
+	{"Role", OBJECT("\"name\",\"permissions\",\"inherits\"",
+					M("name", TEXT) "," M("permissions", LIST(TEXT)) "," M("inherits", LIST(TEXT)) "," M("created_at", TIME))},
+	{"RolePage", PAGE_OF("{\"$ref\":\"#/components/schemas/Role\"}")},
+	{"PermissionPage", PAGE_OF(OBJECT("\"name\"", M("name", TEXT) "," M("description", TEXT_OR_NULL)))},
+	{"TopicPage", PAGE_OF(OBJECT("\"topic\"", M("topic", TEXT) "," M("description", TEXT_OR_NULL)))},
+};
+
+const int	schema_count = sizeof(schemas) / sizeof(schemas[0]);
