@@ -22,6 +22,8 @@ access_init(void)
 	sessions_init();
 	tokens_init();
 	mfa_init();
+	issuers_init();
+	api_keys_init();
 }
 
 static void

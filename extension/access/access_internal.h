@@ -75,6 +75,21 @@ extern const pg_uuid_t *required_uuid(FunctionCallInfo fcinfo, int n, const char
 extern char *required_text(FunctionCallInfo fcinfo, int n, const char *name);
 extern const pg_uuid_t *optional_uuid(FunctionCallInfo fcinfo, int n);
 
+/* ---- roles.c ---- */
+
+/* The elements of a list argument (text[] without NULLs); NULL is the empty list.  Error: bad_list. */
+extern int	text_items(FunctionCallInfo fcinfo, int n, const char *name, char ***items);
+
+/* A permission's name, "context.*" or "*".  Within SPI; error: unknown_permission. */
+extern void check_pattern(const char *pattern);
+
+/* The rights behind permissions (text[]).  Within SPI. */
+extern void rights_behind(const pg_uuid_t *organization, Datum permissions, uint64 *rights);
+
+/* The rights of an existing role, which stays until the end of the transaction; false: there is none. */
+extern bool role_rights(const pg_uuid_t *organization, const char *name, uint64 *rights);
+extern void refuse_unknown_role(const char *name);
+
 /* ---- audit.c ---- */
 
 /* What is not concerned is NULL or 0. */
@@ -97,11 +112,7 @@ extern void require_member(const AdminCall *call, const pg_uuid_t *user);
 extern void insert_membership(const pg_uuid_t *organization, const pg_uuid_t *user);
 extern void check_email(const char *email);
 
-/* ---- roles.c ---- */
-
-/* The rights of an existing role, which stays until the end of the transaction; false: there is none. */
-extern bool role_rights(const pg_uuid_t *organization, const char *name, uint64 *rights);
-extern void refuse_unknown_role(const char *name);
+extern bool is_email(const char *email);
 
 /* ---- sessions.c: for cached tokens ---- */
 

@@ -78,9 +78,9 @@ check_session(VerifiedToken *verified)
 {
 	uint64		generation = session_generation();
 
-	if (!verified->has_session || verified->session_generation == generation)
+	if (verified->session_generation == generation || !(verified->has_session || verified->issuer != NULL))
 		return;
-	if (!session_is_alive(&verified->session_id))
+	if (verified->has_session ? !session_is_alive(&verified->session_id) : !external_session_is_alive(verified))
 	{
 		token_forget(verified);
 		refuse_token(TOKEN_SESSION_ENDED, "it was ended, or has expired");
@@ -115,6 +115,8 @@ authenticate(const char *token, Size length, const pg_uuid_t *organization)
 	if (state != ACTING_ALLOWED)
 		refuse_acting(state, &principal);
 	limit_rights(verified, &principal);
+	if (verified->has_api_key)
+		api_key_used(verified);
 	principal_set(&principal);
 	return verified;
 }

@@ -210,17 +210,21 @@ access_set_organization_state(PG_FUNCTION_ARGS)
 
 /* ---- users ---- */
 
-void
-check_email(const char *email)
+bool
+is_email(const char *email)
 {
 	const char *at = strchr(email, '@');
-	Size		length = strlen(email);
-	bool		clean = true;
 
 	for (const char *c = email; *c; c++)
 		if ((unsigned char) *c <= ' ' || *c == 0x7F)
-			clean = false;
-	if (!clean || length > EMAIL_MAX_BYTES || at == NULL || at == email || at[1] == '\0' || strchr(at + 1, '@') != NULL)
+			return false;
+	return strlen(email) <= EMAIL_MAX_BYTES && at != NULL && at != email && at[1] != '\0' && strchr(at + 1, '@') == NULL;
+}
+
+void
+check_email(const char *email)
+{
+	if (!is_email(email))
 		ereport(ERROR,
 				(errcode(BO_BAD_REQUEST),
 				 errmsg("\"%.64s\" is not an e-mail address", email),

@@ -46,7 +46,7 @@ refuse_unknown_role(const char *name)
 }
 
 /* The elements of a one-dimensional text[] without NULLs; NULL is the empty array. */
-static int
+int
 text_items(FunctionCallInfo fcinfo, int n, const char *name, char ***items)
 {
 	ArrayType  *array;
@@ -78,7 +78,7 @@ text_items(FunctionCallInfo fcinfo, int n, const char *name, char ***items)
 }
 
 /* A name, "context.*" with at least one permission behind it, or "*". */
-static void
+void
 check_pattern(const char *pattern)
 {
 	static BoPlan plan = {
@@ -139,6 +139,14 @@ resolve(const pg_uuid_t *organization, const char *name, Datum permissions, Datu
 		bit = bo_spi_int32(i, 1);
 		rights[bit / 64] |= UINT64CONST(1) << (bit % 64);
 	}
+}
+
+void
+rights_behind(const pg_uuid_t *organization, Datum permissions, uint64 *rights)
+{
+	bool		looping;
+
+	resolve(organization, "", permissions, PointerGetDatum(construct_empty_array(TEXTOID)), rights, &looping);
 }
 
 bool

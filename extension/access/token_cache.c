@@ -100,6 +100,9 @@ keep(const VerifiedToken *verified)
 	}
 	if (young.context == NULL)
 		half_create(&young);
+	copy.issuer = copy_text(verified->issuer);
+	copy.subject = copy_text(verified->subject);
+	copy.sid = copy_text(verified->sid);
 	copy.role = copy_text(verified->role);
 	copy.claims = copy_text(verified->claims);
 	copy.label = copy_text(verified->label);
@@ -144,6 +147,7 @@ find(const uint8 *hash)
 VerifiedToken *
 token_verified(const char *token, Size length)
 {
+	static VerifiedToken fleeting;
 	VerifiedToken verified;
 	VerifiedToken *found;
 	uint8		hash[TOKEN_HASH_BYTES];
@@ -160,7 +164,10 @@ token_verified(const char *token, Size length)
 	verified.generation = marker_read(&tokens_marker);
 	verified.rights_generation = rights_generation();
 	token_verify(token, length, &verified);
-	return keep(&verified);
+	if (!verified.fleeting)
+		return keep(&verified);
+	fleeting = verified;
+	return &fleeting;
 }
 
 void

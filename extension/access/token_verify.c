@@ -11,9 +11,6 @@
 #include "utils/builtins.h"
 #include "utils/json.h"
 
-#define ISSUER_MAX	512
-#define SUBJECT_MAX	255
-
 /* ---- claims ---- */
 
 const JsonNode *
@@ -254,7 +251,11 @@ verify_jws(const char *text, Size length, VerifiedToken *verified)
 	issuer = token_claim_text(token, "iss", ISSUER_MAX);
 	key = token_key_find(issuer ? issuer : "", token->kid ? token_node_text(token->kid) : "");
 	if (key == NULL)
+	{
+		if (issuer != NULL)
+			issuer_note_unknown_key(issuer);
 		refuse_token(TOKEN_UNKNOWN_KEY, "no key of its issuer has its key id");
+	}
 	if (token->algorithm != key->key.algorithm)
 		refuse_token(TOKEN_BAD_SIGNATURE, "its algorithm is not the key's");
 	if (!jws_verify(&key->key, token->signed_text, token->signed_length, token->signature, token->signature_length))
@@ -265,7 +266,7 @@ verify_jws(const char *text, Size length, VerifiedToken *verified)
 	else if (key->kind == KEY_GIVEN)
 		read_given(token, key, verified);
 	else
-		refuse_token(TOKEN_WRONG_ISSUER, "the issuer is not accepted");
+		read_external(token, key, verified);
 	verified->claims = claims_text(token, verified->role ? verified->role : "backoffice_user");
 	pfree(token);
 	pfree(buffer);
@@ -274,5 +275,8 @@ verify_jws(const char *text, Size length, VerifiedToken *verified)
 void
 token_verify(const char *token, Size length, VerifiedToken *verified)
 {
-	verify_jws(token, length, verified);
+	if (length > strlen(API_KEY_PREFIX) && memcmp(token, API_KEY_PREFIX, strlen(API_KEY_PREFIX)) == 0)
+		api_key_verify(token, length, verified);
+	else
+		verify_jws(token, length, verified);
 }

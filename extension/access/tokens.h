@@ -90,6 +90,8 @@ extern const TokenKey *token_key_current(void);
 /* ---- token_verify.c ---- */
 
 #define TOKEN_HASH_BYTES 32
+#define ISSUER_MAX		512		/* bytes */
+#define SUBJECT_MAX		255
 
 /* What a token says, verified; what authenticate() needs of it. */
 typedef struct VerifiedToken
@@ -109,6 +111,12 @@ typedef struct VerifiedToken
 	pg_uuid_t	organization_id;
 	pg_uuid_t	session_id;
 	pg_uuid_t	api_key_id;
+	TimestampTz used_at;		/* of an API key: when that was noted last */
+	bool		fleeting;		/* rests on what this transaction wrote: not to be remembered */
+	int64		issued_s;		/* iat, of an issuer's token */
+	char	   *issuer;			/* of an issuer's token, else NULL */
+	char	   *subject;
+	char	   *sid;			/* the issuer's session; NULL: none */
 	uint64	   *scopes;			/* of an API key */
 	char	   *role;			/* the database role to take; NULL: backoffice_user */
 	char	   *claims;			/* JSON */
@@ -132,6 +140,41 @@ extern void token_check_times(const JwsToken *token, const TokenKey *key, Verifi
 
 /* Fills all but hash and generations; raises. */
 extern void token_verify(const char *token, Size length, VerifiedToken *verified);
+
+/* ---- issuers.c ---- */
+
+#define ISSUER_SECRET_PURPOSE "access.issuer"	/* of core/keys.h; bound to the issuer's id */
+
+/* A key id that the issuer's keys do not have: its keys will be fetched, if there is such an issuer. */
+extern void issuer_note_unknown_key(const char *issuer);
+extern void issuers_init(void);
+
+/* ---- identities.c ---- */
+
+/* An access token of an issuer: who that is here; provisions and maps roles. */
+extern void read_external(const JwsToken *token, const TokenKey *key, VerifiedToken *verified);
+
+/*
+ * The user that the subject of claims is here.  roles: where its roles stand
+ * (an access token's claims, or the same).
+ */
+extern void identity_of(const JwsToken *token, const JwsToken *roles, const TokenKey *key, VerifiedToken *verified);
+
+/* Fills issuer, subject, sid, issued_s, aal. */
+extern void read_external_claims(const JwsToken *token, const TokenKey *key, VerifiedToken *verified);
+
+/* Did the issuer tell us that this token's session has ended? */
+extern bool external_session_is_alive(const VerifiedToken *verified);
+
+/* ---- api_keys.c ---- */
+
+#define API_KEY_PREFIX "bok_"
+
+extern void api_key_verify(const char *key, Size length, VerifiedToken *verified);
+
+/* Seen in use: written down by the keeper. */
+extern void api_key_used(VerifiedToken *verified);
+extern void api_keys_init(void);
 
 /* ---- token_cache.c ---- */
 

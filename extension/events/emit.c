@@ -121,7 +121,7 @@ acting_organization(void)
 {
 	const Principal *principal = principal_get();
 
-	if (principal != NULL)
+	if (principal != NULL && !principal->without_organization)
 		return &principal->organization_id;
 	if (!superuser() &&
 		!has_privs_of_role(GetUserId(), get_role_oid("backoffice_admin", false)) &&
