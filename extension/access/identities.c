@@ -165,7 +165,7 @@ link_by_email(Identity *identity)
 
 /* With its verified address, unless somebody has that; else with one that leads nowhere. */
 static void
-insert_user(Identity *identity)
+insert_new_user(Identity *identity)
 {
 	static BoPlan plan = {
 		"INSERT INTO access.users (id, email) VALUES ($1, $2) ON CONFLICT (lower(email)) DO NOTHING", 2, {UUIDOID, TEXTOID}
@@ -179,18 +179,6 @@ insert_user(Identity *identity)
 		return;
 	args[1] = CStringGetTextDatum(psprintf("%s@oidc.invalid", bo_uuid_text(&identity->user_id)));
 	bo_spi_run(&plan, args, NULL, 0);
-}
-
-static void
-insert_membership(const Identity *identity)
-{
-	static BoPlan plan = {
-		"INSERT INTO access.memberships (organization_id, user_id) VALUES ($1, $2) ON CONFLICT DO NOTHING", 2, {UUIDOID, UUIDOID}
-	};
-	Datum		args[2] = {UUIDPGetDatum(&identity->key->home_organization), UUIDPGetDatum(&identity->user_id)};
-
-	if (identity->key->has_home)
-		bo_spi_run(&plan, args, NULL, 0);
 }
 
 static void
@@ -218,8 +206,9 @@ provision(Identity *identity)
 	{
 		if (!identity->key->provision)
 			refuse_token(TOKEN_UNKNOWN_USER, "the issuer's users are not taken in by themselves");
-		insert_user(identity);
-		insert_membership(identity);
+		insert_new_user(identity);
+		if (identity->key->has_home)
+			insert_membership(&identity->key->home_organization, &identity->user_id);
 	}
 	args[0] = CStringGetTextDatum(identity->issuer);
 	args[1] = CStringGetTextDatum(identity->subject);
