@@ -58,6 +58,15 @@ ApiOperation api_administration[] = {
 	{"revoke_role", "access.manage_roles", 0, {
 		"SELECT jsonb_build_object('user_id', $1, 'role', $2, 'revoked', access.revoke_role($1, $2))"
 	}},
+	/* The newest first.  Events write userId, answers user_id. */
+	{"audit", "access.read_audit", API_PAGED, {
+		API_PAGE("$2",
+				 "SELECT jsonb_build_object('id', a.id, 'type', a.type, 'occurred_at', backoffice.time_text(a.occurred_at),"
+				 "         'data', (SELECT coalesce(jsonb_object_agg(lower(regexp_replace(d.key, '([A-Z])', '_\\1', 'g')), d.value), '{}')"
+				 "                  FROM jsonb_each(a.payload) d)) AS item, a.id::text AS key"
+				 " FROM access.audit_entries a"
+				 " WHERE a.organization_id = backoffice.current_organization() AND ($1 IS NULL OR a.id < $1) ORDER BY a.id DESC")
+	}},
 	{"permissions", "access.read", 0, {
 		"SELECT jsonb_build_object('items', jsonb_agg(jsonb_build_object('name', p.name, 'description', p.description) ORDER BY p.name),"
 		"         'next', NULL)"

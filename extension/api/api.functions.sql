@@ -10,6 +10,92 @@ COMMENT ON FUNCTION api.pre_request() IS
 'For an unmodified PostgREST (db-pre-request = api.pre_request): sets who acts by the bearer token in request.headers, which is verified here, and by the header X-Organization-Id. Does nothing without a token. Permission: anonymous. Errors: as access.authenticate.';
 GRANT EXECUTE ON FUNCTION api.pre_request() TO backoffice_anon, backoffice_user, backoffice_service;
 
+-- ---- log-in, sessions, second factors ----
+
+CREATE OR REPLACE FUNCTION api.login(email text, password text, organization_id uuid DEFAULT NULL, device_info jsonb DEFAULT NULL) RETURNS jsonb
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'api_call';
+COMMENT ON FUNCTION api.login(text, text, uuid, jsonb) IS
+'Logs a user in by password. organization_id: for which the tokens are (NULL: the first the user belongs to); device_info: what the user will recognize the device by, an object of at most 4 kB. Returns access_token, token_type, expires_in (s), refresh_token, session_id, aal, mfa (required, factors), user (id, email, organization_id, organizations); or status 401 and code invalid_credentials, 429 account_locked or address_throttled, 503 busy, with Retry-After. Permission: anonymous. Route: POST /auth/login. Errors: not_a_member, bad_device_info, missing_argument.';
+GRANT EXECUTE ON FUNCTION api.login(text, text, uuid, jsonb) TO backoffice_anon, backoffice_user, backoffice_service;
+
+CREATE OR REPLACE FUNCTION api.refresh(refresh_token text) RETURNS jsonb
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'api_call';
+COMMENT ON FUNCTION api.refresh(text) IS
+'Trades a refresh token for the next one and a new access token. Returns as login; or status 401 and code refresh_token_invalid, session_expired, or refresh_token_reused, which ends the session. Permission: anonymous. Route: POST /auth/refresh. Errors: missing_argument.';
+GRANT EXECUTE ON FUNCTION api.refresh(text) TO backoffice_anon, backoffice_user, backoffice_service;
+
+CREATE OR REPLACE FUNCTION api.logout() RETURNS jsonb
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'api_call';
+COMMENT ON FUNCTION api.logout() IS
+'Ends the session that acts. Returns ended (false: had ended). Permission: any user. Route: POST /auth/logout. Errors: no_session.';
+GRANT EXECUTE ON FUNCTION api.logout() TO backoffice_user, backoffice_service;
+
+CREATE OR REPLACE FUNCTION api.logout_all() RETURNS jsonb
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'api_call';
+COMMENT ON FUNCTION api.logout_all() IS
+'Ends all sessions of the acting user. Returns ended (how many). Permission: any user. Route: POST /auth/logout-all.';
+GRANT EXECUTE ON FUNCTION api.logout_all() TO backoffice_user, backoffice_service;
+
+CREATE OR REPLACE FUNCTION api.me() RETURNS jsonb
+    LANGUAGE c STABLE AS 'MODULE_PATHNAME', 'api_call';
+COMMENT ON FUNCTION api.me() IS
+'Who acts. Returns user, organization, organizations, roles, permissions, session, factors, recovery_codes_left. Permission: any user. Route: GET /auth/me.';
+GRANT EXECUTE ON FUNCTION api.me() TO backoffice_user, backoffice_service;
+
+CREATE OR REPLACE FUNCTION api.sessions() RETURNS jsonb
+    LANGUAGE c STABLE AS 'MODULE_PATHNAME', 'api_call';
+COMMENT ON FUNCTION api.sessions() IS
+'The acting user''s sessions that have not ended, the last seen first. Returns items (id, current, organization_id, device_info, ip, user_agent, aal, amr, created_at, authenticated_at, last_seen_at, expires_at) and next (null: one page). Permission: any user. Route: GET /auth/sessions.';
+GRANT EXECUTE ON FUNCTION api.sessions() TO backoffice_user, backoffice_service;
+
+CREATE OR REPLACE FUNCTION api.end_session(id uuid) RETURNS jsonb
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'api_call';
+COMMENT ON FUNCTION api.end_session(uuid) IS
+'Ends one of the acting user''s sessions, or with access.manage_members one for the organization acted for. Returns id, ended (false: had ended). Permission: any user. Route: DELETE /auth/sessions/{id}. Errors: unknown_session.';
+GRANT EXECUTE ON FUNCTION api.end_session(uuid) TO backoffice_user, backoffice_service;
+
+CREATE OR REPLACE FUNCTION api.change_password(old_password text, new_password text) RETURNS jsonb
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'api_call';
+COMMENT ON FUNCTION api.change_password(text, text) IS
+'Changes the acting user''s password and ends the other sessions. Returns an empty object; or status 403 and code wrong_password, 429 account_locked, 503 busy. Permission: any user. Route: POST /auth/password. Errors: password_too_short, password_too_long, aal2_required, no_session.';
+GRANT EXECUTE ON FUNCTION api.change_password(text, text) TO backoffice_user, backoffice_service;
+
+CREATE OR REPLACE FUNCTION api.mfa_enroll(label text DEFAULT 'authenticator') RETURNS jsonb
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'api_call';
+COMMENT ON FUNCTION api.mfa_enroll(text) IS
+'Begins to enroll an authenticator application. label: 1 to 100 bytes. Returns factor_id, secret (base32), otpauth_uri, shown this once. Permission: any user. Route: POST /auth/mfa/enroll. Errors: login_not_fresh, aal2_required, too_many_factors, bad_label, no_session.';
+GRANT EXECUTE ON FUNCTION api.mfa_enroll(text) TO backoffice_user, backoffice_service;
+
+CREATE OR REPLACE FUNCTION api.mfa_activate(factor_id uuid, code text) RETURNS jsonb
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'api_call';
+COMMENT ON FUNCTION api.mfa_activate(uuid, text) IS
+'Activates an enrolled authenticator by its first code. Returns as login, with recovery_codes, shown this once; or status 403 and code wrong_code, 429 account_locked. Permission: any user. Route: POST /auth/mfa/activate. Errors: unknown_factor, factor_active, aal2_required, no_session.';
+GRANT EXECUTE ON FUNCTION api.mfa_activate(uuid, text) TO backoffice_user, backoffice_service;
+
+CREATE OR REPLACE FUNCTION api.mfa_verify(code text) RETURNS jsonb
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'api_call';
+COMMENT ON FUNCTION api.mfa_verify(text) IS
+'Shows a second factor (a code, or a recovery code), and raises the session to aal2. Returns as login; or status 403 and code wrong_code, 429 account_locked. Permission: any user. Route: POST /auth/mfa/verify. Errors: no_session.';
+GRANT EXECUTE ON FUNCTION api.mfa_verify(text) TO backoffice_user, backoffice_service;
+
+CREATE OR REPLACE FUNCTION api.mfa_disable(factor_id uuid, code text) RETURNS jsonb
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'api_call';
+COMMENT ON FUNCTION api.mfa_disable(uuid, text) IS
+'Removes an authenticator. code: of any active one, or a recovery code. Returns an empty object; or status 403 and code wrong_code, 429 account_locked. Permission: any user. Route: POST /auth/mfa/disable. Errors: unknown_factor, no_session.';
+GRANT EXECUTE ON FUNCTION api.mfa_disable(uuid, text) TO backoffice_user, backoffice_service;
+
+CREATE OR REPLACE FUNCTION api.mfa_recovery_codes(code text) RETURNS jsonb
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'api_call';
+COMMENT ON FUNCTION api.mfa_recovery_codes(text) IS
+'Makes new recovery codes in the place of the old ones. code: as of mfa_verify. Returns recovery_codes, shown this once; or status 403 and code wrong_code, 429 account_locked. Permission: any user. Route: POST /auth/mfa/recovery-codes. Errors: no_session.';
+GRANT EXECUTE ON FUNCTION api.mfa_recovery_codes(text) TO backoffice_user, backoffice_service;
+
+CREATE OR REPLACE FUNCTION api.jwks() RETURNS jsonb
+    LANGUAGE c STABLE AS 'MODULE_PATHNAME', 'api_call';
+COMMENT ON FUNCTION api.jwks() IS
+'Public keys of access tokens, a JWK set (RFC 7517). Returns keys. Permission: anonymous. Route: GET /.well-known/jwks.json.';
+GRANT EXECUTE ON FUNCTION api.jwks() TO backoffice_anon, backoffice_user, backoffice_service;
+
 -- ---- certificates ----
 
 CREATE OR REPLACE FUNCTION api.reserve_next_certificate(pool text, channel text, order_ref text DEFAULT NULL, hold_s int DEFAULT NULL) RETURNS jsonb
@@ -157,6 +243,12 @@ CREATE OR REPLACE FUNCTION api.revoke_role(user_id uuid, role text) RETURNS json
 COMMENT ON FUNCTION api.revoke_role(uuid, text) IS
 'Takes a role away. Returns user_id, role, revoked (false: did not have it). Permission: access.manage_roles. Route: DELETE /members/{user_id}/roles/{role}. Errors: unknown_role, beyond_own_rights.';
 GRANT EXECUTE ON FUNCTION api.revoke_role(uuid, text) TO backoffice_user, backoffice_service;
+
+CREATE OR REPLACE FUNCTION api.audit(after uuid DEFAULT NULL, max_items int DEFAULT 100) RETURNS jsonb
+    LANGUAGE c STABLE AS 'MODULE_PATHNAME', 'api_call';
+COMMENT ON FUNCTION api.audit(uuid, int) IS
+'What happened to the organization''s users and rights, the newest first. after: next of the page before; max_items: 1 to 1000. Returns items (id, type, occurred_at, data) and next. Permission: access.read_audit. Route: GET /audit. Errors: bad_limit.';
+GRANT EXECUTE ON FUNCTION api.audit(uuid, int) TO backoffice_user, backoffice_service;
 
 CREATE OR REPLACE FUNCTION api.permissions() RETURNS jsonb
     LANGUAGE c STABLE AS 'MODULE_PATHNAME', 'api_call';

@@ -66,14 +66,12 @@ typedef struct ApiAnswer
 
 /* ---- operations: a list per file, ending with an entry without name ---- */
 
+extern ApiOperation api_auth[];
 extern ApiOperation api_certificates[];
 extern ApiOperation api_administration[];
 extern ApiOperation api_system[];
 
-/* ---- request.c: what PostgREST and the gateway tell by settings ---- */
-
-/* A header of the request, palloc'd, or NULL; name in lower case.  Without HTTP there is none. */
-extern char *request_header(const char *name);
+/* ---- response.c ---- */
 
 /* Tells response.status and response.headers. */
 extern void response_set(const ApiAnswer *answer);

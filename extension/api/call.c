@@ -8,6 +8,7 @@
 #include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
 #include "core/principal.h"
+#include "core/request.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
@@ -15,7 +16,7 @@
 
 PG_FUNCTION_INFO_V1(api_call);
 
-static ApiOperation *const lists[] = {api_certificates, api_administration, api_system};
+static ApiOperation *const lists[] = {api_auth, api_certificates, api_administration, api_system};
 
 /* ---- which one ---- */
 
@@ -171,7 +172,7 @@ api_call(PG_FUNCTION_ARGS)
 	check_page(operation, fcinfo);
 	if (writes && !(operation->flags & API_NO_KEY) && principal_get() != NULL)
 	{
-		call.key = request_header("idempotency-key");
+		call.key = bo_request_header("idempotency-key");
 		call.scope = replay_scope(operation);
 	}
 	if (call.key == NULL)

@@ -9,6 +9,7 @@
 #include "api/api.h"
 
 #include "catalog/pg_type.h"
+#include "core/request.h"
 #include "utils/builtins.h"
 #include "utils/uuid.h"
 
@@ -20,7 +21,7 @@ PG_FUNCTION_INFO_V1(api_pre_request);
 static char *
 bearer_token(void)
 {
-	char	   *authorization = request_header("authorization");
+	char	   *authorization = bo_request_header("authorization");
 
 	if (authorization == NULL || pg_strncasecmp(authorization, BEARER, strlen(BEARER)) != 0)
 		return NULL;
@@ -31,7 +32,7 @@ bearer_token(void)
 static Datum
 wanted_organization(bool *isnull)
 {
-	char	   *header = request_header("x-organization-id");
+	char	   *header = bo_request_header("x-organization-id");
 
 	*isnull = header == NULL;
 	return header ? DirectFunctionCall1(uuid_in, CStringGetDatum(header)) : (Datum) 0;

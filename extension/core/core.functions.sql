@@ -16,6 +16,18 @@ COMMENT ON FUNCTION backoffice.time_text(timestamptz) IS
 'A time as answers and events write it: RFC 3339 in UTC, whatever the session''s time zone; NULL for the infinities. Permission: any backoffice role.';
 GRANT EXECUTE ON FUNCTION backoffice.time_text(timestamptz) TO backoffice_anon, backoffice_user, backoffice_service, backoffice_worker, backoffice_admin, backoffice_definer, backoffice_kernel;
 
+CREATE OR REPLACE FUNCTION backoffice.request_header(name text) RETURNS text
+    LANGUAGE c STABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'backoffice_request_header';
+COMMENT ON FUNCTION backoffice.request_header(text) IS
+'A header of the HTTP request that this transaction serves (setting request.headers, from PostgREST or the gateway), NULL without. name: in lower case. Whoever can run SQL can set it. Permission: any backoffice role.';
+GRANT EXECUTE ON FUNCTION backoffice.request_header(text) TO backoffice_anon, backoffice_user, backoffice_service, backoffice_worker, backoffice_admin, backoffice_definer, backoffice_kernel;
+
+CREATE OR REPLACE FUNCTION backoffice.client_address() RETURNS inet
+    LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'backoffice_client_address';
+COMMENT ON FUNCTION backoffice.client_address() IS
+'Where the HTTP request came from: the last address in the header X-Forwarded-For, which the gateway, or the proxy in front of PostgREST, writes. NULL when there is none. Permission: any backoffice role.';
+GRANT EXECUTE ON FUNCTION backoffice.client_address() TO backoffice_anon, backoffice_user, backoffice_service, backoffice_worker, backoffice_admin, backoffice_definer, backoffice_kernel;
+
 CREATE OR REPLACE FUNCTION backoffice.uuid7() RETURNS uuid
     LANGUAGE c VOLATILE PARALLEL SAFE AS 'MODULE_PATHNAME', 'backoffice_uuid7';
 COMMENT ON FUNCTION backoffice.uuid7() IS
