@@ -49,7 +49,7 @@ ApiOperation api_auth[] = {
 	{"me", API_ANY_USER, 0, {"SELECT access.me()"}},
 	{"sessions", API_ANY_USER, 0, {
 		"SELECT jsonb_build_object('items', coalesce(jsonb_agg(jsonb_build_object('id', s.id, 'current', s.id IS NOT DISTINCT FROM access.session_id(),"
-		"         'organization_id', s.organization_id, 'device_info', s.device_info, 'ip', host(s.ip), 'user_agent', s.user_agent,"
+		"         'organization_id', s.organization_id, 'device_info', s.device_info - 'user_agent', 'ip', host(s.ip), 'user_agent', s.user_agent,"
 		"         'aal', s.aal, 'amr', to_jsonb(s.amr), 'created_at', backoffice.time_text(s.created_at),"
 		"         'authenticated_at', backoffice.time_text(s.authenticated_at), 'last_seen_at', backoffice.time_text(s.last_seen_at),"
 		"         'expires_at', backoffice.time_text(s.expires_at)) ORDER BY s.last_seen_at DESC, s.id), '[]'), 'next', NULL)"

@@ -4,6 +4,7 @@ Each door has its own copy of one database, so that all begin alike. Status, bod
 that are made on the way are replaced by their number of first appearance. What the answers must be, the steps say.
 """
 import contextlib
+import dataclasses
 import json
 import os
 import re
@@ -24,6 +25,7 @@ SELECT access.add_verification_key('test', 'HS256', '%s');
 SELECT access.create_organization('Doors') AS org, access.create_organization('Elsewhere') AS other \\gset
 SELECT access.create_user('ann@doors.test', 'correct horse battery', :'org') AS ann, access.create_user('bob@doors.test', 'correct horse battery', :'org') AS bob \\gset
 SELECT access.grant_role(:'ann', 'owner', NULL, :'org'), access.grant_role(:'bob', 'member', NULL, :'org');
+SELECT access.login('bob@doors.test', 'correct horse battery');  -- makes the key that tokens are signed with
 BEGIN;
 SELECT access.act_as(:'org');
 SELECT certificates.create_pool('PAPER', 'EUR', 5000), certificates.generate_codes('PAPER', 2);
@@ -48,7 +50,7 @@ class Known:
 
 
 def steps(k):
-    """(title, request, status, symbolic code or None), in order; a string beginning with $ is the id that an earlier answer had."""
+    """(title, request, status, symbolic code or None), in order. "$title: member" is the member of that step's answer."""
     card, nobody = k.certificates[0], "00000000-0000-7000-8000-000000000000"
     key = {"Idempotency-Key": "k-1"}
 
@@ -101,6 +103,34 @@ def steps(k):
         ("an organization of somebody else", ask("pools", headers={"X-Organization-Id": k.other}), 403, "not_a_member"),
         ("an organization that is none", ask("pools", headers={"X-Organization-Id": nobody}), 403, "not_a_member"),
         ("one's own", ask("pools", headers={"X-Organization-Id": k.org}), 200, None),
+        ("keys for everybody", ask("jwks", token=None), 200, None),
+        ("a wrong password", ask("login", {"email": "ann@doors.test", "password": "wrong horse battery"}, token=None), 401, "invalid_credentials"),
+        ("an unknown user", ask("login", {"email": "zoe@doors.test", "password": "wrong horse battery"}, token=None), 401, "invalid_credentials"),
+        ("logged in", ask("login", {"email": "Ann@doors.test", "password": "correct horse battery", "device_info": {"name": "phone"}}, token=None,
+                          headers={"User-Agent": "doors", "X-Forwarded-For": "10.0.0.1, 192.0.2.7"}), 200, None),
+        ("who it is", ask("me", token="$logged in: access_token"), 200, None),
+        ("who nobody is", ask("me", token=None), 401, None),
+        ("the session", ask("sessions", token="$logged in: access_token"), 200, None),
+        ("refreshed", ask("refresh", {"refresh_token": "$logged in: refresh_token"}, token=None), 200, None),
+        ("refreshed, told again", ask("refresh", {"refresh_token": "$logged in: refresh_token"}, token=None), 200, None),
+        ("refreshed once more", ask("refresh", {"refresh_token": "$refreshed: refresh_token"}, token=None), 200, None),
+        ("an old token ends the session", ask("refresh", {"refresh_token": "$logged in: refresh_token"}, token=None), 401, "refresh_token_reused"),
+        ("which is over", ask("me", token="$logged in: access_token"), 401, "session_ended"),
+        ("and stays so", ask("refresh", {"refresh_token": "$refreshed once more: refresh_token"}, token=None), 401, None),
+        ("no refresh token", ask("refresh", {"refresh_token": "bor_nonsense"}, token=None), 401, "refresh_token_invalid"),
+        ("logged in again", ask("login", {"email": "ann@doors.test", "password": "correct horse battery"}, token=None), 200, None),
+        ("a factor", ask("mfa_enroll", {"label": "phone"}, token="$logged in again: access_token", headers=key), 200, None),
+        ("a factor, told again", ask("mfa_enroll", {"label": "phone"}, token="$logged in again: access_token", headers=key), 200, None),
+        ("not its code", ask("mfa_activate", {"factor_id": "$a factor: factor_id", "code": "000"}, token="$logged in again: access_token"), 403, "wrong_code"),
+        ("not the password", ask("change_password", {"old_password": "wrong horse battery", "new_password": "another horse battery"},
+                                 token="$logged in again: access_token"), 403, "wrong_password"),
+        ("too short", ask("change_password", {"old_password": "correct horse battery", "new_password": "short"}, token="$logged in again: access_token"), 400, "password_too_short"),
+        ("another password", ask("change_password", {"old_password": "correct horse battery", "new_password": "another horse battery"},
+                                 token="$logged in again: access_token"), 200, None),
+        ("a session that is none", ask("end_session", {"id": nobody}, token="$logged in again: access_token"), 404, "unknown_session"),
+        ("logged out", ask("logout", token="$logged in again: access_token"), 200, None),
+        ("and out", ask("me", token="$logged in again: access_token"), 401, "session_ended"),
+        ("the old password", ask("login", {"email": "ann@doors.test", "password": "correct horse battery"}, token=None), 401, "invalid_credentials"),
         # PostgREST trusts this key and sets the claims and the role; the database does not believe it.
         ("a claim that somebody else signed", ask("pools", token=k.token("ann", FOREIGN, "foreign")), 401, "token_unknown_key"),
         ("a claim without the right to it", ask("pools", token=k.token("ann", sub="00000000-0000-7000-8000-000000000001")), 401, "token_unknown_user"),
@@ -120,16 +150,36 @@ def plain(text, known, fresh):
     return UUID.sub(lambda m: m.group(0) if m.group(0) in known else fresh.setdefault(m.group(0), f"<new {len(fresh)}>"), text)
 
 
+def filled(value, answers):
+    """With what earlier answers said in the place of "$title: member"."""
+    if isinstance(value, dict):
+        return {k: filled(v, answers) for k, v in value.items()}
+    if not isinstance(value, str) or not value.startswith("$"):
+        return value
+    title, member = value[1:].rsplit(": ", 1)
+    return json.loads(answers[title].body)[member]
+
+
+# Random by nature: tokens (JWS, refresh tokens), keys, seeds.
+RANDOM = re.compile(r'eyJ[\w-]+\.[\w-]+\.[\w-]+|bo[rk]_[\w-]+|(?<="secret": ")\w+|(?<=secret=)\w+|(?<="kid": ")[\w-]+|(?<="[xyn]": ")[\w-]+')
+
+
 def play(door, script, known):
     """[(title, what is compared, problem or None)]"""
-    fresh = {}
+    fresh, answers = {}, {}
     for title, request, status, code in script:
-        answer = door.ask(request)
+        try:
+            answer = door.ask(dataclasses.replace(request, token=filled(request.token, answers), arguments=filled(request.arguments, answers)))
+        except (KeyError, TypeError) as e:
+            yield title, "", f"{door.name}: {title}: an earlier answer lacks {e}"
+            continue
+        answers[title] = answer
         headers = {name: plain(answer.headers[name], known, fresh) for name in COMPARED if name in answer.headers}
         problem = None
         if answer.status != status or (code is not None and (answer.body is None or symbol(answer.body) != code)):
             problem = f"{door.name}: {title}: {answer.status} {answer.body}, expected {status} {code or ''}"
-        yield title, f"{answer.status} {headers} {plain(answer.body, known, fresh)}", problem
+        body = RANDOM.sub(lambda m: fresh.setdefault(m.group(0), f"<random {len(fresh)}>"), plain(answer.body, known, fresh))
+        yield title, f"{answer.status} {headers} {body}", problem
 
 
 @contextlib.contextmanager
@@ -152,6 +202,7 @@ def run(only=None):
         pg.psql("doors", SETUP)
         known = Known(pg)
         keys = [{"kty": "oct", "kid": kid, "k": jws.encode(secret.encode())} for kid, secret in (("test", SECRET), ("foreign", FOREIGN))]
+        keys += pg.query("SELECT access.jwks()", dbname="doors")[0][0]["keys"]
         script = steps(known)
         ids = {known.org, known.other, known.pool, *known.ids.values(), *known.certificates, "00000000-0000-7000-8000-000000000000"}
         with opened(pg, keys) as all_doors:

@@ -118,7 +118,8 @@ class Tenants:
     def good(self, name, type_name):
         """A value of A's own for an argument."""
         return {"id": self.issued, "pool": "PAPER", "channel": "pos", "amount_minor": 100, "user_id": self.abe, "role": "front-desk", "name": "till",
-                "permissions": ["certificates.read"], "inherits": [], "max_items": 50, "hold_s": 60, "code": "AAAA-BBBB", "cvc": "1234"}.get(name)
+                "permissions": ["certificates.read"], "inherits": [], "max_items": 50, "hold_s": 60, "code": "AAAA-BBBB", "cvc": "1234", "email": "ann@a.test", "password": "not the password", "old_password": "not the password",
+                "new_password": "some other password", "refresh_token": "bor_nonsense", "label": "phone", "factor_id": self.abe}.get(name)
 
 
 FUNCTIONS = """
