@@ -195,6 +195,14 @@ class Keycloak:
 
     # -- as a client --
 
+    def master_token(self):
+        """What the administrator's log-in gives: a token of another realm of the same server."""
+        answer = request("POST", f"{self.base}/realms/master/protocol/openid-connect/token",
+                         {"grant_type": "password", "client_id": "admin-cli", "username": ADMIN[0], "password": ADMIN[1]})
+        if answer.status != 200:
+            raise RuntimeError(f"no token for the administrator: {answer.status} {answer.text}")
+        return answer.json()
+
     def endpoint(self, name):
         return f"{self.issuer}/protocol/openid-connect/{name}"
 
@@ -215,12 +223,9 @@ class Keycloak:
         """The admin REST API of the realm: path behind /admin/realms/{realm}. The JSON of the answer, None when it is empty."""
         token, until = self._admin_token
         if time.time() > until:
-            answer = request("POST", f"{self.base}/realms/master/protocol/openid-connect/token",
-                             {"grant_type": "password", "client_id": "admin-cli", "username": ADMIN[0], "password": ADMIN[1]})
-            if answer.status != 200:
-                raise RuntimeError(f"no token for the administrator: {answer.status} {answer.text}")
-            token = answer.json()["access_token"]
-            self._admin_token = (token, time.time() + answer.json()["expires_in"] - 15)
+            answer = self.master_token()
+            token = answer["access_token"]
+            self._admin_token = (token, time.time() + answer["expires_in"] - 15)
         answer = request(method, f"{self.base}/admin/realms/{self.realm}{path}", body=body, headers={"Authorization": "Bearer " + token})
         if answer.status >= 300:
             raise RuntimeError(f"{method} {path}: {answer.status} {answer.text}")

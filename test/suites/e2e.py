@@ -6,6 +6,7 @@ fails by raising; what env.report() returns is shown then.
 import glob
 import importlib.util
 import os
+import sys
 import traceback
 
 from harness.pg import ROOT
@@ -16,6 +17,8 @@ def run(only=None):
 
 
 def modules(folder, only=None):
+    """The cases of a folder: other suites of this form use it too."""
+    sys.path.insert(0, os.path.join(ROOT, folder))
     for path in sorted(glob.glob(os.path.join(ROOT, folder, "*.py"))):
         name = os.path.basename(path)[:-3]
         if name.startswith("_") or (only and name != only):

@@ -1,0 +1,228 @@
+"""Keycloak itself: its tokens, its roles, its keys that rotate, its log-outs. The oidc worker fetches, the database verifies."""
+import base64
+import contextlib
+import json
+import os
+import time
+
+import psycopg2
+
+from harness.keycloak import Keycloak
+from harness.pg import ROOT, Cluster, free_port
+from harness.workers import Worker
+
+REALM = os.path.join(ROOT, "test/peers/keycloak-realm.json")
+SECRET = "backoffice-client-secret"
+
+
+class Env:
+    def __init__(self, pg, keycloak):
+        self.pg, self.keycloak = pg, keycloak
+        self.worker = None
+        self.tokens = {}
+
+    def query(self, sql, params=None, user="postgres"):
+        return self.pg.query(sql, params, dbname="shop", user=user)
+
+    def token(self, user="ann", client="backoffice-app", fresh=True):
+        if fresh or (user, client) not in self.tokens:
+            self.tokens[user, client] = self.keycloak.password_grant(client, user, user + "-secret",
+                                                                     SECRET if client == "backoffice" else None)
+        return self.tokens[user, client]
+
+    def authenticate(self, token, then="SELECT user_id FROM (SELECT access.authenticate(%s) AS user_id) AS a", more=None, commit=True):
+        """As PostgREST's or the gateway's role would: authenticate, then ask; (user, rows of more)."""
+        conn = self.pg.connect("shop", user="web", autocommit=False)
+        try:
+            with conn.cursor() as cur:
+                cur.execute(then, (token,))
+                user = cur.fetchone()[0]
+                rows = None
+                if more:
+                    cur.execute(more)
+                    rows = cur.fetchall()
+                if commit:
+                    conn.commit()
+                return user, rows
+        finally:
+            conn.close()
+
+    def refusal(self, token):
+        """The symbolic code of the error that the token meets."""
+        try:
+            self.authenticate(token)
+        except psycopg2.Error as e:
+            return e.diag.constraint_name
+        return None
+
+    def report(self):
+        return (self.worker.text()[-4000:] if self.worker else "") + self.keycloak.tail_log(20)
+
+
+def until(condition, timeout_s=20, what="what was waited for"):
+    deadline = time.time() + timeout_s
+    while time.time() < deadline:
+        value = condition()
+        if value:
+            return value
+        time.sleep(0.1)
+    raise AssertionError(what + " did not come")
+
+
+def part(token, n):
+    text = token.split(".")[n]
+    return json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
+
+
+@contextlib.contextmanager
+def environment():
+    gateway = f"http://127.0.0.1:{free_port()}"
+    with Cluster() as pg, Keycloak(REALM, GATEWAY=gateway) as keycloak:
+        pg.create_database("shop")
+        env = Env(pg, keycloak)
+        env.gateway = gateway
+        env.query("CREATE ROLE oidc LOGIN IN ROLE backoffice_worker")
+        env.query("CREATE ROLE web LOGIN IN ROLE backoffice_user, backoffice_gateway")
+        env.org = str(env.query("SELECT access.create_organization('shop')")[0][0])
+        env.query("SELECT access.act_as(%s, NULL), access.define_role('cashier', ARRAY['certificates.redeem'])", (env.org,))
+        env.query("SELECT access.define_issuer(%s, client_id => 'backoffice', client_secret => %s, audience => ARRAY['backoffice'],"
+                  " role_map => %s, organization => %s, provision => true, redirect_uris => ARRAY[%s])",
+                  (keycloak.issuer, SECRET, json.dumps({"shop-owner": "owner", "shop-clerk": "member", "backoffice/cashier": "cashier"}),
+                   env.org, gateway + "/auth/oidc/callback"))
+        env.worker = Worker("oidc", database=pg.dsn("shop", "oidc"), allow_http_loopback="on", poll_ms=200, heartbeat_ms=500).start()
+        yield env
+        env.worker.__exit__()
+
+
+def test_keys_and_endpoints_are_fetched(env):
+    keys = {key["kid"] for key in env.keycloak.jwks()["keys"] if key["use"] == "sig"}
+    until(lambda: {r[0] for r in env.query("SELECT kid FROM access.token_keys WHERE issuer = %s", (env.keycloak.issuer,))} == keys)
+    metadata = env.query("SELECT metadata FROM access.issuers")[0][0]
+    assert metadata["token_endpoint"] == env.keycloak.endpoint("token")
+    assert env.query("SELECT state FROM backoffice.workers WHERE worker = 'oidc'") == [("running",)]
+    assert env.worker.get("/health")[0] == 200
+
+
+def test_owner_is_taken_in_with_her_roles(env):
+    assert env.query("SELECT count(*) FROM access.users")[0][0] == 0
+    user, rows = env.authenticate(env.token("ann")["access_token"],
+                                  more="SELECT access.can('access.manage_roles'), access.organization_id()::text")
+    assert rows == [(True, env.org)], rows
+    assert env.query("SELECT id, email FROM access.users") == [(user, "ann@shop.test")]
+    # The same person at the next token, whichever client it came through.
+    assert env.authenticate(env.token("ann", "backoffice")["access_token"])[0] == user
+    assert env.query("SELECT count(*) FROM access.users")[0][0] == 1
+
+
+def test_realm_roles_and_client_roles(env):
+    user, rows = env.authenticate(env.token("bob")["access_token"],
+                                  more="SELECT access.can('certificates.redeem'), access.can('access.read'), access.can('access.manage_roles')")
+    assert rows == [(True, True, False)], rows
+    roles = env.query("SELECT role FROM access.role_grants WHERE user_id = %s ORDER BY role", (user,))
+    assert roles == [("cashier",), ("member",)], roles
+
+
+def test_role_taken_away_in_keycloak(env):
+    client = env.keycloak.client("backoffice")["id"]
+    bob = env.keycloak.user("bob")["id"]
+    role = env.keycloak.admin("GET", f"/clients/{client}/roles/cashier")
+    env.keycloak.admin("DELETE", f"/users/{bob}/role-mappings/clients/{client}", [role])
+    time.sleep(1.1)    # tokens are dated in whole seconds: an older one changes nothing
+    _, rows = env.authenticate(env.token("bob")["access_token"], more="SELECT access.can('certificates.redeem'), access.can('access.read')")
+    assert rows == [(False, True)], rows
+    env.keycloak.admin("POST", f"/users/{bob}/role-mappings/clients/{client}", [role])
+    time.sleep(1.1)
+    _, rows = env.authenticate(env.token("bob")["access_token"], more="SELECT access.can('certificates.redeem')")
+    assert rows == [(True,)], rows
+
+
+def test_what_is_not_an_access_token_for_us(env):
+    answer = env.token("ann")
+    assert env.refusal(answer["access_token"]) is None
+    assert env.refusal(env.token("bob", "elsewhere")["access_token"]) == "token_wrong_audience"
+    assert env.refusal(answer["id_token"]) in ("token_wrong_type", "token_wrong_audience"), env.refusal(answer["id_token"])
+    # Its audience is the back office itself: still not an access token.
+    assert env.refusal(env.token("ann", "backoffice")["id_token"]) == "token_wrong_type"
+    # Keycloak's refresh tokens are signed with a secret of its own.
+    assert env.refusal(answer["refresh_token"]) in ("token_malformed", "token_unknown_key", "token_bad_signature", "token_wrong_type")
+    head, claims, signature = answer["access_token"].split(".")
+    assert env.refusal(f"{head}.{claims}.{signature[:-8]}AAAAAAAA") == "token_bad_signature"
+
+
+def test_another_realm(env):
+    """The same server, another issuer: nobody defined it."""
+    answer = env.keycloak.master_token()["access_token"]
+    assert part(answer, 1)["iss"].endswith("/realms/master")
+    assert env.refusal(answer) in ("token_unknown_key", "token_wrong_issuer")
+
+
+def test_service_account(env):
+    """A client that logs in as itself: a subject like any other, without roles here."""
+    token = env.keycloak.grant(grant_type="client_credentials", client_id="backoffice", client_secret=SECRET)["access_token"]
+    _, rows = env.authenticate(token, more="SELECT access.can('access.manage_roles')")
+    assert rows == [(False,)], rows
+
+
+def test_rotated_key_is_found_by_its_unknown_id(env):
+    before = env.token("ann")["access_token"]
+    # Unknown key ids count once in a minute: the last time was longer ago.
+    env.query("UPDATE access.issuers SET keys_at = keys_at - interval '2 minutes'")
+    fetches = env.worker.metric("backoffice_oidc_fetches_total")
+    env.keycloak.add_signing_key(500)
+    after = env.token("ann")["access_token"]
+    assert part(after, 0)["kid"] != part(before, 0)["kid"]
+    assert env.refusal(after) == "token_unknown_key"
+    start = time.time()
+    until(lambda: env.refusal(after) is None, 30, "the new key")
+    print(f"        new key usable {time.time() - start:.2f} s after its first token", flush=True)
+    # One more document, the key set; and the old key verifies as long as Keycloak shows it.
+    assert env.worker.metric("backoffice_oidc_fetches_total") == fetches + 1
+    assert env.refusal(before) is None
+
+
+def test_unknown_ids_do_not_make_us_ask_all_the_time(env):
+    fetches = env.worker.metric("backoffice_oidc_fetches_total")
+    head, claims, signature = env.token("ann")["access_token"].split(".")
+    for n in range(50):
+        fake = base64.urlsafe_b64encode(json.dumps({"alg": "RS256", "typ": "JWT", "kid": f"nonsense-{n}"}).encode()).rstrip(b"=").decode()
+        assert env.refusal(f"{fake}.{claims}.{signature}") == "token_unknown_key"
+        time.sleep(0.05)
+    assert env.worker.metric("backoffice_oidc_fetches_total") <= fetches + 1
+
+
+def test_key_taken_out_of_use(env):
+    """A passive key is in the set no longer when it is disabled: its tokens are refused once the keys were fetched again."""
+    old = env.token("ann")["access_token"]
+    component = next(c for c in env.keycloak.key_components() if c["name"] == "key-500")
+    env.keycloak.add_signing_key(600)
+    component["config"].update({"enabled": ["false"], "active": ["false"]})
+    env.keycloak.admin("PUT", "/components/" + component["id"], component)
+    env.query("UPDATE access.issuers SET keys_at = keys_at - interval '1 day'")
+    until(lambda: env.refusal(old) == "token_unknown_key", 30, "a refusal")
+    until(lambda: env.refusal(env.token("ann")["access_token"]) is None, 70)
+
+
+def test_disabled_user_and_client(env):
+    ann = env.keycloak.user("ann")
+    env.keycloak.admin("PUT", "/users/" + ann["id"], {**ann, "enabled": False})
+    try:
+        env.token("ann")
+        raise AssertionError("Keycloak gave a token to a disabled user")
+    except RuntimeError as e:
+        assert "disabled" in str(e)
+    env.keycloak.admin("PUT", "/users/" + ann["id"], {**ann, "enabled": True})
+    env.keycloak.change_client("backoffice-app", enabled=False)
+    try:
+        env.token("ann")
+        raise AssertionError("Keycloak gave a token to a disabled client")
+    except RuntimeError as e:
+        assert "client" in str(e)
+    env.keycloak.change_client("backoffice-app", enabled=True)
+
+
+def test_issuer_disabled_here(env):
+    """Whoever turns the issuer off turns off all its tokens, also those verified before, from the next transaction on."""
+    token = env.token("ann")["access_token"]
+    assert env.refusal(token) is None
+    env.query("SELECT access.disable_issuer(%s)", (env.keycloak.issuer,))
+    assert env.refusal(token) in ("token_unknown_key", "token_wrong_issuer")
