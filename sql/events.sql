@@ -44,6 +44,16 @@ SELECT key, type, payload FROM events.read(:'first');
 SELECT events, length(batch) > 100 AS packed, next = events.position() AS at_the_end FROM events.fetch(NULL);
 SELECT sum(events) FROM generate_series(0, 1) s, events.fetch(NULL, shard_count => 2, shards => ARRAY[s]);
 
+-- Payloads are packed as the text that jsonb has: characters that are escaped and others, nested values, numbers, a value alone.
+SELECT position AS last FROM events.read(:'first') ORDER BY position DESC LIMIT 1 \gset
+SELECT count(events.emit('orders', 'text', 'order.text', to_jsonb(repeat('-', n % 8) || chr(n) || repeat('+', 9)))) FROM generate_series(1, 700) n;
+SELECT count(events.emit('orders', 'text', 'order.text', payload)) FROM unnest(ARRAY[
+    'null', 'true', '-1.50e3', '1e-20', '""', '"\\"', '[]', '{}', '[[]]', '[{}, [], {"a": {}}]', '{"": ""}', '{"a\"b\n": [1, 2.50, "x\u00e9\ud83d\ude00", null, [true, false]], "c": {"d": {"e": [{}]}, "f": 0}}',
+    '"two\u001fends\"\\\b\f\n\r\t\u0001"']::jsonb[]) payload;
+SELECT pg_temp.settle();
+SELECT count(*), bool_and(position(int4send(octet_length(payload::text)) || convert_to(payload::text, 'UTF8') IN batch) > 0) AS as_text
+FROM events.read(:'last'), events.fetch(:'last');
+
 -- Refused.
 \set VERBOSITY default
 SELECT events.emit('unheard-of', 'k', 'order.placed', '{}');

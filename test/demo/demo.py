@@ -222,8 +222,10 @@ class Demo:
     def report(self):
         expected = self.sql("SELECT count(*) FROM events.log l JOIN events.topics t ON t.id = l.topic_id WHERE t.name = %s", (STREAM,))[0][0]
         heading(f"What the world sees: {STREAM}, read back from Kafka")
+        # A broker of the user's may hold other runs' events: ours carry our organization, or none and an id of our log.
+        nobodys = {str(id) for id, in self.sql("SELECT id FROM events.read(NULL, 1000000, %s) WHERE organization_id IS NULL", [[STREAM]])}
         messages = [m for m in kafka_harness.consume(self.kafka.bootstrap, STREAM, timeout_s=20, quiet_s=2)
-                    if m.headers.get("organization_id") == str(self.organization)]
+                    if m.headers.get("organization_id", m.headers["ce_id"] in nobodys) in (str(self.organization), True)]
         self.stream = {}
         for m in messages:
             value = json.loads(m.value)
@@ -281,6 +283,8 @@ class Demo:
                 for what, channel in sorted(set(got) | set(self.feed.expected), key=str)]
         parked = self.sql("SELECT count(*) FROM events.parked_inbound")[0][0]
         rows.append(["set aside as garbage", "", self.feed.garbage, parked])
+        told = sum(e["eventType"] == "alert" and e["status"] == "inbound.parked" for e in self.stream.values())
+        rows.append(["told as an alert", "", self.feed.garbage, told])
         rows = [row + ["ok" if row[2] == row[3] else "WRONG"] for row in rows]
         blocked = sum(e["eventType"] == "issue.blocked" for e in self.stream.values())
         rows.append(["issue.blocked: a pool was empty", "", "some", blocked, "ok" if blocked else "WRONG"])

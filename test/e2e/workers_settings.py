@@ -1,6 +1,7 @@
 """Settings of the thin workers: --help, --check, wrong values."""
 import contextlib
 import os
+import shlex
 import subprocess
 import tempfile
 import time
@@ -44,7 +45,7 @@ def test_help_shows_each_setting_and_working_examples(_):
         code, text = call(program, "--help")
         assert code == 0 and "BACKOFFICE_DATABASE" in text and "KAFKA_BOOTSTRAP" in text
         example = next(line for line in text.splitlines() if line.startswith("  " + program) and line.endswith("--check"))
-        shell = subprocess.run(example.strip().replace(program, os.path.join(BUILD, program), 1), shell=True,
+        shell = subprocess.run(example.strip().replace(program, shlex.quote(os.path.join(BUILD, program)), 1), shell=True,
                                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         assert shell.returncode == 0, shell.stdout
     both(one)

@@ -157,6 +157,7 @@ INSERT INTO intended_functions VALUES
     ('certificates.key_usage()', 'admin as kernel'),
     ('certificates.lock_order(order_ref text)', ''),
     ('certificates.match_refund(o certificates.orders, p certificates.payments, OUT units certificates.order_units[], OUT missing text, OUT detail text)', ''),
+    ('certificates.on_alert(event events.event)', ''),
     ('certificates.on_event(event events.event)', ''),
     ('certificates.order_alert(order_ref text, kind text, status text, detail jsonb)', ''),
     ('certificates.order_key(order_ref text)', ''),
