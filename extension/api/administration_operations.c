@@ -58,6 +58,22 @@ ApiOperation api_administration[] = {
 	{"revoke_role", "access.manage_roles", 0, {
 		"SELECT jsonb_build_object('user_id', $1, 'role', $2, 'revoked', access.revoke_role($1, $2))"
 	}},
+	{"create_api_key", "access.manage_api_keys", API_SECRET, {
+		"SELECT k.made, 201, jsonb_build_array(jsonb_build_object('Location', '/api-keys/' || (k.made ->> 'id')))"
+		" FROM access.create_api_key($1, $2, $3) AS k (made)"
+	}},
+	{"api_keys", "access.manage_api_keys", API_PAGED, {
+		API_PAGE("$2",
+				 "SELECT jsonb_build_object('id', k.id, 'name', k.name, 'user_id', k.user_id, 'scopes', to_jsonb(k.scopes), 'state', k.state,"
+				 "         'created_by', k.created_by, 'created_at', backoffice.time_text(k.created_at),"
+				 "         'expires_at', backoffice.time_text(k.expires_at), 'last_used_at', backoffice.time_text(k.last_used_at)) AS item,"
+				 "       k.id::text AS key"
+				 " FROM access.api_keys k"
+				 " WHERE k.organization_id = backoffice.current_organization() AND ($1 IS NULL OR k.id > $1) ORDER BY k.id")
+	}},
+	{"revoke_api_key", "access.manage_api_keys", 0, {
+		"SELECT jsonb_build_object('id', $1, 'revoked', true) FROM access.revoke_api_key($1) AS revoked WHERE revoked"
+	}, {"unknown_api_key", "there is no such API key in use"}},
 	/* The newest first.  Events write userId, answers user_id. */
 	{"audit", "access.read_audit", API_PAGED, {
 		API_PAGE("$2",

@@ -244,6 +244,24 @@ COMMENT ON FUNCTION api.revoke_role(uuid, text) IS
 'Takes a role away. Returns user_id, role, revoked (false: did not have it). Permission: access.manage_roles. Route: DELETE /members/{user_id}/roles/{role}. Errors: unknown_role, beyond_own_rights.';
 GRANT EXECUTE ON FUNCTION api.revoke_role(uuid, text) TO backoffice_user, backoffice_service;
 
+CREATE OR REPLACE FUNCTION api.create_api_key(name text, scopes text[], expires_at timestamptz DEFAULT NULL) RETURNS jsonb
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'api_call';
+COMMENT ON FUNCTION api.create_api_key(text, text[], timestamptz) IS
+'Makes a key for a machine, to be used as a bearer token. name: for people, 1 to 200 bytes; scopes: what it may do, permissions, context.* or *; expires_at: NULL: never. Returns id, key (shown this once) with status 201 and Location. Permission: access.manage_api_keys. Route: POST /api-keys. Errors: bad_api_key_name, bad_list, unknown_permission, bad_expires_at, beyond_own_rights.';
+GRANT EXECUTE ON FUNCTION api.create_api_key(text, text[], timestamptz) TO backoffice_user, backoffice_service;
+
+CREATE OR REPLACE FUNCTION api.api_keys(after uuid DEFAULT NULL, max_items int DEFAULT 100) RETURNS jsonb
+    LANGUAGE c STABLE AS 'MODULE_PATHNAME', 'api_call';
+COMMENT ON FUNCTION api.api_keys(uuid, int) IS
+'API keys of the organization, revoked ones too. after: next of the page before; max_items: 1 to 1000. Returns items (id, name, user_id, scopes, state, created_by, created_at, expires_at, last_used_at) and next. Permission: access.manage_api_keys. Route: GET /api-keys. Errors: bad_limit.';
+GRANT EXECUTE ON FUNCTION api.api_keys(uuid, int) TO backoffice_user, backoffice_service;
+
+CREATE OR REPLACE FUNCTION api.revoke_api_key(id uuid) RETURNS jsonb
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'api_call';
+COMMENT ON FUNCTION api.revoke_api_key(uuid) IS
+'Ends an API key. Returns id, revoked. Permission: access.manage_api_keys. Route: DELETE /api-keys/{id}. Errors: unknown_api_key.';
+GRANT EXECUTE ON FUNCTION api.revoke_api_key(uuid) TO backoffice_user, backoffice_service;
+
 CREATE OR REPLACE FUNCTION api.audit(after uuid DEFAULT NULL, max_items int DEFAULT 100) RETURNS jsonb
     LANGUAGE c STABLE AS 'MODULE_PATHNAME', 'api_call';
 COMMENT ON FUNCTION api.audit(uuid, int) IS

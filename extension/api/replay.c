@@ -136,7 +136,9 @@ replay_scope(const ApiOperation *operation)
 {
 	const Principal *principal = principal_require();
 
-	return psprintf("api.%s %s", operation->name, principal->has_user ? bo_uuid_text(&principal->user_id) : "service");
+	const pg_uuid_t *who = principal->has_api_key ? &principal->api_key_id : principal->has_user ? &principal->user_id : NULL;
+
+	return psprintf("api.%s %s", operation->name, who ? bo_uuid_text(who) : "service");
 }
 
 /* In their binary form, which no setting of the session changes. */

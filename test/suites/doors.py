@@ -131,6 +131,12 @@ def steps(k):
         ("logged out", ask("logout", token="$logged in again: access_token"), 200, None),
         ("and out", ask("me", token="$logged in again: access_token"), 401, "session_ended"),
         ("the old password", ask("login", {"email": "ann@doors.test", "password": "correct horse battery"}, token=None), 401, "invalid_credentials"),
+        ("a machine's key", ask("create_api_key", {"name": "till 7", "scopes": ["certificates.read"]}, headers=key), 201, None),
+        ("a machine's key, told again", ask("create_api_key", {"name": "till 7", "scopes": ["certificates.read"]}, headers=key), 201, None),
+        ("keys", ask("api_keys"), 200, None),
+        ("a key for more than one has", ask("create_api_key", {"name": "x", "scopes": ["*"]}, token=k.bob), 403, "permission_denied"),
+        ("a key that is none", ask("revoke_api_key", {"id": nobody}), 404, "unknown_api_key"),
+        ("revoked key", ask("revoke_api_key", {"id": "$a machine's key: id"}), 200, None),
         # PostgREST trusts this key and sets the claims and the role; the database does not believe it.
         ("a claim that somebody else signed", ask("pools", token=k.token("ann", FOREIGN, "foreign")), 401, "token_unknown_key"),
         ("a claim without the right to it", ask("pools", token=k.token("ann", sub="00000000-0000-7000-8000-000000000001")), 401, "token_unknown_user"),

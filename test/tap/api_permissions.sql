@@ -26,7 +26,7 @@ SELECT is_empty($$ SELECT f.signature, r.role FROM functions f, unnest(ARRAY['ba
 
 -- ---- who gets through ----
 
-CREATE TEMP TABLE callers (kind text, permission text, organization uuid, "user" uuid, role text);
+CREATE TEMP TABLE callers (kind text, permission text, organization uuid, "user" uuid, role text, token text);
 CREATE FUNCTION pg_temp.make_user(kind text, permission text, organization uuid, rights text[]) RETURNS void LANGUAGE plpgsql AS $$
 DECLARE
     role text := 'r' || md5(kind || coalesce(permission, ''));
@@ -37,6 +37,10 @@ BEGIN
     PERFORM access.grant_role("user", role, NULL, organization);
     INSERT INTO callers VALUES (kind, permission, organization, "user", 'backoffice_user');
 END $$;
+CREATE FUNCTION pg_temp.make_key(kind text, permission text, organization uuid, "user" uuid, rights text[]) RETURNS void LANGUAGE sql AS $$
+    INSERT INTO callers VALUES (kind, permission, organization, "user", 'backoffice_user',
+                                access.create_api_key(kind, rights, organization => make_key.organization, "user" => make_key."user") ->> 'key')
+$$;
 
 DO $$
 DECLARE
@@ -48,6 +52,12 @@ BEGIN
     PERFORM pg_temp.make_user('user with exactly this', p.permission, here, ARRAY[p.permission]),
             pg_temp.make_user('user with all but this', p.permission, here, ARRAY(SELECT name FROM access.permissions WHERE name <> p.permission))
     FROM (SELECT DISTINCT permission FROM functions WHERE permission LIKE '%.%') p;
+    PERFORM access.define_permission('test.nothing', 'nothing of the api');
+    PERFORM pg_temp.make_key('key for something else', NULL, here, NULL, ARRAY['test.nothing']);
+    PERFORM pg_temp.make_key('key with exactly this', p.permission, here, NULL, ARRAY[p.permission]),
+            pg_temp.make_key('key with all but this', p.permission, here, NULL, ARRAY(SELECT name FROM access.permissions WHERE name <> p.permission)),
+            pg_temp.make_key('key with all of a user without rights', p.permission, here, (SELECT c."user" FROM callers c WHERE kind = 'user without rights'), ARRAY['*'])
+    FROM (SELECT DISTINCT permission FROM functions WHERE permission LIKE '%.%') p;
 END $$;
 
 -- What came of a call: 'passed' is also an error about the arguments, which are all NULL. Undone.
@@ -56,7 +66,9 @@ DECLARE
     symbol text;
     said text;
 BEGIN
-    IF c.organization IS NOT NULL THEN
+    IF c.token IS NOT NULL THEN
+        PERFORM access.authenticate(c.token);
+    ELSIF c.organization IS NOT NULL THEN
         PERFORM access.act_as(c.organization, c."user");
     END IF;
     PERFORM set_config('role', c.role, true);
@@ -75,7 +87,7 @@ CREATE FUNCTION pg_temp.expected(f functions, c callers) RETURNS text LANGUAGE s
                 WHEN c.kind = 'nobody' THEN 'no_execute'
                 WHEN c.organization IS NULL THEN 'no_principal'
                 WHEN f.permission = 'any user' THEN CASE WHEN c."user" IS NULL THEN 'user_only' ELSE 'passed' END
-                WHEN c.kind IN ('service', 'user with exactly this') THEN 'passed'
+                WHEN c.kind IN ('service', 'user with exactly this', 'key with exactly this') THEN 'passed'
                 ELSE 'permission_denied' END
 $$;
 
@@ -84,7 +96,7 @@ CREATE TEMP TABLE outcomes AS
 SELECT f.signature, f.permission, c.kind, pg_temp.outcome(f, c) AS outcome, pg_temp.expected(f, c) AS expected
 FROM functions f JOIN callers c ON c.permission IS NULL OR c.permission = f.permission;
 
-SELECT is((SELECT count(*) FROM outcomes), (SELECT count(*) * 4 + 2 * count(*) FILTER (WHERE permission LIKE '%.%') FROM functions), 'all functions, all kinds of callers');
+SELECT is((SELECT count(*) FROM outcomes), (SELECT count(*) * 5 + 5 * count(*) FILTER (WHERE permission LIKE '%.%') FROM functions), 'all functions, all kinds of callers');
 SELECT is_empty($$ SELECT signature, permission, kind, outcome, expected FROM outcomes WHERE outcome <> expected $$, 'every function behaves as its comment says');
 
 SELECT * FROM finish();
