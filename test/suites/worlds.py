@@ -6,13 +6,17 @@ the schema api. Answers (status, headers, body, or error with all its fields) mu
 
 The clock is frozen (backoffice.frozen_now). What is random by nature (new ids, tokens, secrets) is replaced by its number of first appearance.
 """
+import dataclasses
 import itertools
 import json
 import re
+import time
 
 import psycopg2
 
+from harness.doors import Sql
 from harness.pg import Cluster
+from harness.postgrest_door import Request
 
 NOW = "2026-11-02 12:00:00+00"
 UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
@@ -31,8 +35,8 @@ class World:
     def __init__(self, pg, database):
         self.conn = pg.connect(database, autocommit=False)
         self.names = {}
-        self.execute(f"SET backoffice.frozen_now = '{NOW}'")
-        self.conn.commit()
+        self.door = Sql(pg, database, "worlds_gateway")
+        self.token = None
 
     def execute(self, sql, params=None):
         with self.conn.cursor() as cur:
@@ -65,6 +69,26 @@ class World:
         return self.plain(answer)
 
 
+    def request(self, request):
+        """What comes back by token, as over HTTP. The token "A" is the one of the last log-in."""
+        answer = self.door.ask(dataclasses.replace(request, token=self.token) if request.token == "A" else request)
+        body = json.loads(answer.body)
+        if "access_token" in body:
+            self.token = body["access_token"]
+            body.update(access_token="<token>", refresh_token="<token>")
+        return self.plain(f"{answer.status} {answer.headers} {json.dumps(body)}")
+
+
+def settle(pg, database):
+    """Waits until the handler of audit entries has caught up."""
+    deadline = time.time() + 30
+    while pg.query("""SELECT EXISTS (SELECT FROM events.log l JOIN events.topics t ON t.id = l.topic_id JOIN access.organizations o ON o.id = l.organization_id
+                      WHERE t.name IN ('access.audit', 'access.users') AND NOT EXISTS (SELECT FROM access.audit_entries a WHERE a.id = l.id))""", dbname=database)[0][0]:
+        if time.time() > deadline:
+            raise RuntimeError(f"{database}: audit entries do not come")
+        time.sleep(0.05)
+
+
 class Tenants:
     """A in the base database, B in one of its copies; and what A might guess of B."""
 
@@ -81,8 +105,13 @@ class Tenants:
         self.certificate = one("SELECT (certificates.reserve_next('PAPER', 'pos')).id FROM access.act_as(%s)", self.a)
         self.issued = one("SELECT (certificates.reserve_next('PAPER', 'pos')).id FROM access.act_as(%s)", self.a)
         pg.query("SELECT certificates.issue(%s), certificates.request_notification(%s) FROM access.act_as(%s)", (self.issued, self.issued, self.a), dbname="base")
+        # Makes the platform's keys, which are nobody's data.
+        pg.query("SELECT access.login('ann@a.test', 'correct horse A')", dbname="base")
+        settle(pg, "base")
+        pg.query("CREATE ROLE worlds_gateway LOGIN IN ROLE backoffice_gateway")
         for name in ("busy", "quiet"):
             pg.query(f'CREATE DATABASE "{name}" TEMPLATE base')
+            pg.query(f"ALTER DATABASE \"{name}\" SET backoffice.frozen_now = '{NOW}'")
         self.guesses = self.make_busy()
 
     def make_busy(self):
@@ -102,8 +131,13 @@ class Tenants:
         cvc = one(f"SELECT certificates.reveal_cvc(%s) {call}", sold, self.b)
         redemption = one(f"SELECT (certificates.redeem(%s, 100)).id {call}", sold, self.b)
         self.b_key(sold)
-        return {"uuid": [self.b, boss, pool, reserved, sold, redemption],
-                "text": ["boss@b.test", "BOSS@B.TEST", "nobody@b.test", "B-POOL", pool, "secret-role", code, cvc, "b-order", "b-client", "b-key"],
+        # An organization that only one world has.
+        hidden = one("SELECT access.create_organization('Hidden')")
+        key = one("SELECT access.create_api_key('B', ARRAY['*'], organization => %s) ->> 'id'", self.b)
+        session = json.loads(one("SELECT access.login('boss@b.test', 'correct horse B')::text"))["session_id"]
+        invitation = one("SELECT access.invite('wanted@b.test', organization => %s)", self.b)
+        return {"uuid": [self.b, boss, pool, reserved, sold, redemption, hidden, key, session, invitation],
+                "text": ["boss@b.test", "BOSS@B.TEST", "nobody@b.test", "wanted@b.test", "B-POOL", pool, "secret-role", code, cvc, "b-order", "b-client", "b-key"],
                 "text[]": [["secret-role"]], "pair": (code, cvc)}
 
     def b_key(self, certificate):
@@ -162,6 +196,28 @@ def script(tenants):
     ]
 
 
+def requests(tenants):
+    """What comes with tokens and without: guesses of organizations, addresses and passwords."""
+    log_in = Request("login", {"email": "ann@a.test", "password": "correct horse A"})
+    strangers = ["boss@b.test", "wanted@b.test", "nobody@b.test"]
+    return [
+        log_in, Request("me", token="A"), Request("sessions", token="A"), Request("my_invitations", token="A"), Request("audit", token="A"),
+        *[Request("pools", token="A", headers={"X-Organization-Id": guess}) for guess in tenants.guesses["uuid"]],
+        *[Request("login", {"email": "ann@a.test", "password": "correct horse A", "organization_id": guess}) for guess in tenants.guesses["uuid"]],
+        *[Request("login", {"email": email, "password": f"guess number {n}"}, headers={"X-Forwarded-For": "192.0.2.9"}) for n in range(8) for email in strangers],
+        *[Request("invite_member", {"email": email}, token="A") for email in strangers],
+        Request("invitations", token="A"), Request("members", token="A"),
+        Request("api_keys", token="A"), Request("logout", token="A"), Request("me", token="A"),
+    ]
+
+
+def compare_requests(script, worlds):
+    for request in script:
+        busy, quiet = (w.request(request) for w in worlds)
+        if busy != quiet:
+            yield f"{request}\n  busy:  {busy}\n  quiet: {quiet}"
+
+
 def compare(calls, worlds):
     """Asks both worlds each of (organization, user, call, arguments, keep, headers); yields what differs."""
     for organization, user, call, params, keep, headers in calls:
@@ -173,6 +229,8 @@ def compare(calls, worlds):
 def run(only=None):
     with Cluster() as pg:
         tenants = Tenants(pg)
+        for name in ("busy", "quiet"):
+            settle(pg, name)
         worlds = [World(pg, "busy"), World(pg, "quiet")]
         functions = pg.query(FUNCTIONS, dbname="base")
         for world in worlds:
@@ -186,6 +244,13 @@ def run(only=None):
         steps = [(tenants.a, user, call, params, True, headers) for user, call, params, headers in script(tenants)]
         problems = list(compare(strangers + steps, worlds))
         yield f"script ({len(steps)} steps)", not problems, "\n".join(problems)
+        asked = requests(tenants)
+        problems = list(compare_requests(asked, worlds))
+        yield f"requests ({len(asked)})", not problems, "\n".join(problems)
+        for name in ("busy", "quiet"):
+            settle(pg, name)
+        problems = list(compare([(tenants.a, tenants.ann, "api.audit(NULL, 1000)", [], False, None)], worlds))
+        yield "audit", not problems, "\n".join(problems)
         yield from proves_something(tenants, worlds)
 
 
