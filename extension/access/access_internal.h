@@ -36,6 +36,20 @@ extern void refuse_acting(ActingState state, const Principal *principal);
 
 /* ---- permissions.c ---- */
 
+/* How far a permission reaches: deals.read, deals.read:team, deals.read:own. */
+typedef enum PermissionScope
+{
+	SCOPE_ALL,
+	SCOPE_TEAM,
+	SCOPE_OWN
+} PermissionScope;
+
+/* -1: no such permission. */
+extern int	permission_known_bit(const char *name, int length);
+
+/* False without a principal; a service holds all that there are. */
+extern bool permission_held(const Principal *principal, int bit);
+
 /* Error: unknown_permission. */
 extern int	permission_bit(const char *name, int length);
 extern void permission_define_missing(const char *name, const char *role);

@@ -15,6 +15,7 @@
 
 #define TOPIC "access.audit"
 #define USERS_TOPIC "access.users"
+#define TEAMS_TOPIC "access.teams"
 
 static char *
 uuid_or_null(const pg_uuid_t *uuid)
@@ -103,4 +104,10 @@ void
 user_emit(const pg_uuid_t *organization, const pg_uuid_t *user, const char *type, JsonOut *json)
 {
 	emit(USERS_TOPIC, organization, bo_uuid_text(user), type, json);
+}
+
+void
+team_emit(const pg_uuid_t *organization, const pg_uuid_t *team, const char *type, JsonOut *json)
+{
+	emit(TEAMS_TOPIC, organization, bo_uuid_text(team), type, json);
 }

@@ -28,8 +28,10 @@ insert_membership(const pg_uuid_t *organization, const pg_uuid_t *user)
 	};
 	Datum		args[2] = {UUIDPGetDatum(organization), UUIDPGetDatum(user)};
 
-	if (bo_spi_run(&plan, args, NULL, 0) > 0)
-		audit_about(organization, "member.added", "userId", user, NULL, NULL);
+	if (bo_spi_run(&plan, args, NULL, 0) == 0)
+		return;
+	refuse_platform_administrator(user);
+	audit_about(organization, "member.added", "userId", user, NULL, NULL);
 }
 
 typedef struct Belonging
@@ -150,7 +152,7 @@ access_create_organization(PG_FUNCTION_ARGS)
 	BoUser		saved;
 
 	check_organization_name(name);
-	require_service();
+	require_platform();
 	bo_uuid7(id);
 
 	saved = bo_user_kernel();
@@ -195,7 +197,7 @@ access_set_organization_state(PG_FUNCTION_ARGS)
 
 	named.organization_id = *required_uuid(fcinfo, 0, "organization");
 	state = required_text(fcinfo, 1, "state");
-	require_service();
+	require_platform();
 	if (strcmp(state, "active") != 0 && strcmp(state, "suspended") != 0)
 		refuse_state(state, "suspended");
 	saved = bo_user_kernel();
@@ -413,6 +415,7 @@ access_remove_member(PG_FUNCTION_ARGS)
 	if (rights_of(&removed) == ACTING_ALLOWED)
 		require_rights(&call, removed.rights, "this member");
 	revoke_all(&removed.organization_id, &removed.user_id);
+	teams_leave_all(&removed.organization_id, &removed.user_id);
 	found = bo_spi_run(&plan, args, NULL, 0);
 	if (found > 0)
 		audit_about(&removed.organization_id, "member.removed", "userId", &removed.user_id, NULL, NULL);

@@ -102,9 +102,8 @@ find(const char *name)
 	return entry ? entry->bit : -1;
 }
 
-/* -1: no such permission. */
-static int
-known_bit(const char *name, int length)
+int
+permission_known_bit(const char *name, int length)
 {
 	char		key[NAME_MAX_BYTES] = {0};
 	int			bit = -1;
@@ -127,7 +126,7 @@ known_bit(const char *name, int length)
 int
 permission_bit(const char *name, int length)
 {
-	int			bit = known_bit(name, length);
+	int			bit = permission_known_bit(name, length);
 
 	if (bit < 0)
 		ereport(ERROR,
@@ -147,10 +146,10 @@ rights_include(const uint64 *rights, const uint64 *part)
 	return true;
 }
 
-static bool
-holds(const Principal *principal, int bit)
+bool
+permission_held(const Principal *principal, int bit)
 {
-	if (principal == NULL)
+	if (principal == NULL || bit < 0)
 		return false;
 	if (principal_is_service(principal))
 		return true;
@@ -172,8 +171,9 @@ lacks_aal2_only(const Principal *principal, int bit)
 {
 	Principal	sure = *principal;
 
+	sure.aal = 2;
 	return principal->has_user && !principal->has_api_key && principal->aal < 2 && !IsInParallelMode() &&
-		rights_of(&sure) == ACTING_ALLOWED && holds(&sure, bit);
+		rights_of(&sure) == ACTING_ALLOWED && permission_held(&sure, bit);
 }
 
 static void
@@ -195,7 +195,7 @@ deny(const char *name, int length)
 bool
 access_can(const char *permission)
 {
-	return holds(principal_get(), permission_bit(permission, strlen(permission)));
+	return permission_held(principal_get(), permission_bit(permission, strlen(permission)));
 }
 
 void
@@ -205,7 +205,7 @@ access_require(const char *permission)
 		deny(permission, strlen(permission));
 }
 
-/* known_bit() behind a memory of this call site's last question. */
+/* permission_known_bit() behind a memory of this call site's last question. */
 static int
 asked_bit(FunctionCallInfo fcinfo, text *permission)
 {
@@ -218,7 +218,7 @@ asked_bit(FunctionCallInfo fcinfo, text *permission)
 		last->length == length && memcmp(last->name, name, length) == 0)
 		return last->bit;
 
-	bit = known_bit(name, length);
+	bit = permission_known_bit(name, length);
 	if (bit < 0)
 		return bit;
 	if (last == NULL)
@@ -236,7 +236,7 @@ access_can_sql(PG_FUNCTION_ARGS)
 {
 	int			bit = asked_bit(fcinfo, PG_GETARG_TEXT_PP(0));
 
-	PG_RETURN_BOOL(bit >= 0 && holds(principal_get(), bit));
+	PG_RETURN_BOOL(bit >= 0 && permission_held(principal_get(), bit));
 }
 
 /* require(permission text) */
@@ -251,34 +251,56 @@ access_require_sql(PG_FUNCTION_ARGS)
 	bit = asked_bit(fcinfo, permission);
 	if (bit < 0)
 		(void) permission_bit(VARDATA_ANY(permission), VARSIZE_ANY_EXHDR(permission));
-	if (!holds(principal_get(), bit))
+	if (!permission_held(principal_get(), bit))
 		deny(VARDATA_ANY(permission), VARSIZE_ANY_EXHDR(permission));
 	PG_RETURN_VOID();
 }
 
-/* permission_matches(name text, pattern text): a name, "context.*" or "*" */
+/* How wide a permission reaches, and where its name without that ends. */
+static PermissionScope
+scope_of(const char *name, int length, int *base)
+{
+	static const char *const suffixes[] = {"", ":team", ":own"};
+
+	for (int scope = SCOPE_TEAM; scope <= SCOPE_OWN; scope++)
+	{
+		int			suffix = strlen(suffixes[scope]);
+
+		*base = length - suffix;
+		if (*base > 0 && memcmp(name + *base, suffixes[scope], suffix) == 0)
+			return scope;
+	}
+	*base = length;
+	return SCOPE_ALL;
+}
+
+/* permission_matches(name text, pattern text): a name, "context.*" or "*"; what reaches far reaches near */
 Datum
 access_permission_matches(PG_FUNCTION_ARGS)
 {
 	text	   *name = PG_GETARG_TEXT_PP(0);
 	text	   *pattern = PG_GETARG_TEXT_PP(1);
-	int			name_length = VARSIZE_ANY_EXHDR(name);
-	int			length = VARSIZE_ANY_EXHDR(pattern);
+	const char *n = VARDATA_ANY(name);
 	const char *p = VARDATA_ANY(pattern);
+	int			n_base,
+				p_base;
 
-	if (length == 1 && *p == '*')
+	if (scope_of(p, VARSIZE_ANY_EXHDR(pattern), &p_base) > scope_of(n, VARSIZE_ANY_EXHDR(name), &n_base))
+		PG_RETURN_BOOL(false);
+	if (p_base == 1 && *p == '*')
 		PG_RETURN_BOOL(true);
-	if (length > 2 && p[length - 1] == '*' && p[length - 2] == '.')
-		PG_RETURN_BOOL(name_length >= length && memcmp(VARDATA_ANY(name), p, length - 1) == 0);
-	PG_RETURN_BOOL(name_length == length && memcmp(VARDATA_ANY(name), p, length) == 0);
+	if (p_base > 2 && p[p_base - 1] == '*' && p[p_base - 2] == '.')
+		PG_RETURN_BOOL(n_base >= p_base && memcmp(n, p, p_base - 1) == 0);
+	PG_RETURN_BOOL(n_base == p_base && memcmp(n, p, p_base) == 0);
 }
 
 static bool
 is_good_name(const char *name)
 {
-	int			length = strlen(name);
+	int			length;
 
-	return length < NAME_MAX_BYTES && length >= 3 && strchr(name, '.') != NULL &&
+	(void) scope_of(name, strlen(name), &length);
+	return strlen(name) < NAME_MAX_BYTES && length >= 3 && memchr(name, '.', length) != NULL &&
 		name[0] >= 'a' && name[0] <= 'z' && name[length - 1] != '.' && strstr(name, "..") == NULL &&
 		strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789_.") == length;
 }
@@ -291,7 +313,7 @@ check_name(const char *name)
 				(errcode(BO_BAD_REQUEST),
 				 errmsg("\"%.64s\" cannot be the name of a permission", name),
 				 bo_code("bad_permission_name", "a name is context.verb in lower case, at most %d bytes", NAME_MAX_BYTES - 1),
-				 errhint("Use letters a-z, digits and underscores, with a dot between context and verb.")));
+				 errhint("Use letters a-z, digits and underscores, with a dot between context and verb; \":team\" or \":own\" may follow.")));
 }
 
 /* The next free bit of the extension's own half, or of the others'. */
@@ -365,7 +387,7 @@ permission_define_missing(const char *name, const char *role)
 {
 	BoUser		saved;
 
-	if (!is_good_name(name) || known_bit(name, strlen(name)) >= 0)
+	if (!is_good_name(name) || permission_known_bit(name, strlen(name)) >= 0)
 		return;
 	saved = bo_user_kernel();
 	define_permission(CStringGetTextDatum(name), CStringGetTextDatum(psprintf("first named by role %s", role)), false);

@@ -53,7 +53,11 @@ typedef struct RightsEntry
 	uint64		generation;		/* valid while equal to the backend's */
 	TimestampTz read_at;		/* bo_now() of the look-up ... */
 	TimestampTz valid_until;	/* ... and when the first grant in it runs out */
+	bool		has_factor;		/* of the user: sessions that have not shown it have no rights */
+	bool		platform;		/* the user is a platform administrator */
+	int			nteams;
 	uint64		rights[PRINCIPAL_RIGHTS / 64];
+	pg_uuid_t	teams[PRINCIPAL_TEAMS];
 } RightsEntry;
 
 static uint64 generation = 1;
@@ -63,12 +67,18 @@ static HTAB *cache = NULL;
 PG_FUNCTION_INFO_V1(access_rights_changed);
 
 static BoPlan state_plan = {
-	"SELECT o.state, u.state, m.state "
+	"SELECT o.state, u.state, m.state, "
+	"EXISTS (SELECT FROM access.mfa_factors f WHERE f.user_id = $2 AND f.state = 'active'), "
+	"EXISTS (SELECT FROM access.platform_administrators p WHERE p.user_id = $2) "
 	"FROM (SELECT 1) one "
 	"LEFT JOIN access.organizations o ON o.id = $1 "
 	"LEFT JOIN access.users u ON u.id = $2 "
 	"LEFT JOIN access.memberships m ON m.organization_id = $1 AND m.user_id = $2",
 	2, {UUIDOID, UUIDOID}
+};
+
+static BoPlan teams_plan = {
+	"SELECT team_id FROM access.team_members WHERE organization_id = $1 AND user_id = $2", 2, {UUIDOID, UUIDOID}
 };
 
 static BoPlan rights_plan = {
@@ -142,8 +152,9 @@ create_cache(void)
 }
 
 static ActingState
-read_state(const Datum *args, const RightsKey *key)
+read_state(const Datum *args, RightsEntry *entry)
 {
+	const RightsKey *key = &entry->key;
 	char	   *organization,
 			   *user,
 			   *membership;
@@ -153,6 +164,8 @@ read_state(const Datum *args, const RightsKey *key)
 	organization = bo_spi_text(0, 1);
 	user = bo_spi_text(0, 2);
 	membership = bo_spi_text(0, 3);
+	entry->has_factor = bo_spi_bool(0, 4);
+	entry->platform = bo_spi_bool(0, 5);
 
 	if (organization == NULL && !key->without_organization)
 		return ACTING_UNKNOWN_ORGANIZATION;
@@ -193,6 +206,14 @@ read_rights(const Datum *args, RightsEntry *entry)
 	}
 }
 
+static void
+read_teams(const Datum *args, RightsEntry *entry)
+{
+	entry->nteams = (int) bo_spi_run_readonly(&teams_plan, args, NULL, PRINCIPAL_TEAMS);
+	for (int i = 0; i < entry->nteams; i++)
+		entry->teams[i] = bo_spi_uuid(i, 1);
+}
+
 /* Reads the tables; *entry is complete only when the answer is ACTING_ALLOWED. */
 static ActingState
 look_up(RightsEntry *entry)
@@ -213,10 +234,13 @@ look_up(RightsEntry *entry)
 	saved = bo_user_kernel();
 	PushActiveSnapshot(GetLatestSnapshot());
 	bo_spi_begin();
-	state = read_state(args, &entry->key);
+	state = read_state(args, entry);
 	entry->valid_until = DT_NOEND;
 	if (state == ACTING_ALLOWED && entry->key.has_user)
+	{
 		read_rights(args, entry);
+		read_teams(args, entry);
+	}
 	bo_spi_end();
 	PopActiveSnapshot();
 	bo_user_restore(saved);
@@ -249,6 +273,20 @@ keep(const RightsEntry *entry)
 	*kept = *entry;
 }
 
+/* A session that has not shown the factor its user has is as good as none. */
+static void
+pin(const RightsEntry *entry, Principal *principal)
+{
+	bool		half_way = entry->has_factor && principal->has_session && principal->aal < 2;
+
+	memcpy(principal->rights, entry->rights, sizeof(principal->rights));
+	principal->platform = entry->platform && principal->without_organization && !half_way;
+	principal->nteams = entry->nteams;
+	memcpy(principal->teams, entry->teams, entry->nteams * sizeof(pg_uuid_t));
+	if (half_way)
+		memset(principal->rights, 0, sizeof(principal->rights));
+}
+
 ActingState
 rights_of(Principal *principal)
 {
@@ -273,7 +311,7 @@ rights_of(Principal *principal)
 		keep(&entry);
 		cached = &entry;
 	}
-	memcpy(principal->rights, cached->rights, sizeof(principal->rights));
+	pin(cached, principal);
 	return ACTING_ALLOWED;
 }
 

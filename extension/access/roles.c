@@ -77,7 +77,7 @@ text_items(FunctionCallInfo fcinfo, int n, const char *name, char ***items)
 	return count;
 }
 
-/* A name, "context.*" with at least one permission behind it, or "*". */
+/* A name, "context.*" (perhaps with a scope) with at least one permission behind it, or "*". */
 void
 check_pattern(const char *pattern)
 {
@@ -88,7 +88,7 @@ check_pattern(const char *pattern)
 
 	if (strcmp(pattern, "*") == 0)
 		return;
-	if (strlen(pattern) > 2 && strcmp(pattern + strlen(pattern) - 2, ".*") == 0)
+	if (strchr(pattern, '*') != NULL)
 	{
 		args[0] = CStringGetTextDatum(pattern);
 		if (bo_spi_run(&plan, args, NULL, 1) > 0)

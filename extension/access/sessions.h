@@ -41,6 +41,20 @@ extern void audit_about(const pg_uuid_t *organization, const char *type, const c
 /* What others want to know of a user. */
 extern void user_emit(const pg_uuid_t *organization, const pg_uuid_t *user, const char *type, JsonOut *json);
 
+/* What others want to know of a team. */
+extern void team_emit(const pg_uuid_t *organization, const pg_uuid_t *team, const char *type, JsonOut *json);
+
+/* ---- teams.c, platform.c: within SPI ---- */
+
+/* With an event each; a member is about to go. */
+extern void teams_leave_all(const pg_uuid_t *organization, const pg_uuid_t *user);
+
+/* Error platform_administrator: after a membership was inserted, so that neither comes past the other. */
+extern void refuse_platform_administrator(const pg_uuid_t *user);
+
+/* A platform administrator acts, or a service as for require_service().  Outside SPI. */
+extern void require_platform(void);
+
 /* ---- hashing.c ---- */
 
 /* A place among those who hash; false: too many do, answer "busy".  No errors until hashing_end(). */

@@ -10,6 +10,9 @@
 /* Permissions there can be: bits of rights. */
 #define PRINCIPAL_RIGHTS	1024
 
+/* Teams of one organization that a user can be in. */
+#define PRINCIPAL_TEAMS		32
+
 typedef struct Principal
 {
 	pg_uuid_t	organization_id;
@@ -21,7 +24,10 @@ typedef struct Principal
 	uint8		aal;			/* how surely the user was authenticated: 1, or 2 (a second factor) */
 	pg_uuid_t	session_id;
 	pg_uuid_t	api_key_id;
+	bool		platform;		/* a platform administrator, who acts for no organization */
 	uint64		rights[PRINCIPAL_RIGHTS / 64];	/* filled by access: the same for the whole transaction */
+	int			nteams;
+	pg_uuid_t	teams[PRINCIPAL_TEAMS]; /* the user's, of the organization acted for */
 } Principal;
 
 /* Nobody in particular: what a trusted service is asked to do, it may. */
