@@ -23,6 +23,7 @@ access_init(void)
 	tokens_init();
 	mfa_init();
 	issuers_init();
+	oidc_init();
 	api_keys_init();
 }
 

@@ -344,7 +344,7 @@ assurance(const JwsToken *token, const TokenKey *key)
 void
 read_external_claims(const JwsToken *token, const TokenKey *key, VerifiedToken *verified)
 {
-	verified->issuer = key->issuer;
+	verified->issuer = pstrdup(key->issuer);
 	verified->subject = token_claim_text(token, "sub", SUBJECT_MAX);
 	if (verified->subject == NULL || *verified->subject == '\0')
 		refuse_token(TOKEN_MALFORMED, "there is no subject");

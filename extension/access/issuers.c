@@ -386,7 +386,7 @@ store_keys(Datum issuer, Datum set)
 	return true;
 }
 
-static void
+void
 refuse_unknown_issuer(void)
 {
 	ereport(ERROR,

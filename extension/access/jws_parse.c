@@ -208,12 +208,12 @@ jws_parse(const char *token, size_t length, char *buffer, JwsToken *out)
 		return "the header is not base64url";
 	if (!json_parse_strict(header, header_length, &out->header))
 		return "the header is not strict JSON";
-	problem = read_header(out);
-	if (problem == NULL)
-		problem = parse_payload(dot + 1, (size_t) (second - dot - 1), &buffer, out);
-	if (problem == NULL)
-		problem = parse_signature(second + 1, length - (size_t) (second + 1 - token), out);
 	out->signed_text = token;
 	out->signed_length = (size_t) (second - token);
+	problem = read_header(out);
+	if (problem == NULL)
+		problem = parse_signature(second + 1, length - (size_t) (second + 1 - token), out);
+	if (problem == NULL)
+		problem = parse_payload(dot + 1, (size_t) (second - dot - 1), &buffer, out);
 	return problem;
 }

@@ -237,12 +237,10 @@ claims_text(const JwsToken *token, const char *role)
 	return with_role.data;
 }
 
-static void
-verify_jws(const char *text, Size length, VerifiedToken *verified)
+const TokenKey *
+token_open(const char *text, Size length, JwsToken *token)
 {
-	JwsToken   *token = palloc(sizeof(JwsToken));
-	char	   *buffer = palloc(JWS_BUFFER_SIZE(length));
-	const char *problem = jws_parse(text, length, buffer, token);
+	const char *problem = jws_parse(text, length, palloc(JWS_BUFFER_SIZE(length)), token);
 	const TokenKey *key;
 	char	   *issuer;
 
@@ -260,6 +258,15 @@ verify_jws(const char *text, Size length, VerifiedToken *verified)
 		refuse_token(TOKEN_BAD_SIGNATURE, "its algorithm is not the key's");
 	if (!jws_verify(&key->key, token->signed_text, token->signed_length, token->signature, token->signature_length))
 		refuse_token(TOKEN_BAD_SIGNATURE, "the signature is not the key's");
+	return key;
+}
+
+static void
+verify_jws(const char *text, Size length, VerifiedToken *verified)
+{
+	JwsToken   *token = palloc(sizeof(JwsToken));
+	const TokenKey *key = token_open(text, length, token);
+
 	token_check_times(token, key, verified);
 	if (key->kind == KEY_OWN)
 		read_own(token, verified);
@@ -269,7 +276,6 @@ verify_jws(const char *text, Size length, VerifiedToken *verified)
 		read_external(token, key, verified);
 	verified->claims = claims_text(token, verified->role ? verified->role : "backoffice_user");
 	pfree(token);
-	pfree(buffer);
 }
 
 void

@@ -135,6 +135,9 @@ extern bool token_claim_includes(const JsonDocument *document, const JsonNode *n
 extern bool token_is_for(const JwsToken *token, List *audience);
 extern bool token_has_type(const JwsToken *token, const char *type);
 
+/* Parses a token, finds its key and checks the signature, no more; raises.  The key is valid until the next is looked for. */
+extern const TokenKey *token_open(const char *text, Size length, JwsToken *token);
+
 /* Checks exp, nbf, iat, and notes between when the token is good. */
 extern void token_check_times(const JwsToken *token, const TokenKey *key, VerifiedToken *verified);
 
@@ -147,6 +150,7 @@ extern void token_verify(const char *token, Size length, VerifiedToken *verified
 
 /* A key id that the issuer's keys do not have: its keys will be fetched, if there is such an issuer. */
 extern void issuer_note_unknown_key(const char *issuer);
+extern void refuse_unknown_issuer(void);
 extern void issuers_init(void);
 
 /* ---- identities.c ---- */
@@ -165,6 +169,10 @@ extern void read_external_claims(const JwsToken *token, const TokenKey *key, Ver
 
 /* Did the issuer tell us that this token's session has ended? */
 extern bool external_session_is_alive(const VerifiedToken *verified);
+
+/* ---- oidc.c ---- */
+
+extern void oidc_init(void);
 
 /* ---- api_keys.c ---- */
 
