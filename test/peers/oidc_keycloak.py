@@ -1,13 +1,17 @@
 """Keycloak itself: its tokens, its roles, its keys that rotate, its log-outs. The oidc worker fetches, the database verifies."""
 import base64
 import contextlib
+import http.server
 import json
 import os
+import threading
 import time
+import urllib.parse
 
 import psycopg2
 
-from harness.keycloak import Keycloak
+from harness.browser import Browser
+from harness.keycloak import Keycloak, request
 from harness.pg import ROOT, Cluster, free_port
 from harness.workers import Worker
 
@@ -67,6 +71,54 @@ def until(condition, timeout_s=20, what="what was waited for"):
             return value
         time.sleep(0.1)
     raise AssertionError(what + " did not come")
+
+
+class Receiver:
+    """Takes the POSTs to the address that is the gateway's in the realm: [(path, form)]."""
+
+    def __init__(self, base):
+        self.posts = posts = []
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            def do_POST(self):
+                body = self.rfile.read(int(self.headers.get("Content-Length", 0))).decode()
+                posts.append((self.path, dict(urllib.parse.parse_qsl(body))))
+                self.send_response(204)
+                self.end_headers()
+
+            def log_message(self, *args):
+                pass
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", int(base.rsplit(":", 1)[1])), Handler)
+
+    def __enter__(self):
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        return self
+
+    def __exit__(self, *exc):
+        self.server.shutdown()
+        self.server.server_close()
+
+
+def log_in(env, user="ann", browser=None):
+    """The gateway's part of a log-in with a browser, by hand: (answer of oidc_complete, what Keycloak gave, state)."""
+    redirect_uri = env.gateway + "/auth/oidc/callback"
+    begun = env.query("SELECT access.oidc_begin(%s, %s)", (env.keycloak.issuer, redirect_uri), user="web")[0][0]
+    browser = browser or Browser()
+    page = browser.go("GET", begun["url"])
+    assert page.status == 200, (page.status, page.text[:1000])
+    where = browser.submit({"username": user, "password": user + "-secret"}, stop=redirect_uri)
+    assert isinstance(where, str), (where.status, where.text[:1000])
+    query = dict(urllib.parse.parse_qsl(urllib.parse.urlsplit(where).query))
+    assert query["state"] == begun["state"]
+    pending = env.query("SELECT access.oidc_pending(%s)", (query["state"],), user="web")[0][0]
+    answer = request("POST", pending["token_endpoint"], {
+        "grant_type": "authorization_code", "code": query["code"], "redirect_uri": pending["redirect_uri"], "client_id": pending["client_id"],
+        "client_secret": pending["client_secret"], "code_verifier": pending["code_verifier"]})
+    assert answer.status == 200, answer.text
+    given = answer.json()
+    done = env.query("SELECT access.oidc_complete(%s, %s, %s)", (query["state"], given["id_token"], given["access_token"]), user="web")[0][0]
+    return done, given, query["state"]
 
 
 def part(token, n):
@@ -200,6 +252,71 @@ def test_key_taken_out_of_use(env):
     env.query("UPDATE access.issuers SET keys_at = keys_at - interval '1 day'")
     until(lambda: env.refusal(old) == "token_unknown_key", 30, "a refusal")
     until(lambda: env.refusal(env.token("ann")["access_token"]) is None, 70)
+
+
+def test_log_in_with_code_and_pkce(env):
+    done, given, state = log_in(env)
+    assert done["status"] == "ok" and done["user"]["email"] == "ann@shop.test", done
+    assert env.authenticate(done["access_token"], more="SELECT access.can('access.manage_roles')")[1] == [(True,)]
+    # Once: neither the state nor the identity token of one log-in serves another.
+    for sql, arguments in (("SELECT access.oidc_pending(%s)", (state,)),
+                           ("SELECT access.oidc_complete(%s, %s)", (state, given["id_token"]))):
+        try:
+            env.query(sql, arguments, user="web")
+            raise AssertionError("a state served twice")
+        except psycopg2.Error as e:
+            assert e.diag.constraint_name == "unknown_login", e
+
+
+def test_an_identity_token_of_another_log_in(env):
+    _, given, _ = log_in(env)
+    begun = env.query("SELECT access.oidc_begin(%s, %s)", (env.keycloak.issuer, env.gateway + "/auth/oidc/callback"), user="web")[0][0]
+    env.query("SELECT access.oidc_pending(%s)", (begun["state"],), user="web")
+    try:
+        env.query("SELECT access.oidc_complete(%s, %s)", (begun["state"], given["id_token"]), user="web")
+        raise AssertionError("the nonce of another log-in was taken")
+    except psycopg2.Error as e:
+        assert e.diag.constraint_name in ("token_malformed", "token_wrong_type", "token_wrong_audience", "token_bad_nonce"), e
+
+
+def test_redirect_elsewhere_is_refused(env):
+    try:
+        env.query("SELECT access.oidc_begin(%s, 'https://evil.test/callback')", (env.keycloak.issuer,), user="web")
+        raise AssertionError("a redirect to somebody else")
+    except psycopg2.Error as e:
+        assert e.diag.constraint_name == "bad_redirect_uri", e
+
+
+def test_log_out_in_keycloak_ends_the_session_here(env):
+    with Receiver(env.gateway) as receiver:
+        done, given, _ = log_in(env)
+        assert env.refusal(done["access_token"]) is None and env.refusal(given["access_token"]) is None
+        others = env.token("bob")["access_token"]
+        env.keycloak.admin("DELETE", "/sessions/" + part(given["access_token"], 1)["sid"])
+        path, form = until(lambda: receiver.posts and receiver.posts[-1], what="Keycloak's back-channel log-out")
+    assert path == "/auth/oidc/backchannel-logout" and part(form["logout_token"], 1)["typ"] == "Logout", form
+    assert env.query("SELECT access.backchannel_logout(%s)", (form["logout_token"],), user="web") == [(1,)]
+    # From the next transaction on: our token, and Keycloak's own of that session. Other people's sessions go on.
+    assert env.refusal(done["access_token"]) == "session_ended"
+    assert env.refusal(given["access_token"]) == "session_ended"
+    assert env.query("SELECT access.refresh(%s)", (done["refresh_token"],))[0][0]["status"] != "ok"
+    assert env.refusal(others) is None
+    try:
+        env.query("SELECT access.backchannel_logout(%s)", (form["logout_token"],), user="web")
+        raise AssertionError("a log-out token served twice")
+    except psycopg2.Error as e:
+        assert e.diag.constraint_name == "logout_token_replayed", e
+
+
+def test_what_is_not_a_log_out_token(env):
+    answer = env.token("ann", "backoffice")
+    for token in (answer["access_token"], answer["id_token"], "nonsense"):
+        try:
+            env.query("SELECT access.backchannel_logout(%s)", (token,), user="web")
+            raise AssertionError("taken for a log-out")
+        except psycopg2.Error as e:
+            assert e.diag.constraint_name.startswith("token_"), e
+    assert env.refusal(answer["access_token"]) is None
 
 
 def test_disabled_user_and_client(env):
