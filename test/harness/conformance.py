@@ -40,8 +40,7 @@ def install(pg, database=DATABASE):
     with open(os.path.join(FOLDER, "fixture.sql"), encoding="utf-8") as f:
         pg.psql(database, f.read())
     pg.psql(database, f"""
-        CREATE ROLE {GATEWAY_LOGIN} LOGIN NOINHERIT IN ROLE backoffice_gateway, conform_anon, conform_clerk;
-        GRANT SELECT ON ALL TABLES IN SCHEMA pg_catalog TO {GATEWAY_LOGIN};
+        CREATE ROLE {GATEWAY_LOGIN} LOGIN IN ROLE backoffice_gateway, conform_anon, conform_clerk;
         ALTER DATABASE {database} SET backoffice.anon_role = 'conform_anon';
         ALTER DATABASE {database} SET search_path = conform;
         ALTER ROLE {GATEWAY_LOGIN} SET max_stack_depth = '512kB';

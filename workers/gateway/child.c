@@ -8,6 +8,7 @@
 #include "gateway/health.h"
 #include "gateway/pool.h"
 #include "gateway/process.h"
+#include "gateway/rpc_serve.h"
 #include "gateway/server.h"
 #include "gateway/stats.h"
 #include "lib/log.h"
@@ -78,12 +79,14 @@ process_child(Gateway *gateway)
 		return 1;
 	pools_start(gateway->pools);
 	gateway->health = health_open(gateway);
-	gateway->server = gateway->health != NULL ? server_open(gateway) : NULL;
+	gateway->rpc = rpc_service_open(gateway);
+	gateway->server = gateway->health != NULL && gateway->rpc != NULL ? server_open(gateway) : NULL;
 	if (gateway->server == NULL)
 		return 1;
 	log_info("serving", F_INT("process", gateway->process), F_INT("port", gateway->port), F_INT("pid", getpid()));
 	run(gateway);
 	server_close(gateway->server);
+	rpc_service_close(gateway->rpc);
 	health_close(gateway->health);
 	pools_close(gateway->pools);
 	loop_close(&gateway->loop);

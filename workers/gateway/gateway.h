@@ -41,6 +41,9 @@ typedef struct Settings
 	int64_t		drain_ms;
 	const char *schemas;		/* of /rpc */
 	const char *pre_request;
+	int64_t		rpc_max_rows;
+	bool		rpc_tx_override;
+	bool		rpc_aggregates;
 	const char *limits;
 	const char *allow_origins;
 	const char *trusted_proxies;
@@ -64,6 +67,7 @@ typedef struct Gateway
 	struct Server *server;
 	struct Pools *pools;
 	struct HealthWatch *health;
+	struct RpcService *rpc;
 	struct Shared *shared;
 } Gateway;
 

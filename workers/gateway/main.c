@@ -10,6 +10,7 @@
 #include "gateway/pool.h"
 #include "gateway/process.h"
 #include "gateway/proxies.h"
+#include "gateway/rpc_serve.h"
 #include "gateway/tls.h"
 #include "lib/conf.h"
 #include "lib/log.h"
@@ -49,6 +50,9 @@ static const ConfItem items[] = {
 	{"drain-ms", CONF_INT, S(drain_ms), "10000", 0, 600000, "ms", "at the end: how long to wait for requests under way"},
 	{"schemas", CONF_TEXT, S(schemas), "api", 1, 0, NULL, "schemas of /rpc, separated by commas; the first is the default"},
 	{"pre-request", CONF_TEXT, S(pre_request), "", 0, 0, NULL, "function called before each call of /rpc (PostgREST's db-pre-request); not needed with backoffice's own functions"},
+	{"rpc-max-rows", CONF_INT, S(rpc_max_rows), "0", 0, 1000000000, "rows", "an answer of /rpc has at most (PostgREST's db-max-rows); 0: no limit"},
+	{"rpc-tx-override", CONF_BOOL, S(rpc_tx_override), "off", 0, 0, NULL, "Prefer: tx=rollback makes /rpc roll back (PostgREST's db-tx-end=commit-allow-override)"},
+	{"rpc-aggregates", CONF_BOOL, S(rpc_aggregates), "off", 0, 0, NULL, "sum(), count() and the like in select of /rpc (PostgREST's db-aggregates-enabled)"},
 	{"limits", CONF_TEXT, S(limits), DEFAULT_LIMITS, 0, 0, NULL,
 	"rate limits: class:subject=per_second/burst, separated by commas; empty: none. Classes any, auth, read, write, rpc, stream; subjects address, principal"},
 	{"allow-origins", CONF_TEXT, S(allow_origins), "", 0, 0, NULL, "origins of browsers' pages that may call (CORS), separated by commas, or *; empty: none"},
@@ -97,6 +101,7 @@ settings_good(void)
 	good = proxies_check(settings->trusted_proxies, stderr) && good;
 	good = limits_parse(settings->limits, stderr) && good;
 	good = pools_check(settings->databases_file, stderr) && good;
+	good = rpc_service_check(settings, stderr) && good;
 	if (tls_load(&tls, settings->tls_certificate, settings->tls_key, stderr))
 		tls_free(&tls);
 	else

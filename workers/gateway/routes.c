@@ -3,6 +3,7 @@
 
 #include "gateway/health.h"
 #include "gateway/openapi.h"
+#include "gateway/rpc_serve.h"
 
 #define PATH(name, type, help) {name, FROM_PATH, type, true, help}
 #define QUERY(name, type, help) {name, FROM_QUERY, type, false, help}
@@ -22,6 +23,11 @@
 /* One that anybody may call. */
 #define PUBLIC(verb, path, name, good, ...) \
 	{METHOD_ ## verb, path, .function = name, .handler = route_call, .auth = AUTH_NONE, .rate = RATE_AUTH, .status = good, __VA_ARGS__}
+/* All methods: what PostgREST refuses, it refuses in its own way. */
+#define RPC(verb) \
+	{METHOD_ ## verb, "/rpc/{function}", .handler = rpc_serve, .auth = AUTH_OPTIONAL, .rate = RATE_RPC, .writes = true, .status = 200, \
+		.tag = "rpc", .summary = "Any function of the schema, by PostgREST's rules", \
+		.arguments = {PATH("function", ARGUMENT_TEXT, "its name")}}
 #define OWN(path, function, ...) \
 	{METHOD_GET, path, .handler = function, .auth = AUTH_NONE, .rate = RATE_NONE, .status = 200, __VA_ARGS__}
 
@@ -96,6 +102,8 @@ const Route routes[] = {
 	API(GET, "/auth/invitations", "my_invitations", .tag = "auth", .summary = "Invitations to one's own address", .answer = "#MyInvitationPage"),
 	CHANGE(POST, "/auth/invitations/{id}/accept", "accept_invitation", 200, .tag = "auth", .summary = "Join the organization that asks",
 		   .answer = "#InvitationAccepted", .arguments = {PATH("id", ARGUMENT_UUID, "the invitation")}),
+
+	RPC(GET), RPC(POST), RPC(OPTIONS), RPC(PUT), RPC(PATCH), RPC(DELETE),
 
 	API(GET, "/events/topics", "event_topics", .tag = "events", .summary = "Topics that one may listen to", .answer = "#TopicPage"),
 };

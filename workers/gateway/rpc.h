@@ -34,6 +34,7 @@ typedef struct RpcConfig
 	bool		tx_override;	/* Prefer: tx=... counts */
 	bool		rollback_all;	/* unless Prefer: tx=commit (tests) */
 	bool		aggregates;		/* sum(), count() and so on in select */
+	const char *pre_request;	/* function (schema.name) called before each call; NULL: none */
 } RpcConfig;
 
 typedef struct RpcRequest

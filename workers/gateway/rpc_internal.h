@@ -76,7 +76,7 @@ typedef struct RpcCall
 /* False: too many parameters. */
 extern bool rpc_sql(RpcArena *arena, const RpcCall *call, RpcStatement *out);
 
-/* set_config() of each, for this transaction. */
-extern void rpc_settings_sql(RpcArena *arena, const RpcArgument *settings, size_t count, RpcStatement *out);
+/* set_config() of each, for this transaction, then the function, if there is one. */
+extern void rpc_settings_sql(RpcArena *arena, const RpcArgument *settings, size_t count, const char *function, RpcStatement *out);
 
 #endif

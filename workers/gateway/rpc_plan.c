@@ -422,7 +422,7 @@ add_settings(Planning *planning)
 		settings[count++] = (RpcArgument) {"timezone", prefer->timezone};
 	for (size_t i = 0; i < function->setting_count; i++)
 		settings[count++] = function->settings[i];
-	rpc_settings_sql(planning->arena, settings, count, &planning->plan->settings);
+	rpc_settings_sql(planning->arena, settings, count, planning->config->pre_request, &planning->plan->settings);
 }
 
 static bool

@@ -312,9 +312,9 @@ rpc_sql(RpcArena *arena, const RpcCall *call, RpcStatement *out)
 }
 
 void
-rpc_settings_sql(RpcArena *arena, const RpcArgument *settings, size_t count, RpcStatement *out)
+rpc_settings_sql(RpcArena *arena, const RpcArgument *settings, size_t count, const char *function, RpcStatement *out)
 {
-	RpcSql			sql = {.text = text_new(arena)};
+	RpcSql		sql = {.text = text_new(arena)};
 
 	for (size_t i = 0; i < count; i++)
 	{
@@ -324,6 +324,17 @@ rpc_settings_sql(RpcArena *arena, const RpcArgument *settings, size_t count, Rpc
 		sql_value(&sql, settings[i].value);
 		sql_add(&sql, ", true)");
 	}
-	if (count > 0)
+	if (function != NULL)
+	{
+		const char *dot = strrchr(function, '.');
+
+		sql_add(&sql, count == 0 ? "SELECT " : ", ");
+		if (dot != NULL)
+			sql_qualified(&sql, arena_copy(arena, function, (size_t) (dot - function)), dot + 1);
+		else
+			sql_name(&sql, function);
+		sql_add(&sql, "()");
+	}
+	if (count > 0 || function != NULL)
 		finish(&sql, out);
 }
