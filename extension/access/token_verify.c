@@ -104,7 +104,7 @@ claim_time(const JwsToken *token, const char *name, TimestampTz missing)
 	if (node == NULL)
 		return missing;
 	if (!json_seconds(node, &seconds))
-		refuse_token(TOKEN_MALFORMED, "a time is not a number of seconds");
+		refuse_token(TOKEN_MALFORMED, psprintf("the claim %s is not a number of seconds", name));
 	return time_from_seconds(seconds);
 }
 
@@ -129,8 +129,10 @@ token_check_times(const JwsToken *token, const TokenKey *key, VerifiedToken *ver
 	verified->valid_until = Min(shifted(expires, token_skew_s), key->verify_until);
 	if (now >= shifted(expires, token_skew_s))
 		refuse_token(TOKEN_EXPIRED, "its time of expiry is past");
+	if (now < shifted(not_before, -token_skew_s))
+		refuse_token(TOKEN_NOT_YET_VALID, "it begins in the future");
 	if (now < verified->valid_from)
-		refuse_token(TOKEN_NOT_YET_VALID, "it was issued, or begins, in the future");
+		refuse_token(TOKEN_NOT_YET_VALID, "it was issued in the future");
 }
 
 /* ---- the three kinds ---- */
@@ -198,6 +200,29 @@ claim_at(const JwsToken *token, const char *path)
 	return token_node_text(node);
 }
 
+/* Nobody is named: no claim, null, or an empty list. */
+static bool
+audience_is_open(const JwsToken *token)
+{
+	const JsonNode *node = token_claim(token, "aud");
+
+	return node == NULL || node->kind == JSON_IS_NULL || (node->kind == JSON_IS_ARRAY && json_first(&token->claims, node) == NULL);
+}
+
+/* A string, or a list of strings (RFC 7519, 4.1.3). */
+static void
+check_audience_form(const JwsToken *token)
+{
+	const JsonNode *node = token_claim(token, "aud");
+	bool		good = node == NULL || node->kind == JSON_IS_NULL || node->kind == JSON_IS_STRING || node->kind == JSON_IS_ARRAY;
+
+	if (good && node != NULL && node->kind == JSON_IS_ARRAY)
+		for (const JsonNode *one = json_first(&token->claims, node); one != NULL; one = json_next(&token->claims, one))
+			good = good && one->kind == JSON_IS_STRING;
+	if (!good)
+		refuse_token(TOKEN_MALFORMED, "the claim aud is neither a string nor an array of strings");
+}
+
 /* Tokens of a service that was given a key, or of PostgREST's kind: a role of the database, nobody acts. */
 static void
 read_given(const JwsToken *token, const TokenKey *key, VerifiedToken *verified)
@@ -206,7 +231,8 @@ read_given(const JwsToken *token, const TokenKey *key, VerifiedToken *verified)
 
 	if (token->type != NULL && !token_has_type(token, "JWT") && !token_has_type(token, "at+jwt"))
 		refuse_token(TOKEN_WRONG_TYPE, "the header's type is neither JWT nor at+jwt");
-	if (key->audience != NIL && !token_is_for(token, key->audience))
+	/* PostgREST lets a token pass that is for nobody in particular; whom a token names a user to must be said. */
+	if (key->audience != NIL && !token_is_for(token, key->audience) && !(key->role_claim != NULL && audience_is_open(token)))
 		refuse_token(TOKEN_WRONG_AUDIENCE, "aud holds none of the key's audience");
 	if (key->role_claim == NULL)
 	{
@@ -214,9 +240,14 @@ read_given(const JwsToken *token, const TokenKey *key, VerifiedToken *verified)
 		return;
 	}
 	verified->role = claim_at(token, key->role_claim);
-	if (verified->role == NULL)
+	if (verified->role != NULL)
+		verified->label = subject ? psprintf("subject:%s/%s", key->kid, subject) : psprintf("role:%s", verified->role);
+	else
+	{
+		/* As without a token, but counted by itself if it can be. */
 		verified->role = token_anon_role;
-	verified->label = subject ? psprintf("subject:%s/%s", key->kid, subject) : psprintf("role:%s", verified->role);
+		verified->label = subject ? psprintf("anon:%s/%s", key->kid, subject) : "anon";
+	}
 }
 
 /* The payload as it came; with a role, as PostgREST has it. */
@@ -268,6 +299,7 @@ verify_jws(const char *text, Size length, VerifiedToken *verified)
 	const TokenKey *key = token_open(text, length, token);
 
 	token_check_times(token, key, verified);
+	check_audience_form(token);
 	if (key->kind == KEY_OWN)
 		read_own(token, verified);
 	else if (key->kind == KEY_GIVEN)

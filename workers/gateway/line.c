@@ -219,7 +219,9 @@ send_call(Line *line, Call *call, Flight *flight)
 	if (!send_statement(line, call->main, flight->known, flight, &flight->prepare_step))
 		return false;
 	flight->main_step = flight->step - 1;
-	if (call->rollback && !PQsendQueryParams(line->conn, "ROLLBACK", 0, NULL, NULL, NULL, NULL, 0))
+	/* What a commit would find wrong is found wrong all the same. */
+	if (call->rollback && (!PQsendQueryParams(line->conn, "SET CONSTRAINTS ALL IMMEDIATE", 0, NULL, NULL, NULL, NULL, 0) ||
+						   !PQsendQueryParams(line->conn, "ROLLBACK", 0, NULL, NULL, NULL, NULL, 0)))
 		return false;
 	flight->step = 0;
 	return PQpipelineSync(line->conn) == 1;

@@ -199,68 +199,6 @@ raised_problem(RpcArena *arena, const char *message, const char *detail, RpcProb
 		.message = "Could not parse JSON in the \"RAISE SQLSTATE 'PGRST'\" error"};
 }
 
-/* ---- tokens ---- */
-
-static const struct
-{
-	const char *symbol;			/* of access.begin_request() */
-	const char *code;
-	const char *message;
-	const char *details;
-}			token_problems[] = {
-	{"token_expired", "PGRST303", "JWT expired", NULL},
-	{"token_not_yet_valid", "PGRST303", "JWT not yet valid", NULL},
-	{"token_issued_in_future", "PGRST303", "JWT issued at future", NULL},
-	{"token_wrong_audience", "PGRST303", "JWT not in audience", NULL},
-	{"token_bad_claims", "PGRST303", "Parsing claims failed", NULL},
-	{"token_unknown_key", "PGRST301", "No suitable key or wrong key type", "None of the keys was able to decode the JWT"},
-	{"token_bad_signature", "PGRST301", "No suitable key or wrong key type", "None of the keys was able to decode the JWT"},
-	{"token_wrong_algorithm", "PGRST301", "Wrong or unsupported encoding algorithm", NULL},
-	{"token_unsecured", "PGRST301", "Wrong or unsupported encoding algorithm", "JWT is unsecured but expected 'alg' was not 'none'"},
-	{"token_malformed", "PGRST301", "JWT cryptographic operation failed", NULL}
-};
-
-static const char *
-token_message(RpcArena *arena, const char *token, const char *otherwise)
-{
-	int			parts = 1;
-
-	if (token == NULL)
-		return otherwise;
-	if (*token == '\0')
-		return "Empty JWT is sent in Authorization header";
-	for (const char *c = token; *c != '\0'; c++)
-		parts += *c == '.';
-	return parts == 3 ? otherwise : arena_print(arena, "Expected 3 parts in JWT; got %d", parts);
-}
-
-static bool
-token_problem(RpcArena *arena, const char *symbol, const char *token, RpcProblem *problem)
-{
-	RpcText		text = text_new(arena);
-	RpcHeader  *header = arena_take(arena, sizeof(RpcHeader));
-
-	for (size_t i = 0; symbol != NULL && i < sizeof(token_problems) / sizeof(token_problems[0]); i++)
-	{
-		if (strcmp(token_problems[i].symbol, symbol) != 0)
-			continue;
-		problem->status = 401;
-		problem->code = token_problems[i].code;
-		problem->message = token_problems[i].message;
-		problem->details = token_problems[i].details;
-		problem->hint = NULL;
-		if (strcmp(symbol, "token_malformed") == 0)
-			problem->message = token_message(arena, token, problem->message);
-		text_add(&text, "Bearer error=\"invalid_token\", error_description=");
-		text_add_json(&text, problem->message);
-		*header = (RpcHeader) {"WWW-Authenticate", text.at};
-		problem->headers = header;
-		problem->header_count = 1;
-		return true;
-	}
-	return false;
-}
-
 /* ---- all of them ---- */
 
 /* A refusal by the statement itself: what stands behind the mark, or NULL. */
@@ -307,7 +245,8 @@ rpc_database_problem(RpcArena *arena, const PGresult *result, bool authenticated
 		else if ((rows = marked(arena, sqlstate, message, RPC_MARK_AFFECTED)) != NULL)
 			problem = (RpcProblem) {.status = 400, .code = "PGRST124", .message = "Query result exceeds max-affected preference constraint",
 				.details = arena_print(arena, "The query affects %s rows", rows)};
-		else if (!token_problem(arena, field_of(arena, result, PG_DIAG_CONSTRAINT_NAME), token, &problem) && problem.status == 401)
+		else if (!rpc_token_problem(arena, field_of(arena, result, PG_DIAG_CONSTRAINT_NAME), token, problem.details, &problem) &&
+				 problem.status == 401)
 		{
 			problem.headers = &bearer;
 			problem.header_count = 1;

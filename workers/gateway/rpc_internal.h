@@ -50,6 +50,12 @@ extern void rpc_problem_response(RpcArena *arena, const RpcProblem *problem, Rpc
 /* What to answer to an error of the database. token: of the request, or NULL. */
 extern void rpc_database_problem(RpcArena *arena, const PGresult *result, bool authenticated, const char *token, RpcResponse *response);
 
+/*
+ * A token that access.begin_request() refuses, in PostgREST's words: symbol and detail are of its error.
+ * False: PostgREST has no words for it.
+ */
+extern bool rpc_token_problem(RpcArena *arena, const char *symbol, const char *token, const char *detail, RpcProblem *problem);
+
 /* Adds one to those there are; count is of both. */
 extern void rpc_add_header(RpcArena *arena, RpcResponse *response, const char *name, const char *value);
 

@@ -374,6 +374,23 @@ run(Request *request, Serving *serving)
 		request_call(request, before, main_statement, plan->read_only, plan->endings[0] != NULL, answered);
 }
 
+/* "Authorization: Bearer" and nothing else is an error, not nobody. */
+static bool
+empty_token(Request *request, RpcArena *arena)
+{
+	const char *authorization = request_header(request, "authorization");
+	RpcProblem	problem;
+	RpcResponse response;
+
+	if (authorization == NULL || request->token != NULL || strncasecmp(authorization, "bearer", 6) != 0 ||
+		authorization[6 + strspn(authorization + 6, " ")] != '\0')
+		return false;
+	rpc_token_problem(arena, "token_malformed", "", NULL, &problem);
+	rpc_problem_response(arena, &problem, &response);
+	send_response(request, &response);
+	return true;
+}
+
 void
 rpc_serve(Request *request)
 {
@@ -402,6 +419,8 @@ rpc_serve(Request *request)
 	request->state = serving;
 	request->free_state = free_serving;
 	rpc_plan(&service->config, service->loaded->catalogue, &asked, &serving->plan);
+	if (empty_token(request, serving->plan.arena))
+		return;
 	/* A token is looked at even if nothing else is. */
 	if (serving->plan.main.sql != NULL || request->token != NULL)
 		run(request, serving);
