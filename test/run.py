@@ -17,7 +17,7 @@ import traceback
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-SUITES = ["lint", "unit", "regress", "isolation", "tap", "worlds", "doors", "upgrade", "fuzz", "sanitize", "e2e", "faults", "conformance", "demo", "docs", "torture"]
+SUITES = ["lint", "unit", "jws", "regress", "isolation", "tap", "worlds", "doors", "upgrade", "fuzz", "sanitize", "e2e", "faults", "conformance", "demo", "docs", "torture"]
 # These fetch other people's programs.
 MORE_SUITES = ["peers"]
 
