@@ -12,7 +12,7 @@
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
 
-#include "common/base64.h"
+#include "access/jws.h"
 #include "core/keys.h"
 
 #define PREFIX "bor_"
@@ -62,8 +62,7 @@ char *
 refresh_token_write(const Session *session)
 {
 	uint8		bytes[HEAD_MAX_BYTES + MAC_BYTES];
-	char	   *text = palloc(strlen(PREFIX) + TEXT_MAX_BYTES + 1);
-	char	   *encoded = text + strlen(PREFIX);
+	char	   *text = palloc(strlen(PREFIX) + TEXT_MAX_BYTES + 4);
 	int			length = 0;
 
 	bytes[length++] = VERSION;
@@ -74,42 +73,24 @@ refresh_token_write(const Session *session)
 	length += MAC_BYTES;
 
 	strcpy(text, PREFIX);
-	length = pg_b64_encode((char *) bytes, length, encoded, TEXT_MAX_BYTES);
-	while (length > 0 && encoded[length - 1] == '=')
-		length--;
-	encoded[length] = '\0';
-	for (char *c = encoded; *c; c++)
-		*c = *c == '+' ? '-' : *c == '/' ? '_' : *c;
+	base64url_encode(bytes, length, text + strlen(PREFIX));
 	return text;
-}
-
-/* base64url without padding; -1: it is not that. */
-static int
-decode(const char *encoded, uint8 *bytes, int size)
-{
-	char		padded[TEXT_MAX_BYTES + 4];
-	int			length = strlen(encoded);
-
-	if (length == 0 || length > TEXT_MAX_BYTES || strspn(encoded, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_") != length)
-		return -1;
-	for (int i = 0; i < length; i++)
-		padded[i] = encoded[i] == '-' ? '+' : encoded[i] == '_' ? '/' : encoded[i];
-	while (length % 4 != 0)
-		padded[length++] = '=';
-	return pg_b64_decode(padded, length, (char *) bytes, size);
 }
 
 bool
 refresh_token_read(const char *text, RefreshToken *token)
 {
+	const char *encoded = text + strlen(PREFIX);
 	uint8		bytes[TEXT_MAX_BYTES];
+	size_t		decoded;
 	int			length;
 	int			n;
 	uint64		counter;
 
-	if (strncmp(text, PREFIX, strlen(PREFIX)) != 0)
+	if (strncmp(text, PREFIX, strlen(PREFIX)) != 0 || strlen(encoded) > TEXT_MAX_BYTES ||
+		!base64url_decode(encoded, strlen(encoded), bytes, &decoded))
 		return false;
-	length = decode(text + strlen(PREFIX), bytes, sizeof(bytes));
+	length = (int) decoded;
 	if (length < 1 + UUID_LEN + 1 + MAC_BYTES || bytes[0] != VERSION)
 		return false;
 	n = get_varint(bytes + 1 + UUID_LEN, length - 1 - UUID_LEN - MAC_BYTES, &counter);
