@@ -22,9 +22,9 @@ typedef struct TypeRow
 static const TypeRow types[] = {
 	[ARGUMENT_TEXT] = {"text", "{\"type\":\"string\"}", "a string"},
 	[ARGUMENT_UUID] = {"uuid", "{\"type\":\"string\",\"format\":\"uuid\"}", "a UUID"},
-	[ARGUMENT_INT] = {"bigint", "{\"type\":\"integer\",\"format\":\"int64\"}", "a whole number of 64 bits"},
-	[ARGUMENT_INT4] = {"integer", "{\"type\":\"integer\",\"format\":\"int32\"}", "a whole number of 32 bits"},
-	[ARGUMENT_BOOL] = {"boolean", "{\"type\":\"boolean\"}", "true or false"},
+	[ARGUMENT_INT] = {"int8", "{\"type\":\"integer\",\"format\":\"int64\"}", "a whole number of 64 bits"},
+	[ARGUMENT_INT4] = {"int4", "{\"type\":\"integer\",\"format\":\"int32\"}", "a whole number of 32 bits"},
+	[ARGUMENT_BOOL] = {"bool", "{\"type\":\"boolean\"}", "true or false"},
 	[ARGUMENT_TIME] = {"timestamptz", "{\"type\":\"string\",\"format\":\"date-time\"}", "a time as RFC 3339 writes it"},
 	[ARGUMENT_TEXTS] = {"text[]", "{\"type\":\"array\",\"items\":{\"type\":\"string\"},\"maxItems\":1024}", "an array of strings"},
 	[ARGUMENT_OBJECT] = {"jsonb", "{\"type\":\"object\"}", "an object"},

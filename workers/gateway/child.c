@@ -37,6 +37,15 @@ shorter(int64_t a, int64_t b)
 	return a < 0 ? b : b < 0 ? a : a < b ? a : b;
 }
 
+static bool
+calls_over(const Gateway *gateway)
+{
+	PoolState	state;
+
+	pools_state(gateway->pools, &state);
+	return state.in_flight == 0 && state.queued == 0;
+}
+
 static void
 run(Gateway *gateway)
 {
@@ -54,7 +63,7 @@ run(Gateway *gateway)
 		}
 		if (!gateway->draining)
 			continue;
-		if (server_requests(gateway->server) == 0)
+		if (server_requests(gateway->server) == 0 && calls_over(gateway))
 			break;
 		if (loop_monotonic_ms() >= until_ms)
 		{

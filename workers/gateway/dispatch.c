@@ -26,6 +26,8 @@
 #define MAX_TOKEN 16384
 /* A request that runs longer is worth asking whether its client is still there. */
 #define CHECK_CLIENT_AFTER_US 1000000
+/* A body of at most so many times what is allowed is read, and thrown away, before it is refused. */
+#define BODY_EXCESS 8
 
 /* ---- the head ---- */
 
@@ -183,15 +185,19 @@ static bool
 check_body(Request *request)
 {
 	const char *length = request_header(request, "content-length");
+	unsigned long long max = (unsigned long long) request->gateway->settings.max_body;
+	unsigned long long announced = length != NULL ? strtoull(length, NULL, 10) : 0;
 
-	request->has_body = request_header(request, "transfer-encoding") != NULL || (length != NULL && strcmp(length, "0") != 0);
-	if (length != NULL && strtoull(length, NULL, 10) > (unsigned long long) request->gateway->settings.max_body)
-	{
-		request->reply.close = true;
-		problem_reply(request, 413, "body_too_large", "the body is larger than this server takes", NULL);
-		return false;
-	}
-	return true;
+	request->has_body = request_header(request, "transfer-encoding") != NULL || announced > 0;
+	if (announced <= max)
+		return true;
+	/* A client that is still sending when its connection is closed sees no answer: a moderate excess is read to its end. */
+	request->body_too_large = true;
+	if (announced <= BODY_EXCESS * max)
+		return true;
+	request->reply.close = true;
+	problem_reply(request, 413, "body_too_large", "the body is larger than this server takes", NULL);
+	return false;
 }
 
 bool
@@ -239,7 +245,6 @@ dispatch_handle(Request *request)
 		return;
 	if (request->body_too_large)
 	{
-		request->reply.close = true;
 		problem_reply(request, 413, "body_too_large", "the body is larger than this server takes", NULL);
 		return;
 	}

@@ -251,6 +251,8 @@ check_head(const char *head, size_t len, Framing *framing)
 	const char *end = head + len - 2;
 	int			headers = 0;
 
+	if (at >= end)
+		return "bad_request_line";
 	while (at < end)
 	{
 		const char *lf = memchr(at, '\n', (size_t) (head + len - at));

@@ -132,7 +132,12 @@ read_guarded(Guard *guard, char *out, size_t size, bool message_oriented, ssize_
 			break;
 	}
 	if (guard->ready > 0)
+	{
+		/* libmicrohttpd comes back for the rest only when the socket has news for it. */
+		if (guard->broken != NULL)
+			shutdown(guard->fd, SHUT_RD);
 		return (ssize_t) guard_take(guard, out, size);
+	}
 	if (guard->broken != NULL)
 	{
 		intercept_end(guard, strcmp(guard->broken, "body_too_large") == 0 ? 413 : 400, guard->broken);
@@ -159,7 +164,8 @@ recv(int fd, void *bytes, size_t n, int flags)
 {
 	Guard	   *guard = flags == 0 ? intercept_find(fd) : NULL;
 
-	if (guard == NULL)
+	/* Under TLS, GnuTLS reads here what is still encrypted. */
+	if (guard == NULL || guard->tls)
 		return recvfrom(fd, bytes, n, flags, NULL, NULL);
 	return read_guarded(guard, bytes, n, false, from_socket, &fd);
 }

@@ -271,7 +271,8 @@ problem_outcome(Request *request, CallOutcome outcome, PGresult *result)
 			break;
 		case CALL_DONE:
 		case CALL_FAILED:
-			problem_parts(result, request->principal[0] != '\0' && strcmp(request->principal, "anon") != 0, &parts);
+			/* A token that is no good raises PT401: whatever else it says, it says of somebody who is known. */
+			problem_parts(result, request->token != NULL, &parts);
 			if (parts.status == 503)
 				reply_header(request, "Retry-After", "2");
 			problem_body(request, parts.status, parts.code, parts.message, parts.detail, parts.hint);
