@@ -75,7 +75,7 @@ line_break(Line *line, const char *why)
 	loop_timer_in(&pool->gateway->loop, &line->retry, backoff_next_ms(&line->backoff));
 	pool_line_changed(pool);
 	for (int i = 0; i < n; i++)
-		/* An error that came before the end: for certain it did not commit. */
+		/* Its error came before the end: for certain it did not commit. */
 		pool_landed(pool, &lost[i], lost[i].error != NULL ? CALL_FAILED : CALL_LOST);
 }
 
@@ -292,6 +292,14 @@ land(Line *line)
 	pool_landed(pool, &flight, flight.error != NULL ? CALL_FAILED : CALL_DONE);
 }
 
+static bool
+ends_connection(const PGresult *result)
+{
+	const char *severity = PQresultErrorField(result, PG_DIAG_SEVERITY_NONLOCALIZED);
+
+	return severity == NULL || strcmp(severity, "FATAL") == 0 || strcmp(severity, "PANIC") == 0;
+}
+
 static void
 take_result(Line *line, PGresult *result)
 {
@@ -300,6 +308,12 @@ take_result(Line *line, PGresult *result)
 
 	if (status == PGRES_FATAL_ERROR || status == PGRES_NONFATAL_ERROR || status == PGRES_BAD_RESPONSE)
 	{
+		/* The connection ends, says libpq or the server: whether the transaction committed is not known. */
+		if (ends_connection(result))
+		{
+			PQclear(result);
+			return;
+		}
 		/* The first one is what went wrong; at the Sync it may be the only one. */
 		if (flight->error == NULL)
 			flight->error = result;
