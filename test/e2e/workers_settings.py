@@ -65,6 +65,30 @@ def test_check(_):
     both(one)
 
 
+def test_gateway_settings(_):
+    code, text = call("gateway", "--help")
+    assert code == 0 and "BACKOFFICE_ALLOW_ORIGINS" in text
+    example = next(line for line in text.splitlines() if line.startswith("  gateway") and line.endswith("--check"))
+    shell = subprocess.run(example.strip().replace("gateway", os.path.join(BUILD, "gateway"), 1), shell=True,
+                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    assert shell.returncode == 0, shell.stdout
+    good = {"BACKOFFICE_DATABASE": "host=db password=hunter2"}
+    with tempfile.NamedTemporaryFile("w", dir="/tmp", suffix=".conf") as places:
+        places.write("# nothing\n01a21613-b92d-7a60-9d48-f81e0fee7627 host=other password=hunter3\n")
+        places.flush()
+        assert call("gateway", "--check", "--databases-file=" + places.name, "--allow-origins=https://a.example,http://localhost:3000",
+                    "--limits=auth:address=1/2", "--trusted-proxies=10.0.0.1,::1", **good) == (0, "settings are good\n")
+        places.write("nonsense host=other password=hunter4\n")
+        places.flush()
+        code, text = call("gateway", "--check", "--databases-file=" + places.name, **good)
+        assert code == 2 and "line 3" in text and "hunter" not in text, text
+    for flags in (["--address=localhost"], ["--port=65536"], ["--processes=0"], ["--allow-origins=shop.example"], ["--allow-origins=https://a/b"],
+                  ["--limits=nonsense"], ["--limits=auth:address=0/1"], ["--trusted-proxies=nobody"], ["--tls-key=/nonexistent"],
+                  ["--tls-key=/nonexistent", "--tls-certificate=/nonexistent"], ["--databases-file=/nonexistent"], ["--log-level=loud"]):
+        code, text = call("gateway", "--check", *flags, **good)
+        assert code == 2 and text, flags
+
+
 def test_flags_win(_):
     code, text = call("kafka-relay", "--check", "--lease-ms=5000", BACKOFFICE_LEASE_MS="nonsense",
                       BACKOFFICE_DATABASE="dbname=x", KAFKA_BOOTSTRAP="a")
@@ -75,7 +99,7 @@ def test_flags_win(_):
 def test_launcher(_):
     with tempfile.TemporaryDirectory(dir="/tmp") as folder:
         def launch(*args):
-            names = ["kafka-relay", "kafka-ingest", "oidc"] if args[0] != "nonsense" else []
+            names = ["kafka-relay", "kafka-ingest", "oidc", "gateway"] if args[0] != "nonsense" else []
             out = subprocess.run([os.path.join(ROOT, "scripts/workers"), args[0], "--dir", folder, *names, *args[1:]], text=True,
                                  env={**os.environ, "BACKOFFICE_DATABASE": "host=/nonexistent", "KAFKA_BOOTSTRAP": "127.0.0.1:1"},
                                  stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60)
@@ -83,14 +107,14 @@ def test_launcher(_):
         try:
             assert launch("start", "--", "--port=x")[0] == 1
             code, text = launch("start")
-            assert code == 0 and text.count("started") == 3, text
-            assert launch("start")[1].count("runs already") == 3
+            assert code == 0 and text.count("started") == 4, text
+            assert launch("start")[1].count("runs already") == 4
             time.sleep(0.5)
             code, text = launch("status")
             # Neither the database nor Kafka is there: they run, and say that they are not well.
-            assert code == 0 and text.count('"status":"unavailable"') == 3, text
+            assert code == 0 and text.count('"status":"unavailable"') == 4, text
         finally:
             code, text = launch("stop")
-        assert code == 0 and text.count("stopped") == 3, text
+        assert code == 0 and text.count("stopped") == 4, text
         assert launch("status")[0] == 3
         assert launch("nonsense")[0] == 2
