@@ -289,14 +289,17 @@ head_end(const char *bytes, size_t len)
 	const char *at = bytes;
 	const char *end = bytes + len;
 
+	/* An empty line where the request line should be. */
+	if (len > 0 && bytes[0] == '\n')
+		return 1;
+	if (len > 1 && bytes[0] == '\r' && bytes[1] == '\n')
+		return 2;
 	while (at < end && (at = memchr(at, '\n', (size_t) (end - at))) != NULL)
 	{
 		if (at + 1 < end && at[1] == '\n')
 			return (size_t) (at + 2 - bytes);
 		if (at + 2 < end && at[1] == '\r' && at[2] == '\n')
 			return (size_t) (at + 3 - bytes);
-		if (at == bytes || (at == bytes + 1 && bytes[0] == '\r'))
-			return (size_t) (at + 1 - bytes);
 		at++;
 	}
 	return 0;
