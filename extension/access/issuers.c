@@ -357,33 +357,53 @@ read_jwks(Jsonb *jwks, ArrayType *algorithms)
 	return DirectFunctionCall1(jsonb_in, CStringGetDatum(set.json.data));
 }
 
-/* Within SPI, as the kernel, with the issuer's row locked.  True: something changed. */
+/*
+ * Within SPI, as the kernel, with the issuer's row locked.  True: something
+ * changed.  A key that is in the set no longer is good for a while yet: the
+ * nodes of a provider need not have the same keys at the same moment.
+ */
 static bool
 store_keys(Datum issuer, Datum set)
 {
 	static BoPlan differ_plan = {
-		"SELECT (SELECT COALESCE(jsonb_object_agg(kid, jsonb_build_array(alg, public_key)), '{}') FROM access.token_keys WHERE issuer = $1) "
-		"IS DISTINCT FROM (SELECT jsonb_object_agg(k->>'kid', jsonb_build_array(k->>'alg', k->'key')) FROM jsonb_array_elements($2) k)",
-		2, {TEXTOID, JSONBOID}
+		"SELECT (SELECT COALESCE(jsonb_object_agg(kid, jsonb_build_array(alg, public_key)), '{}') FROM access.token_keys "
+		"  WHERE issuer = $1 AND verify_until IS NULL) "
+		"IS DISTINCT FROM (SELECT jsonb_object_agg(k->>'kid', jsonb_build_array(k->>'alg', k->'key')) FROM jsonb_array_elements($2) k), "
+		"EXISTS (SELECT FROM access.token_keys WHERE issuer = $1 AND verify_until <= $3)",
+		3, {TEXTOID, JSONBOID, TIMESTAMPTZOID}
+	};
+	static BoPlan retire_plan = {
+		"UPDATE access.token_keys SET verify_until = $3 WHERE issuer = $1 AND verify_until IS NULL "
+		"AND kid NOT IN (SELECT k->>'kid' FROM jsonb_array_elements($2) k)",
+		3, {TEXTOID, JSONBOID, TIMESTAMPTZOID}
 	};
 	static BoPlan delete_plan = {
-		"DELETE FROM access.token_keys WHERE issuer = $1 AND kid NOT IN (SELECT k->>'kid' FROM jsonb_array_elements($2) k)",
-		2, {TEXTOID, JSONBOID}
+		"DELETE FROM access.token_keys WHERE issuer = $1 AND verify_until <= $2", 2, {TEXTOID, TIMESTAMPTZOID}
 	};
 	static BoPlan upsert_plan = {
 		"INSERT INTO access.token_keys (id, issuer, kid, kind, alg, public_key) "
 		"SELECT DISTINCT ON (k->>'kid') backoffice.uuid7(), $1, k->>'kid', 'issuer', k->>'alg', k->'key' FROM jsonb_array_elements($2) k "
-		"ON CONFLICT (issuer, kid) DO UPDATE SET alg = excluded.alg, public_key = excluded.public_key",
+		"ON CONFLICT (issuer, kid) DO UPDATE SET alg = excluded.alg, public_key = excluded.public_key, verify_until = NULL",
 		2, {TEXTOID, JSONBOID}
 	};
-	Datum		args[2] = {issuer, set};
+	TimestampTz now = bo_now();
+	Datum		args[3] = {issuer, set, TimestampTzGetDatum(now)};
+	Datum		over[2] = {issuer, TimestampTzGetDatum(now)};
+	bool		differ;
+	bool		any_over;
 
 	bo_spi_run(&differ_plan, args, NULL, 1);
-	if (!bo_spi_bool(0, 1))
-		return false;
-	bo_spi_run(&delete_plan, args, NULL, 0);
-	bo_spi_run(&upsert_plan, args, NULL, 0);
-	return true;
+	differ = bo_spi_bool(0, 1);
+	any_over = bo_spi_bool(0, 2);
+	if (differ)
+	{
+		args[2] = TimestampTzGetDatum(now + issuer_key_grace_s * USECS_PER_SEC);
+		bo_spi_run(&retire_plan, args, NULL, 0);
+		bo_spi_run(&upsert_plan, args, NULL, 0);
+	}
+	if (any_over)
+		bo_spi_run(&delete_plan, over, NULL, 0);
+	return differ;
 }
 
 void

@@ -19,7 +19,7 @@ GRANT EXECUTE ON FUNCTION access.disable_issuer(text) TO backoffice_admin;
 CREATE OR REPLACE FUNCTION access.set_issuer_keys(issuer text, jwks jsonb, max_age_s integer DEFAULT 300, metadata jsonb DEFAULT NULL) RETURNS boolean
     LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'access_set_issuer_keys';
 COMMENT ON FUNCTION access.set_issuer_keys(text, jsonb, integer, jsonb) IS
-'Stores the keys that an issuer publishes; those no longer in the set are gone. jwks: as fetched (keys without key id, for encryption, or of an algorithm not accepted for the issuer are passed over); max_age_s: seconds until they are due again (60 to 86400); metadata: endpoints of its discovery document, NULL: as before. Permission: EXECUTE (backoffice_worker). Returns whether a key changed. Errors: unknown_issuer, bad_jwks, missing_argument.';
+'Stores the keys that an issuer publishes; those no longer in the set are good for backoffice.issuer_key_grace, and deleted at the next call after that. jwks: as fetched (keys without key id, for encryption, or of an algorithm not accepted for the issuer are passed over); max_age_s: seconds until they are due again (60 to 86400); metadata: endpoints of its discovery document, NULL: as before. Permission: EXECUTE (backoffice_worker). Returns whether a key changed. Errors: unknown_issuer, bad_jwks, missing_argument.';
 GRANT EXECUTE ON FUNCTION access.set_issuer_keys(text, jsonb, integer, jsonb) TO backoffice_worker;
 
 CREATE OR REPLACE FUNCTION access.unknown_key_noted(issuer text) RETURNS timestamptz

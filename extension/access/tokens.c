@@ -15,6 +15,7 @@ char	   *token_audience;
 char	   *token_anon_role;
 int			token_lifetime_s = 600;
 int			token_skew_s = 30;
+int			issuer_key_grace_s = 120;
 int			token_cache_kb = 4096;
 
 Marker		tokens_marker = {"tokens_marker"};
@@ -129,6 +130,10 @@ tokens_init(void)
 							"How far the clock of a token's issuer may differ.",
 							"exp is taken for so much later, nbf and iat for so much earlier.",
 							&token_skew_s, 30, 0, 300, PGC_SUSET, GUC_UNIT_S, NULL, forget_number, NULL);
+	DefineCustomIntVariable("backoffice.issuer_key_grace",
+							"How long an OpenID provider's key is good after it was taken out of its key set.",
+							"The nodes of a provider need not have the same keys at the same moment.",
+							&issuer_key_grace_s, 120, 0, 86400, PGC_SUSET, GUC_UNIT_S, NULL, NULL, NULL);
 	DefineCustomIntVariable("backoffice.token_cache_memory",
 							"Memory for verified tokens, of each backend.",
 							"A token that is found there is not verified again until it expires.",

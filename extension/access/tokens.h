@@ -18,6 +18,7 @@ extern char *token_audience;
 extern char *token_anon_role;
 extern int	token_lifetime_s;
 extern int	token_skew_s;
+extern int	issuer_key_grace_s;
 extern int	token_cache_kb;
 
 /* Of the tables of keys, issuers and API keys, and of the settings. */

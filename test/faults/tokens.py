@@ -332,7 +332,13 @@ def case_issuer():
         expect(due(shop), [], "and not any more")
         shop.pg.query("ALTER DATABASE shop RESET backoffice.frozen_now")
         expect(authenticate(conn, newer), eve, "a token of the new key")
+        # The key that the issuer dropped: good for a while, then not, then gone; and good again when it is back in the set.
+        expect(authenticate(conn, second), eve, "the key that the issuer dropped, within the grace")
+        shop.pg.query("UPDATE access.token_keys SET verify_until = verify_until - interval '1 hour' WHERE kind = 'issuer'", dbname="shop")
         expect(authenticate(conn, second), "token_unknown_key", "the key that the issuer dropped")
+        expect(shop.one("SELECT count(*) FROM access.token_keys WHERE issuer = %s", (issuer.name,)), 2, "not in the set, not forgotten")
+        shop.one("SELECT access.set_issuer_keys(%s, %s)", (issuer.name, json.dumps(issuer.jwks())))
+        expect(shop.one("SELECT count(*) FROM access.token_keys WHERE issuer = %s", (issuer.name,)), 1, "the dropped key is forgotten")
         expect(shop.one("SELECT access.set_issuer_keys(%s, %s)", (issuer.name, json.dumps(issuer.jwks()))), False, "the same keys again change nothing")
         for bad in ({"keys": []}, {"keys": [{"kty": "oct", "k": "AAAA", "kid": "x"}]}, {}, []):
             expect(code(conn, "SELECT access.set_issuer_keys(%s, %s)", (issuer.name, json.dumps(bad))), "bad_jwks", str(bad))

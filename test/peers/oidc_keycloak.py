@@ -129,7 +129,7 @@ def part(token, n):
 @contextlib.contextmanager
 def environment():
     gateway = f"http://127.0.0.1:{free_port()}"
-    with Cluster() as pg, Keycloak(REALM, GATEWAY=gateway) as keycloak:
+    with Cluster({"backoffice.issuer_key_grace": "1s"}) as pg, Keycloak(REALM, GATEWAY=gateway) as keycloak:
         pg.create_database("shop")
         env = Env(pg, keycloak)
         env.gateway = gateway
