@@ -32,13 +32,13 @@ CREATE OR REPLACE FUNCTION access.create_organization(name text, owner uuid DEFA
     LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'access_create_organization';
 COMMENT ON FUNCTION access.create_organization(text, uuid) IS
 'Makes an organization with the default roles; owner: a user who becomes its member with the role owner. name: not blank, at most 200 bytes; need not be unique. Permission: platform administrators; a service, while no user acts. Returns its id. Errors: service_only, bad_organization_name, unknown_user, missing_argument.';
-GRANT EXECUTE ON FUNCTION access.create_organization(text, uuid) TO backoffice_service;
+GRANT EXECUTE ON FUNCTION access.create_organization(text, uuid) TO backoffice_service, backoffice_definer;
 
 CREATE OR REPLACE FUNCTION access.set_organization_state(organization uuid, state text) RETURNS void
     LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'access_set_organization_state';
 COMMENT ON FUNCTION access.set_organization_state(uuid, text) IS
 'Suspends an organization (state suspended: nobody can act for it any more) or takes it back into service (active). Permission: platform administrators; a service, while no user acts. Errors: service_only, unknown_organization, bad_state, missing_argument.';
-GRANT EXECUTE ON FUNCTION access.set_organization_state(uuid, text) TO backoffice_service;
+GRANT EXECUTE ON FUNCTION access.set_organization_state(uuid, text) TO backoffice_service, backoffice_definer;
 
 CREATE OR REPLACE FUNCTION access.create_user(email text, password text DEFAULT NULL, organization uuid DEFAULT NULL) RETURNS uuid
     LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'access_create_user';

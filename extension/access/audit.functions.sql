@@ -12,7 +12,7 @@ COMMENT ON FUNCTION access.on_audit_event(events.event) IS
 'Keeps an event for its organization (subscription access.audit_entries). Permission: the extension only.';
 GRANT EXECUTE ON FUNCTION access.on_audit_event(events.event) TO backoffice_definer;
 
-SELECT events.subscribe('access.audit_entries', ARRAY['access.audit', 'access.users'], 'access.on_audit_event(events.event)'::regprocedure,
+SELECT events.subscribe('access.audit_entries', ARRAY['access.audit', 'access.users', 'access.teams'], 'access.on_audit_event(events.event)'::regprocedure,
                         start => 'earliest', role => 'backoffice_definer');
 
 CREATE OR REPLACE FUNCTION access.prune_audit_entries(older_than interval) RETURNS bigint

@@ -9,7 +9,7 @@ CREATE TABLE access.audit_entries (
     occurred_at timestamptz NOT NULL,
     PRIMARY KEY (organization_id, id)
 );
-COMMENT ON TABLE access.audit_entries IS 'Events of access.audit and access.users that belong to an organization. id: of the event, so that they are in the order of their making.';
+COMMENT ON TABLE access.audit_entries IS 'Events of access.audit, access.users and access.teams that belong to an organization. id: of the event, so that they are in the order of their making.';
 
 ALTER TABLE access.audit_entries ENABLE ROW LEVEL SECURITY;
 CREATE POLICY tenant ON access.audit_entries USING (backoffice.of_current_organization(organization_id));

@@ -58,6 +58,43 @@ ApiOperation api_administration[] = {
 	{"revoke_role", "access.manage_roles", 0, {
 		"SELECT jsonb_build_object('user_id', $1, 'role', $2, 'revoked', access.revoke_role($1, $2))"
 	}},
+	{"teams", "access.read", API_PAGED, {
+		API_PAGE("$2",
+				 "SELECT jsonb_build_object('id', t.id, 'name', t.name, 'created_at', backoffice.time_text(t.created_at),"
+				 "         'members', (SELECT coalesce(jsonb_agg(m.user_id ORDER BY m.user_id), '[]') FROM access.team_members m"
+				 "                     WHERE m.organization_id = t.organization_id AND m.team_id = t.id)) AS item, t.id::text AS key"
+				 " FROM access.teams t"
+				 " WHERE t.organization_id = backoffice.current_organization() AND ($1 IS NULL OR t.id > $1) ORDER BY t.id")
+	}},
+	{"create_team", "access.manage_teams", 0, {
+		"SELECT jsonb_build_object('id', t.id, 'name', $1), 201, jsonb_build_array(jsonb_build_object('Location', '/teams/' || t.id))"
+		" FROM access.create_team($1) AS t (id)"
+	}},
+	{"rename_team", "access.manage_teams", 0, {
+		"SELECT jsonb_build_object('id', $1, 'name', $2) FROM access.rename_team($1, $2)"
+	}},
+	{"delete_team", "access.manage_teams", 0, {
+		"SELECT jsonb_build_object('id', $1, 'deleted', true) FROM access.delete_team($1) AS deleted WHERE deleted"
+	}, {"unknown_team", "there is no such team"}},
+	{"add_team_member", "access.manage_teams", 0, {
+		"SELECT jsonb_build_object('team_id', $1, 'user_id', $2) FROM access.add_team_member($1, $2)"
+	}},
+	{"remove_team_member", "access.manage_teams", 0, {
+		"SELECT jsonb_build_object('team_id', $1, 'user_id', $2, 'removed', access.remove_team_member($1, $2))"
+	}},
+	{"organizations", API_PLATFORM, API_PAGED, {
+		API_PAGE("$2",
+				 "SELECT jsonb_build_object('id', o.id, 'name', o.name, 'state', o.state, 'created_at', backoffice.time_text(o.created_at)) AS item,"
+				 "       o.id::text AS key"
+				 " FROM access.list_organizations() o WHERE $1 IS NULL OR o.id > $1 ORDER BY o.id")
+	}},
+	{"create_organization", API_PLATFORM, 0, {
+		"SELECT jsonb_build_object('id', o.id, 'name', $1), 201, jsonb_build_array(jsonb_build_object('Location', '/organizations/' || o.id))"
+		" FROM access.create_organization($1, $2) AS o (id)"
+	}},
+	{"set_organization_state", API_PLATFORM, 0, {
+		"SELECT jsonb_build_object('id', $1, 'state', $2) FROM access.set_organization_state($1, $2)"
+	}},
 	{"create_api_key", "access.manage_api_keys", API_SECRET, {
 		"SELECT k.made, 201, jsonb_build_array(jsonb_build_object('Location', '/api-keys/' || (k.made ->> 'id')))"
 		" FROM access.create_api_key($1, $2, $3) AS k (made)"

@@ -90,6 +90,18 @@ COMMENT ON FUNCTION api.mfa_recovery_codes(text) IS
 'Makes new recovery codes in the place of the old ones. code: as of mfa_verify. Returns recovery_codes, shown this once; or status 403 and code wrong_code, 429 account_locked. Permission: any user. Route: POST /auth/mfa/recovery-codes. Errors: no_session.';
 GRANT EXECUTE ON FUNCTION api.mfa_recovery_codes(text) TO backoffice_user, backoffice_service;
 
+CREATE OR REPLACE FUNCTION api.oidc_begin(issuer text, redirect_uri text, organization_id uuid DEFAULT NULL) RETURNS jsonb
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'api_call';
+COMMENT ON FUNCTION api.oidc_begin(text, text, uuid) IS
+'Begins a log-in at an OpenID provider. issuer: its URL; redirect_uri: where the provider sends the browser with the code; organization_id: for which the user wants to act. Returns url (where to send the browser), state (to be bound to that browser), expires_in (s). Permission: anonymous. Route: POST /auth/oidc/begin. Errors: unknown_issuer, issuer_not_ready, bad_redirect_uri, missing_argument.';
+GRANT EXECUTE ON FUNCTION api.oidc_begin(text, text, uuid) TO backoffice_anon, backoffice_user, backoffice_service;
+
+CREATE OR REPLACE FUNCTION api.backchannel_logout(logout_token text) RETURNS jsonb
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'api_call';
+COMMENT ON FUNCTION api.backchannel_logout(text) IS
+'An OpenID provider tells that a session there ended: ours that began with it end. Returns ended (how many). Permission: anonymous. Route: POST /auth/oidc/backchannel-logout. Errors: logout_token_replayed, those of tokens, missing_argument.';
+GRANT EXECUTE ON FUNCTION api.backchannel_logout(text) TO backoffice_anon, backoffice_user, backoffice_service;
+
 CREATE OR REPLACE FUNCTION api.jwks() RETURNS jsonb
     LANGUAGE c STABLE AS 'MODULE_PATHNAME', 'api_call';
 COMMENT ON FUNCTION api.jwks() IS
@@ -243,6 +255,60 @@ CREATE OR REPLACE FUNCTION api.revoke_role(user_id uuid, role text) RETURNS json
 COMMENT ON FUNCTION api.revoke_role(uuid, text) IS
 'Takes a role away. Returns user_id, role, revoked (false: did not have it). Permission: access.manage_roles. Route: DELETE /members/{user_id}/roles/{role}. Errors: unknown_role, beyond_own_rights.';
 GRANT EXECUTE ON FUNCTION api.revoke_role(uuid, text) TO backoffice_user, backoffice_service;
+
+CREATE OR REPLACE FUNCTION api.teams(after uuid DEFAULT NULL, max_items int DEFAULT 100) RETURNS jsonb
+    LANGUAGE c STABLE AS 'MODULE_PATHNAME', 'api_call';
+COMMENT ON FUNCTION api.teams(uuid, int) IS
+'Teams of the organization and who is in them. after: next of the page before; max_items: 1 to 1000. Returns items (id, name, members, created_at) and next. Permission: access.read. Route: GET /teams. Errors: bad_limit.';
+GRANT EXECUTE ON FUNCTION api.teams(uuid, int) TO backoffice_user, backoffice_service;
+
+CREATE OR REPLACE FUNCTION api.create_team(name text) RETURNS jsonb
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'api_call';
+COMMENT ON FUNCTION api.create_team(text) IS
+'Makes a team. name: 1 to 100 bytes, unique in the organization. Returns id, name with status 201 and Location. Permission: access.manage_teams. Route: POST /teams. Errors: bad_team_name, team_name_taken.';
+GRANT EXECUTE ON FUNCTION api.create_team(text) TO backoffice_user, backoffice_service;
+
+CREATE OR REPLACE FUNCTION api.rename_team(id uuid, name text) RETURNS jsonb
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'api_call';
+COMMENT ON FUNCTION api.rename_team(uuid, text) IS
+'Gives a team another name. Returns id, name. Permission: access.manage_teams. Route: PUT /teams/{id}. Errors: unknown_team, bad_team_name, team_name_taken.';
+GRANT EXECUTE ON FUNCTION api.rename_team(uuid, text) TO backoffice_user, backoffice_service;
+
+CREATE OR REPLACE FUNCTION api.delete_team(id uuid) RETURNS jsonb
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'api_call';
+COMMENT ON FUNCTION api.delete_team(uuid) IS
+'Deletes a team; its members stay in the organization. Returns id, deleted. Permission: access.manage_teams. Route: DELETE /teams/{id}. Errors: unknown_team.';
+GRANT EXECUTE ON FUNCTION api.delete_team(uuid) TO backoffice_user, backoffice_service;
+
+CREATE OR REPLACE FUNCTION api.add_team_member(team_id uuid, user_id uuid) RETURNS jsonb
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'api_call';
+COMMENT ON FUNCTION api.add_team_member(uuid, uuid) IS
+'Puts a member of the organization into a team. Returns team_id, user_id. Permission: access.manage_teams. Route: PUT /teams/{team_id}/members/{user_id}. Errors: unknown_team, unknown_user, too_many_teams.';
+GRANT EXECUTE ON FUNCTION api.add_team_member(uuid, uuid) TO backoffice_user, backoffice_service;
+
+CREATE OR REPLACE FUNCTION api.remove_team_member(team_id uuid, user_id uuid) RETURNS jsonb
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'api_call';
+COMMENT ON FUNCTION api.remove_team_member(uuid, uuid) IS
+'Takes a user out of a team. Returns team_id, user_id, removed (false: was not in it). Permission: access.manage_teams. Route: DELETE /teams/{team_id}/members/{user_id}.';
+GRANT EXECUTE ON FUNCTION api.remove_team_member(uuid, uuid) TO backoffice_user, backoffice_service;
+
+CREATE OR REPLACE FUNCTION api.organizations(after uuid DEFAULT NULL, max_items int DEFAULT 100) RETURNS jsonb
+    LANGUAGE c STABLE AS 'MODULE_PATHNAME', 'api_call';
+COMMENT ON FUNCTION api.organizations(uuid, int) IS
+'Every organization. after: next of the page before; max_items: 1 to 1000. Returns items (id, name, state, created_at) and next. Permission: platform administrator. Route: GET /organizations. Errors: bad_limit.';
+GRANT EXECUTE ON FUNCTION api.organizations(uuid, int) TO backoffice_user, backoffice_service;
+
+CREATE OR REPLACE FUNCTION api.create_organization(name text, owner_id uuid DEFAULT NULL) RETURNS jsonb
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'api_call';
+COMMENT ON FUNCTION api.create_organization(text, uuid) IS
+'Makes an organization with the default roles. name: not blank, at most 200 bytes; owner_id: a user who becomes its owner. Returns id, name with status 201 and Location. Permission: platform administrator. Route: POST /organizations. Errors: bad_organization_name, unknown_user.';
+GRANT EXECUTE ON FUNCTION api.create_organization(text, uuid) TO backoffice_user, backoffice_service;
+
+CREATE OR REPLACE FUNCTION api.set_organization_state(id uuid, state text) RETURNS jsonb
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'api_call';
+COMMENT ON FUNCTION api.set_organization_state(uuid, text) IS
+'Suspends an organization (suspended), or takes it back into service (active). Returns id, state. Permission: platform administrator. Route: PUT /organizations/{id}/state. Errors: unknown_organization, bad_state.';
+GRANT EXECUTE ON FUNCTION api.set_organization_state(uuid, text) TO backoffice_user, backoffice_service;
 
 CREATE OR REPLACE FUNCTION api.create_api_key(name text, scopes text[], expires_at timestamptz DEFAULT NULL) RETURNS jsonb
     LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'api_call';

@@ -17,6 +17,7 @@
 /* permission of an entry, where it is not the name of one */
 #define API_ANONYMOUS	NULL		/* nobody needs to act */
 #define API_ANY_USER	""		/* a user acts, whatever its rights */
+#define API_PLATFORM	"+"		/* a platform administrator acts */
 
 /* flags */
 #define API_NO_KEY		0x01	/* Idempotency-Key is ignored: docs/api.md says why for each */

@@ -65,6 +65,8 @@ ApiOperation api_auth[] = {
 	{"mfa_verify", API_ANY_USER, API_NO_KEY, {RESULT("access.mfa_verify($1)", CODE_REFUSALS)}},
 	{"mfa_disable", API_ANY_USER, API_NO_KEY, {RESULT("access.mfa_disable($1, $2)", CODE_REFUSALS)}},
 	{"mfa_recovery_codes", API_ANY_USER, API_NO_KEY, {RESULT("access.mfa_recovery_codes($1)", CODE_REFUSALS)}},
+	{"oidc_begin", API_ANONYMOUS, API_NO_KEY, {"SELECT access.oidc_begin($1, $2, $3)"}},
+	{"backchannel_logout", API_ANONYMOUS, API_NO_KEY, {"SELECT jsonb_build_object('ended', access.backchannel_logout($1))"}},
 	{"jwks", API_ANONYMOUS, 0, {"SELECT access.jwks()"}},
 	{NULL}
 };

@@ -74,12 +74,25 @@ require_user(void)
 }
 
 static void
+require_platform(void)
+{
+	if (!principal_require()->platform)
+		ereport(ERROR,
+				(errcode(BO_FORBIDDEN),
+				 errmsg("only a platform administrator can do this"),
+				 bo_code("platform_only", "it is about all organizations"),
+				 errhint("A service makes somebody one: access.grant_platform_administrator().")));
+}
+
+static void
 check_caller(const ApiOperation *operation)
 {
 	if (operation->permission == API_ANONYMOUS)
 		return;
-	if (operation->permission[0] == '\0')
+	if (strcmp(operation->permission, API_ANY_USER) == 0)
 		require_user();
+	else if (strcmp(operation->permission, API_PLATFORM) == 0)
+		require_platform();
 	else
 		access_require(operation->permission);
 }

@@ -83,7 +83,7 @@ def settle(pg, database):
     """Waits until the handler of audit entries has caught up."""
     deadline = time.time() + 30
     while pg.query("""SELECT EXISTS (SELECT FROM events.log l JOIN events.topics t ON t.id = l.topic_id JOIN access.organizations o ON o.id = l.organization_id
-                      WHERE t.name IN ('access.audit', 'access.users') AND NOT EXISTS (SELECT FROM access.audit_entries a WHERE a.id = l.id))""", dbname=database)[0][0]:
+                      WHERE t.name IN ('access.audit', 'access.users', 'access.teams') AND NOT EXISTS (SELECT FROM access.audit_entries a WHERE a.id = l.id))""", dbname=database)[0][0]:
         if time.time() > deadline:
             raise RuntimeError(f"{database}: audit entries do not come")
         time.sleep(0.05)
@@ -135,9 +135,12 @@ class Tenants:
         hidden = one("SELECT access.create_organization('Hidden')")
         key = one("SELECT access.create_api_key('B', ARRAY['*'], organization => %s) ->> 'id'", self.b)
         session = json.loads(one("SELECT access.login('boss@b.test', 'correct horse B')::text"))["session_id"]
+        team = one("SELECT access.create_team('B-TEAM', %s)", self.b)
+        factor = json.loads(one("SELECT api.mfa_enroll('phone')::text FROM access.authenticate(%s)", json.loads(
+            one("SELECT access.login('boss@b.test', 'correct horse B')::text"))["access_token"]))["factor_id"]
         invitation = one("SELECT access.invite('wanted@b.test', organization => %s)", self.b)
-        return {"uuid": [self.b, boss, pool, reserved, sold, redemption, hidden, key, session, invitation],
-                "text": ["boss@b.test", "BOSS@B.TEST", "nobody@b.test", "wanted@b.test", "B-POOL", pool, "secret-role", code, cvc, "b-order", "b-client", "b-key"],
+        return {"uuid": [self.b, boss, pool, reserved, sold, redemption, hidden, key, session, invitation, team, factor],
+                "text": ["boss@b.test", "BOSS@B.TEST", "nobody@b.test", "wanted@b.test", "B-TEAM", "B-POOL", pool, "secret-role", code, cvc, "b-order", "b-client", "b-key"],
                 "text[]": [["secret-role"]], "pair": (code, cvc)}
 
     def b_key(self, certificate):

@@ -4,14 +4,14 @@ SELECT no_plan();
 
 CREATE TEMP TABLE functions AS
 SELECT p.oid, p.proname AS name, p.oid::regprocedure::text AS signature,
-       substring(obj_description(p.oid, 'pg_proc') FROM 'Permission: ([a-z_]+\.[a-z_]+|anonymous|any user)\.') AS permission,
+       substring(obj_description(p.oid, 'pg_proc') FROM 'Permission: ([a-z_]+\.[a-z_]+|anonymous|any user|platform administrator)\.') AS permission,
        substring(obj_description(p.oid, 'pg_proc') FROM 'Route: ([^.]+)\.') AS route,
        format('SELECT api.%I(%s)', p.proname, (SELECT string_agg('NULL::' || format_type(t, NULL), ', ' ORDER BY n) FROM unnest(p.proargtypes) WITH ORDINALITY a (t, n))) AS call,
        p.provolatile = 'v' AS writes, p.prorettype::regtype::text AS result
 FROM pg_proc p WHERE p.pronamespace = 'api'::regnamespace;
 
 SELECT is_empty($$ SELECT signature FROM functions WHERE permission IS NULL $$, 'every function states a permission');
-SELECT is_empty($$ SELECT signature, permission FROM functions WHERE permission NOT IN ('anonymous', 'any user') AND permission NOT IN (SELECT name FROM access.permissions) $$,
+SELECT is_empty($$ SELECT signature, permission FROM functions WHERE permission NOT IN ('anonymous', 'any user', 'platform administrator') AND permission NOT IN (SELECT name FROM access.permissions) $$,
     'and one that exists');
 SELECT is_empty($$ SELECT signature FROM functions WHERE route IS NULL AND name <> 'pre_request' $$, 'and its route');
 SELECT is_empty($$ SELECT name FROM functions GROUP BY name HAVING count(*) > 1 $$, 'no name is used twice: PostgREST would have to guess');
@@ -52,6 +52,10 @@ BEGIN
     PERFORM pg_temp.make_user('user with exactly this', p.permission, here, ARRAY[p.permission]),
             pg_temp.make_user('user with all but this', p.permission, here, ARRAY(SELECT name FROM access.permissions WHERE name <> p.permission))
     FROM (SELECT DISTINCT permission FROM functions WHERE permission LIKE '%.%') p;
+    -- Belongs nowhere, and so can only come with a token.
+    INSERT INTO callers
+    SELECT 'platform administrator', NULL, here, u.id, 'backoffice_user', access.login('root@platform.test', 'correct horse battery') ->> 'access_token'
+    FROM access.create_user('root@platform.test', 'correct horse battery') AS u (id);
     PERFORM access.define_permission('test.nothing', 'nothing of the api');
     PERFORM pg_temp.make_key('key for something else', NULL, here, NULL, ARRAY['test.nothing']);
     PERFORM pg_temp.make_key('key with exactly this', p.permission, here, NULL, ARRAY[p.permission]),
@@ -66,7 +70,10 @@ DECLARE
     symbol text;
     said text;
 BEGIN
-    IF c.token IS NOT NULL THEN
+    IF c.kind = 'platform administrator' THEN
+        PERFORM access.grant_platform_administrator(c."user");
+        PERFORM access.authenticate(c.token);
+    ELSIF c.token IS NOT NULL THEN
         PERFORM access.authenticate(c.token);
     ELSIF c.organization IS NOT NULL THEN
         PERFORM access.act_as(c.organization, c."user");
@@ -76,7 +83,7 @@ BEGIN
     RAISE EXCEPTION USING ERRCODE = 'ZZ000', MESSAGE = 'passed';
 EXCEPTION WHEN OTHERS THEN
     GET STACKED DIAGNOSTICS symbol = CONSTRAINT_NAME, said = MESSAGE_TEXT;
-    RETURN CASE WHEN symbol IN ('no_principal', 'permission_denied', 'user_only') THEN symbol
+    RETURN CASE WHEN symbol IN ('no_principal', 'permission_denied', 'user_only', 'platform_only') THEN symbol
                 WHEN said LIKE 'permission denied for function %' THEN 'no_execute'
                 WHEN SQLSTATE LIKE 'XX%' THEN said
                 WHEN said LIKE 'permission denied%' THEN said ELSE 'passed' END;
@@ -87,6 +94,7 @@ CREATE FUNCTION pg_temp.expected(f functions, c callers) RETURNS text LANGUAGE s
                 WHEN c.kind = 'nobody' THEN 'no_execute'
                 WHEN c.organization IS NULL THEN 'no_principal'
                 WHEN f.permission = 'any user' THEN CASE WHEN c."user" IS NULL THEN 'user_only' ELSE 'passed' END
+                WHEN f.permission = 'platform administrator' THEN CASE c.kind WHEN 'platform administrator' THEN 'passed' ELSE 'platform_only' END
                 WHEN c.kind IN ('service', 'user with exactly this', 'key with exactly this') THEN 'passed'
                 ELSE 'permission_denied' END
 $$;
@@ -96,7 +104,7 @@ CREATE TEMP TABLE outcomes AS
 SELECT f.signature, f.permission, c.kind, pg_temp.outcome(f, c) AS outcome, pg_temp.expected(f, c) AS expected
 FROM functions f JOIN callers c ON c.permission IS NULL OR c.permission = f.permission;
 
-SELECT is((SELECT count(*) FROM outcomes), (SELECT count(*) * 5 + 5 * count(*) FILTER (WHERE permission LIKE '%.%') FROM functions), 'all functions, all kinds of callers');
+SELECT is((SELECT count(*) FROM outcomes), (SELECT count(*) * 6 + 5 * count(*) FILTER (WHERE permission LIKE '%.%') FROM functions), 'all functions, all kinds of callers');
 SELECT is_empty($$ SELECT signature, permission, kind, outcome, expected FROM outcomes WHERE outcome <> expected $$, 'every function behaves as its comment says');
 
 SELECT * FROM finish();
