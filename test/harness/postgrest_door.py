@@ -50,8 +50,9 @@ def claims_of(token, keys, anon):
     try:
         claims = jws.verify(token, keys)
     except jws.Invalid:
-        body = {"code": "PGRST301", "message": "No suitable key or wrong key type", "details": None, "hint": None}
-        raise Refused(Answer(401, json.dumps(body), {"www-authenticate": "Bearer"})) from None
+        message = "No suitable key or wrong key type"
+        body = error_body("PGRST301", "None of the keys was able to decode the JWT", None, message)
+        raise Refused(Answer(401, body, {"www-authenticate": f'Bearer error="invalid_token", error_description="{message}"'})) from None
     return {"role": anon, **claims}
 
 
@@ -94,11 +95,15 @@ def status_of(state, message, authenticated):
     return EXACT.get(state) or CLASSES.get(state[:2], 400)
 
 
+def error_body(code, details, hint, message):
+    """As PostgREST prints it: no spaces, names in order."""
+    return json.dumps({"code": code, "details": details, "hint": hint, "message": message}, separators=(",", ":"), ensure_ascii=False)
+
+
 def error_answer(error, authenticated):
     diag = error.diag
-    body = {"code": diag.sqlstate, "message": diag.message_primary, "details": diag.message_detail, "hint": diag.message_hint}
     status = status_of(diag.sqlstate, diag.message_primary, authenticated)
-    return Answer(status, json.dumps(body), {"www-authenticate": "Bearer"} if status == 401 else {})
+    return Answer(status, error_body(diag.sqlstate, diag.message_detail, diag.message_hint, diag.message_primary), {"www-authenticate": "Bearer"} if status == 401 else {})
 
 
 def headers_of(text):

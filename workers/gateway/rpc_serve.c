@@ -314,7 +314,9 @@ static void
 answered(Request *request, CallOutcome outcome, PGresult *result)
 {
 	Serving    *serving = request->state;
-	RpcOutcome	told = {.authenticated = request->principal[0] != '\0' && strncmp(request->principal, "anon", 4) != 0, .token = request->token};
+	/* A token whose user may not act for the organization asked for was accepted all the same. */
+	bool		authenticated = request->principal[0] != '\0' ? strncmp(request->principal, "anon", 4) != 0 : request->token != NULL;
+	RpcOutcome	told = {.authenticated = authenticated, .token = request->token};
 	RpcResponse response;
 
 	switch (outcome)
