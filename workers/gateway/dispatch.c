@@ -128,6 +128,15 @@ read_identity(Request *request)
 	return true;
 }
 
+/* A log-in is nobody's yet, whatever stale token a client sends along. */
+static bool
+forget_token(Request *request)
+{
+	if (request->route->auth == AUTH_NONE)
+		request->token = NULL;
+	return true;
+}
+
 static void
 no_route(Request *request, MatchResult result, unsigned int allowed)
 {
@@ -207,12 +216,12 @@ dispatch_head(Request *request, const char *method, const char *version)
 
 	(void) version;
 	request->route_number = route_count;
-	find_peer(request);
 	if (strcmp(method, GUARD_METHOD) == 0)
 	{
 		request->method = METHOD_OTHER;
 		request->method_text = "";
 		request->reply.close = true;
+		find_peer(request);
 		if (!set_ids(request))
 			return false;
 		stats_count(request->gateway, STAT_REFUSED);
@@ -222,7 +231,9 @@ dispatch_head(Request *request, const char *method, const char *version)
 	request->method = method_parse(method);
 	request->method_text = method_name(request->method);
 	MHD_get_connection_values(request->connection, MHD_HEADER_KIND, collect, &collecting);
-	if (!collecting.good || !set_ids(request))
+	find_peer(request);
+	/* Where it comes from, whatever the client wrote there: backoffice.client_address() reads it. */
+	if (!collecting.good || !set_ids(request) || !request_set_header(request, "x-forwarded-for", request->peer))
 		return false;
 	/* A client that wants to upgrade is answered once: the guard lets nothing behind it. */
 	request->reply.close = request->guard->phase == GUARD_UPGRADE;
@@ -230,7 +241,7 @@ dispatch_head(Request *request, const char *method, const char *version)
 		return true;
 	if (!collecting.utf8)
 		problem_reply(request, 400, "bad_header", "a header is not UTF-8", NULL);
-	else if (find_route(request) && read_identity(request) && limits_pass(request) && request->route->auth == AUTH_TOKEN &&
+	else if (find_route(request) && read_identity(request) && forget_token(request) && limits_pass(request) && request->route->auth == AUTH_TOKEN &&
 			 request->token == NULL)
 		problem_reply(request, 401, "no_token", "this needs a token", "Send Authorization: Bearer with the token that POST /auth/login gives.");
 	return true;

@@ -7,6 +7,7 @@
 
 #include "gateway/cors.h"
 #include "gateway/limits.h"
+#include "gateway/openapi.h"
 #include "gateway/pool.h"
 #include "gateway/process.h"
 #include "gateway/proxies.h"
@@ -72,6 +73,7 @@ static const ConfProgram program = {
 	"  gateway --database 'service=backoffice' --port 8080\n"
 	"  BACKOFFICE_DATABASE='host=/run/postgresql dbname=shop user=web' gateway --processes 2 --allow-origins https://shop.example\n"
 	"  gateway --database 'service=backoffice' --tls-certificate /etc/ssl/shop.pem --tls-key /etc/ssl/private/shop.key --address 0.0.0.0 --port 443\n"
+	"  gateway --routes                         (prints the table of routes)\n"
 	"  gateway --database 'service=backoffice' --check\n",
 	.items = items,
 	.item_count = sizeof(items) / sizeof(items[0])
@@ -111,10 +113,26 @@ settings_good(void)
 	return good;
 }
 
+static int
+print_routes(void)
+{
+	char	   *text = openapi_markdown();
+
+	if (text == NULL)
+		return 1;
+	fputs(text, stdout);
+	free(text);
+	return 0;
+}
+
 int
 main(int argc, char **argv)
 {
-	ConfVerdict verdict = conf_read(&program, argc, argv, getenv, stdout, stderr);
+	ConfVerdict verdict;
+
+	if (argc == 2 && strcmp(argv[1], "--routes") == 0)
+		return print_routes();
+	verdict = conf_read(&program, argc, argv, getenv, stdout, stderr);
 
 	if (verdict == CONF_DONE)
 		return 0;

@@ -243,6 +243,19 @@ openapi_serve(Request *request)
 
 /* ---- the table of the docs ---- */
 
+static void
+print_arguments(FILE *out, const Route *route)
+{
+	const char *separator = "";
+
+	for (int i = 0; i < ROUTE_MAX_ARGUMENTS && route->arguments[i].name != NULL; i++)
+		if (route->arguments[i].source != FROM_PATH && route->arguments[i].source != FROM_PEER)
+		{
+			fprintf(out, "%s`%s`%s", separator, route->arguments[i].name, route->arguments[i].required ? "" : "?");
+			separator = ", ";
+		}
+}
+
 char *
 openapi_markdown(void)
 {
@@ -252,17 +265,17 @@ openapi_markdown(void)
 
 	if (out == NULL)
 		return NULL;
-	fprintf(out, "| route | does | function | arguments | token |\n|---|---|---|---|---|\n");
+	fprintf(out, "| route | does | function of `api` | arguments | token |\n|---|---|---|---|---|\n");
 	for (int i = 0; i < route_count; i++)
 	{
 		const Route *route = &routes[i];
 
-		fprintf(out, "| `%s %s` | %s | %s%s%s | ", method_name(route->method), route->pattern, route->summary,
-				route->function != NULL ? "`" : "", route->function != NULL ? route->function : "", route->function != NULL ? "`" : "");
-		for (int j = 0; j < ROUTE_MAX_ARGUMENTS && route->arguments[j].name != NULL; j++)
-			if (route->arguments[j].source != FROM_PATH && route->arguments[j].source != FROM_PEER)
-				fprintf(out, "%s`%s`%s ", j > 0 ? "" : "", route->arguments[j].name, route->arguments[j].required ? "" : "?");
-		fprintf(out, "| %s |\n", route->auth == AUTH_TOKEN ? "yes" : route->auth == AUTH_OPTIONAL ? "may" : "no");
+		fprintf(out, "| `%s %s` | %s | ", method_name(route->method), route->pattern, route->summary);
+		if (route->function != NULL)
+			fprintf(out, "`%s`", route->function);
+		fprintf(out, " | ");
+		print_arguments(out, route);
+		fprintf(out, " | %s |\n", route->auth == AUTH_TOKEN ? "yes" : route->auth == AUTH_OPTIONAL ? "may" : "no");
 	}
 	if (fclose(out) != 0)
 	{

@@ -236,7 +236,7 @@ problem_body(Request *request, int status, const char *code, const char *message
 	at = put_member(at, "request_id", request->id);
 	*at++ = '}';
 	request->reply.code = request_copy(request, code, strlen(code));
-	if (status == 401)
+	if (status == 401 && !reply_has_header(request, "WWW-Authenticate"))
 		reply_header(request, "WWW-Authenticate", "Bearer");
 	reply_header(request, "Cache-Control", "no-store");
 	reply_text(request, status, TYPE_PROBLEM, body, (size_t) (at - body));

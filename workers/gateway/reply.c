@@ -4,6 +4,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "gateway/cors.h"
 #include "gateway/respond.h"
@@ -28,6 +29,15 @@ reply_header(Request *request, const char *name, const char *value)
 		return false;
 	reply->header_count++;
 	return true;
+}
+
+bool
+reply_has_header(const Request *request, const char *name)
+{
+	for (int i = 0; i < request->reply.header_count; i++)
+		if (strcasecmp(request->reply.headers[i].name, name) == 0)
+			return true;
+	return false;
 }
 
 static void

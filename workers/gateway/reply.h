@@ -10,6 +10,8 @@
 /* Adds a header (values with control characters are refused: false). Before the reply itself. */
 extern bool reply_header(Request *request, const char *name, const char *value);
 
+extern bool reply_has_header(const Request *request, const char *name);
+
 /* type NULL: no body. The text is copied into the request's memory. */
 extern void reply_text(Request *request, int status, const char *type, const char *body, size_t len);
 

@@ -23,6 +23,9 @@
 /* One that anybody may call. */
 #define PUBLIC(verb, path, name, good, ...) \
 	{METHOD_ ## verb, path, .function = name, .handler = route_call, .auth = AUTH_NONE, .rate = RATE_AUTH, .status = good, __VA_ARGS__}
+/* What takes a password or a code, as a user. */
+#define SECRET(path, name, ...) \
+	{METHOD_POST, path, .function = name, .handler = route_call, .auth = AUTH_TOKEN, .rate = RATE_AUTH, .status = 200, .tag = "auth", __VA_ARGS__}
 /* All methods: what PostgREST refuses, it refuses in its own way. */
 #define RPC(verb) \
 	{METHOD_ ## verb, "/rpc/{function}", .handler = rpc_serve, .auth = AUTH_OPTIONAL, .rate = RATE_RPC, .writes = true, .status = 200, \
@@ -99,11 +102,48 @@ const Route routes[] = {
 		   BODY_OPTIONAL("inherits", ARGUMENT_TEXTS, "roles whose permissions it has too")}),
 	API(GET, "/permissions", "permissions", .tag = "administration", .summary = "Every permission that a role can have", .answer = "#PermissionPage"),
 
+	PUBLIC(POST, "/auth/login", "login", 200, .tag = "auth", .summary = "Log in by password", .answer = "#Tokens",
+		   .arguments = {BODY("email", ARGUMENT_TEXT, "the user's address"), BODY("password", ARGUMENT_TEXT, "the password"),
+		   BODY_OPTIONAL("organization_id", ARGUMENT_UUID, "for which the tokens are; left out: the first the user belongs to"),
+		   BODY_OPTIONAL("device_info", ARGUMENT_OBJECT, "what the user will recognize the device by; at most 4 kB")}),
+	PUBLIC(POST, "/auth/refresh", "refresh", 200, .tag = "auth", .summary = "Trade a refresh token for the next one and a new access token",
+		   .answer = "#Tokens", .arguments = {BODY("refresh_token", ARGUMENT_TEXT, "the last one")}),
+	CHANGE(POST, "/auth/logout", "logout", 200, .tag = "auth", .summary = "End this session", .answer = "#Ended"),
+	CHANGE(POST, "/auth/logout-all", "logout_all", 200, .tag = "auth", .summary = "End all of one's sessions", .answer = "#EndedCount"),
+	API(GET, "/auth/me", "me", .tag = "auth", .summary = "Who acts, with roles and permissions", .answer = "#Me"),
+	API(GET, "/auth/sessions", "sessions", .tag = "auth", .summary = "One's sessions that have not ended", .answer = "#SessionPage"),
+	CHANGE(DELETE, "/auth/sessions/{id}", "end_session", 200, .tag = "auth", .summary = "End a session", .answer = "#SessionEnded",
+		   .arguments = {PATH("id", ARGUMENT_UUID, "the session")}),
+	SECRET("/auth/password", "change_password", .summary = "Change one's password; ends the other sessions", .answer = "{\"type\":\"object\"}",
+		   .arguments = {BODY("old_password", ARGUMENT_TEXT, "the one until now"), BODY("new_password", ARGUMENT_TEXT, "the one from now on")}),
+	SECRET("/auth/mfa/enroll", "mfa_enroll", .summary = "Begin to enroll an authenticator", .answer = "#Factor",
+		   .arguments = {BODY_OPTIONAL("label", ARGUMENT_TEXT, "a name for it")}),
+	SECRET("/auth/mfa/activate", "mfa_activate", .summary = "Activate an authenticator by its first code", .answer = "#Tokens",
+		   .arguments = {BODY("factor_id", ARGUMENT_UUID, "the enrolled factor"), BODY("code", ARGUMENT_TEXT, "its code now")}),
+	SECRET("/auth/mfa/verify", "mfa_verify", .summary = "Show a second factor; raises the session to aal2", .answer = "#Tokens",
+		   .arguments = {BODY("code", ARGUMENT_TEXT, "a code, or a recovery code")}),
+	SECRET("/auth/mfa/disable", "mfa_disable", .summary = "Remove an authenticator", .answer = "{\"type\":\"object\"}",
+		   .arguments = {BODY("factor_id", ARGUMENT_UUID, "the factor"), BODY("code", ARGUMENT_TEXT, "of any active one, or a recovery code")}),
+	SECRET("/auth/mfa/recovery-codes", "mfa_recovery_codes", .summary = "New recovery codes in the place of the old ones", .answer = "#RecoveryCodes",
+		   .arguments = {BODY("code", ARGUMENT_TEXT, "a code, or a recovery code")}),
 	API(GET, "/auth/invitations", "my_invitations", .tag = "auth", .summary = "Invitations to one's own address", .answer = "#MyInvitationPage"),
 	CHANGE(POST, "/auth/invitations/{id}/accept", "accept_invitation", 200, .tag = "auth", .summary = "Join the organization that asks",
 		   .answer = "#InvitationAccepted", .arguments = {PATH("id", ARGUMENT_UUID, "the invitation")}),
 
 	RPC(GET), RPC(POST), RPC(OPTIONS), RPC(PUT), RPC(PATCH), RPC(DELETE),
+
+	{METHOD_GET, "/.well-known/jwks.json", .function = "jwks", .handler = route_call, .auth = AUTH_NONE, .rate = RATE_READ, .status = 200,
+	.tag = "auth", .summary = "Public keys of access tokens (RFC 7517)", .answer = "#Jwks"},
+
+	CHANGE(POST, "/api-keys", "create_api_key", 201, .tag = "administration", .summary = "Make a key for a machine", .answer = "#ApiKeyMade",
+		   .arguments = {BODY("name", ARGUMENT_TEXT, "for people"), BODY("scopes", ARGUMENT_TEXTS, "permissions, context.* or *"),
+		   BODY_OPTIONAL("expires_at", ARGUMENT_TIME, "left out: never")}),
+	API(GET, "/api-keys", "api_keys", .tag = "administration", .summary = "API keys, revoked ones too", .answer = "#ApiKeyPage",
+		.arguments = {PAGE(ARGUMENT_UUID)}),
+	CHANGE(DELETE, "/api-keys/{id}", "revoke_api_key", 200, .tag = "administration", .summary = "End an API key", .answer = "#ApiKeyRevoked",
+		   .arguments = {PATH("id", ARGUMENT_UUID, "the key")}),
+	API(GET, "/audit", "audit", .tag = "administration", .summary = "What happened to users and rights, the newest first", .answer = "#AuditPage",
+		.arguments = {PAGE(ARGUMENT_UUID)}),
 
 	API(GET, "/events/topics", "event_topics", .tag = "events", .summary = "Topics that one may listen to", .answer = "#TopicPage"),
 };

@@ -27,6 +27,32 @@ const Schema schemas[] = {
 	{"Ready", OBJECT("\"status\",\"database\"", M("status", TEXT) "," M("connections", INT) "," M("in_flight", INT) "," M("waiting", INT) ","
 					 M("database", T("[\"object\",\"null\"]")))},
 
+	{"Tokens", OBJECT("\"access_token\",\"token_type\",\"expires_in\",\"refresh_token\",\"session_id\",\"aal\",\"user\"",
+					  M("access_token", TEXT) "," M("token_type", TEXT) "," M("expires_in", INT) "," M("refresh_token", TEXT) ","
+					  M("session_id", UUID) "," M("aal", TEXT) "," M("mfa", T("\"object\"")) "," M("recovery_codes", LIST(TEXT)) ","
+					  M("user", OBJECT("\"id\",\"email\"", M("id", UUID) "," M("email", TEXT_OR_NULL) "," M("organization_id", UUID_OR_NULL) ","
+									   M("organizations", LIST(OBJECT("\"id\",\"name\"", M("id", UUID) "," M("name", TEXT)))))))},
+	{"Ended", OBJECT("\"ended\"", M("ended", BOOLEAN))},
+	{"EndedCount", OBJECT("\"ended\"", M("ended", INT))},
+	{"Me", OBJECT("\"user\"", M("user", T("\"object\"")) "," M("organization", T("[\"object\",\"null\"]")) "," M("permissions", LIST(TEXT)))},
+	{"SessionPage", PAGE_OF(OBJECT("\"id\",\"current\",\"aal\"",
+								   M("id", UUID) "," M("current", BOOLEAN) "," M("organization_id", UUID_OR_NULL) ","
+								   M("device_info", T("[\"object\",\"null\"]")) "," M("ip", TEXT_OR_NULL) "," M("user_agent", TEXT_OR_NULL) ","
+								   M("aal", TEXT) "," M("amr", LIST(TEXT)) "," M("created_at", TIME) "," M("authenticated_at", TIME) ","
+								   M("last_seen_at", TIME) "," M("expires_at", TIME)))},
+	{"SessionEnded", OBJECT("\"id\",\"ended\"", M("id", UUID) "," M("ended", BOOLEAN))},
+	{"Factor", OBJECT("\"factor_id\",\"secret\",\"otpauth_uri\"", M("factor_id", UUID) "," M("secret", TEXT) "," M("otpauth_uri", TEXT))},
+	{"RecoveryCodes", OBJECT("\"recovery_codes\"", M("recovery_codes", LIST(TEXT)))},
+	{"Jwks", OBJECT("\"keys\"", M("keys", LIST(OBJECT("\"kty\",\"kid\"", M("kty", TEXT) "," M("kid", TEXT) "," M("alg", TEXT)))))},
+	{"ApiKeyMade", OBJECT("\"id\",\"key\"", M("id", UUID) "," M("key", TEXT))},
+	{"ApiKeyPage", PAGE_OF(OBJECT("\"id\",\"name\",\"scopes\",\"state\"",
+								  M("id", UUID) "," M("name", TEXT) "," M("user_id", UUID_OR_NULL) "," M("scopes", LIST(TEXT)) "," M("state", TEXT) ","
+								  M("created_by", UUID_OR_NULL) "," M("created_at", TIME) "," M("expires_at", TIME_OR_NULL) ","
+								  M("last_used_at", TIME_OR_NULL)))},
+	{"ApiKeyRevoked", OBJECT("\"id\",\"revoked\"", M("id", UUID) "," M("revoked", BOOLEAN))},
+	{"AuditPage", PAGE_OF(OBJECT("\"id\",\"type\",\"occurred_at\",\"data\"",
+								 M("id", UUID) "," M("type", TEXT) "," M("occurred_at", TIME) "," M("data", T("\"object\""))))},
+
 	{"Reservation", OBJECT("\"id\",\"state\",\"pool\",\"face_value_minor\",\"currency\",\"hold_until\"",
 						   M("id", UUID) "," M("state", TEXT) "," M("pool", TEXT) "," M("face_value_minor", INT) "," M("currency", CURRENCY) ","
 						   M("hold_until", TIME))},
