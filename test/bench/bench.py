@@ -33,6 +33,9 @@ GROUPS = {
     "lifecycle": "lifecycle",
     "relay": "relay",
     "latency": "relay",
+    "gateway_one_row": "gateway",
+    "jwt_warm": "gateway",
+    "refresh_rotations": "gateway",
 }
 
 

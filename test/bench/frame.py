@@ -65,6 +65,79 @@ class Load:
     def __init__(self, script, user="bench_service", variables=None, options=""):
         self.script, self.user, self.variables, self.options = script, user, variables or {}, options
 
+    def begin(self, bench, clients, seconds):
+        return bench._pgbench(self, clients, ["-T", str(seconds)])
+
+    def count(self, output, turns):
+        return _found(output, r"actually processed: (\d+)", "aborted")
+
+
+class Wrk:
+    """What one wrk runs: one request over and over, on so many connections that are kept."""
+
+    def __init__(self, url, headers=None, connections=64):
+        self.url, self.headers, self.connections = url, headers or {}, connections
+
+    def begin(self, bench, clients, seconds):
+        argv = ["wrk", "-t", "1", "-c", str(self.connections), "-d", f"{seconds}s", "--timeout", f"{seconds}s", self.url]
+        for name, value in self.headers.items():
+            argv += ["-H", f"{name}: {value}"]
+        return subprocess.Popen(argv, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+    def count(self, output, turns):
+        # What was under way when it was stopped was answered meanwhile: not in its own time, so it does not count.
+        return _found(output, r"(\d+) requests in", "Non-2xx", "Socket errors") - turns * self.connections
+
+
+def _found(output, pattern, *bad):
+    found = re.search(pattern, output, re.M)
+    if not found or any(word in output for word in bad):
+        raise RuntimeError("the load failed:\n" + output[-3000:])
+    return float(found.group(1))
+
+
+class Cpu:
+    """Where the CPU's time goes while each load has its turn. groups: {name: function -> process ids}; client: the load itself."""
+
+    def __init__(self, groups):
+        self.groups = groups
+        self.spent = {}
+        self.requests = {}
+
+    @staticmethod
+    def _of(pid):
+        total = 0
+        try:
+            for task in os.listdir(f"/proc/{pid}/task"):
+                with open(f"/proc/{pid}/task/{task}/schedstat") as f:
+                    total += int(f.read().split()[0])
+        except OSError:
+            pass
+        return total
+
+    def now(self, client):
+        times = {name: sum(map(self._of, pids())) for name, pids in self.groups.items()}
+        times["client"] = self._of(client)
+        return times
+
+    def add(self, label, before, after):
+        spent = self.spent.setdefault(label, dict.fromkeys(after, 0))
+        for name in after:
+            spent[name] += after[name] - before[name]
+
+    def us(self, label):
+        """Microseconds per request, by group."""
+        return {name: round(ns / 1000 / self.requests[label], 1) for name, ns in self.spent[label].items()}
+
+
+def children(pid):
+    """Process ids of its children."""
+    out = []
+    for task in os.listdir(f"/proc/{pid}/task"):
+        with open(f"/proc/{pid}/task/{task}/children") as f:
+            out += [int(p) for p in f.read().split()]
+    return out
+
 
 def interleave(variants, rounds=None):
     """variants: {label: function -> number}.  Runs A B, B A, A B ...; returns {label: [number per round]}."""
@@ -156,65 +229,72 @@ class Bench:
 
     def _result(self, process, pattern):
         out = process.communicate()[0]
-        found = re.search(pattern, out, re.M)
-        if process.returncode or not found or "aborted" in out:
+        if process.returncode:
             raise RuntimeError("pgbench failed:\n" + out[-3000:])
-        return float(found.group(1))
+        return _found(out, pattern, "aborted")
 
-    def slices(self, loads, clients, seconds=None):
-        """One round of several loads, {label: Load} -> {label: transactions per second}.
+    def slices(self, loads, clients, seconds=None, slice_s=SLICE_S, cpu=None):
+        """One round of several loads, {label: Load or Wrk} -> {label: transactions per second}.
 
         All are started, and then take turns of a tenth of a second, the others stopped meanwhile (SIGSTOP; transactions travel
         whole, so none stays open).  Whatever else the machine is doing hits all alike.
         """
         seconds = seconds or SECONDS
         last_s = math.ceil(len(loads) * (seconds + WARM_S))
-        processes, active = {}, {label: 0.0 for label in loads}
+        processes, active, turns = {}, {label: 0.0 for label in loads}, {label: 0 for label in loads}
         first = time.monotonic()
 
         def turn(label, length_s):
+            pid = processes[label].pid
+            before = cpu and cpu.now(pid)
             start = time.monotonic()
-            os.kill(processes[label].pid, signal.SIGCONT)
+            os.kill(pid, signal.SIGCONT)
             time.sleep(length_s)
-            os.kill(processes[label].pid, signal.SIGSTOP)
+            os.kill(pid, signal.SIGSTOP)
             active[label] += time.monotonic() - start
+            turns[label] += 1
+            if cpu:
+                cpu.add(label, before, cpu.now(pid))
 
         try:
             for label, load in loads.items():
-                processes[label] = self._pgbench(load, clients, ["-T", str(last_s)])
+                processes[label] = load.begin(self, clients, last_s)
                 turn(label, WARM_S)
             started = time.monotonic()
             labels = list(loads)
-            while time.monotonic() < first + last_s - len(loads) * SLICE_S:
+            while time.monotonic() < first + last_s - len(loads) * slice_s:
                 random.shuffle(labels)
                 for label in labels:
-                    turn(label, SLICE_S)
+                    turn(label, slice_s)
             time.sleep(max(0.0, started + last_s + 0.1 - time.monotonic()))
             for process in processes.values():
                 os.kill(process.pid, signal.SIGCONT)
-            return {label: self._result(process, r"actually processed: (\d+)") / active[label]
-                    for label, process in processes.items()}
+            counts = {label: load.count(processes[label].communicate()[0], turns[label]) for label, load in loads.items()}
+            if cpu:
+                for label, count in counts.items():
+                    cpu.requests[label] = cpu.requests.get(label, 0) + count
+            return {label: count / active[label] for label, count in counts.items()}
         finally:
             for process in processes.values():
                 if process.poll() is None:
                     process.kill()
                     process.wait()
 
-    def rounds(self, loads, clients):
+    def rounds(self, loads, clients, **more):
         """ROUNDS of slices: {label: [rate per round]}.  loads: {label: Load, or function that makes one for this round}."""
         results = {label: [] for label in loads}
         for _ in range(ROUNDS):
             made = {label: load() if callable(load) else load for label, load in loads.items()}
-            for label, rate in self.slices(made, clients).items():
+            for label, rate in self.slices(made, clients, **more).items():
                 results[label].append(rate)
         return results
 
-    def report_rates(self, name, ours, baseline, unit, target=None, note=None):
+    def report_rates(self, name, ours, baseline, unit, target=None, note=None, **more):
         """Rates of rounds in which both sides took turns; the target is the least ratio."""
         pairs = sorted(a / b for a, b in zip(ours, baseline))
         ratio = statistics.median(pairs)
         return self.report(name, statistics.median(ours), statistics.median(baseline), unit, f">= {target}" if target else None,
-                           ratio >= target if target else None, ratio=ratio, note=note, pair_ratios=[round(p, 3) for p in pairs])
+                           ratio >= target if target else None, ratio=ratio, note=note, pair_ratios=[round(p, 3) for p in pairs], **more)
 
     def report(self, name, ours, baseline, unit, target=None, met=None, ratio=None, **more):
         """One JSON line.  target is words; met None: told for comparison only."""
