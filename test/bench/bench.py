@@ -35,7 +35,6 @@ GROUPS = {
     "latency": "relay",
     "gateway_one_row": "gateway",
     "jwt_warm": "gateway",
-    "refresh_rotations": "gateway",
 }
 
 

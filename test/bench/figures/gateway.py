@@ -13,7 +13,6 @@ from harness.workers import Worker
 
 POOL = 8
 CLIENTS = 64
-CLIENTS_OF_REFRESH = (8, 32)
 # Long enough that what wrk has under way at its end is little.
 SLICE_S = 0.5
 SECONDS = float(os.environ.get("GATEWAY_SECONDS", "4"))
@@ -132,52 +131,3 @@ def jwt_warm(bench):
     rates = bench.rounds({"token": load(True), "none": load(False)}, POOL, seconds=SECONDS, slice_s=0.2, cpu=cpu)
     ours, baseline = cpu.us("token"), cpu.us("none")
     bench.report("jwt_warm_sql", ours["postgres"], baseline["postgres"], "us CPU/request", rates={k: round(v[0]) for k, v in rates.items()})
-
-
-SESSIONS = 10000
-
-REFRESH = """\\if :warm = 0
-SELECT token FROM plain.refresh WHERE n = :client_id \\gset
-\\set warm 1
-\\endif
-SELECT access.refresh(:token) ->> 'refresh_token' AS token \\gset
-"""
-
-LOCK_AND_UPDATE = """BEGIN;
-SELECT state FROM plain.sessions WHERE id = :id FOR NO KEY UPDATE;
-UPDATE plain.sessions SET refresh_counter = refresh_counter + 1, last_seen_at = now() WHERE id = :id;
-COMMIT;"""
-
-
-def sessions(bench):
-    """A table of sessions like ours, and ours as full."""
-    bench.psql(f"""
-        SELECT access.login('gateway@example.org', 'correct horse bench');
-        INSERT INTO access.sessions SELECT (jsonb_populate_record(NULL::access.sessions, to_jsonb(s) || jsonb_build_object('id', gen_random_uuid()))).*
-            FROM (SELECT * FROM access.sessions LIMIT 1) s, generate_series(1, {SESSIONS});
-        CREATE TABLE plain.sessions (LIKE access.sessions INCLUDING INDEXES) WITH (fillfactor = 70);
-        INSERT INTO plain.sessions SELECT * FROM access.sessions;
-        CREATE TABLE plain.refresh (n int PRIMARY KEY, token text);
-        CREATE TABLE plain.refresh_ids AS SELECT row_number() OVER (ORDER BY id) - 1 AS n, id FROM plain.sessions;
-        ALTER TABLE plain.refresh_ids ADD PRIMARY KEY (n);
-        VACUUM (ANALYZE) access.sessions, plain.sessions""")
-    bench.settle()
-
-
-def rotation(bench, clients):
-    """Each client refreshes a session of its own: the one it has just logged in to."""
-    bench.query("DELETE FROM plain.refresh; INSERT INTO plain.refresh SELECT n - 1, access.login('gateway@example.org', 'correct horse bench') ->> 'refresh_token'"
-                " FROM generate_series(1, %s) n", (clients,))
-    return Load(REFRESH)
-
-
-def refresh_rotations(bench):
-    Stage.of(bench)
-    sessions(bench)
-    pick = "\\if :picked = 0\nSELECT id FROM plain.refresh_ids WHERE n = :client_id \\gset\n\\set picked 1\n\\endif"
-    for clients in CLIENTS_OF_REFRESH:
-        cpu = Cpu({"postgres": lambda: children(bench.pg.postmaster_pid())})
-        rates = bench.rounds({"ours": lambda: rotation(bench, clients), "baseline": Load(pipeline(LOCK_AND_UPDATE, pick), variables={"picked": 0})}, clients,
-                             seconds=SECONDS, cpu=cpu)
-        bench.report_rates(f"refresh_rotations_{clients}", rates["ours"], rates["baseline"], "rotations/s", 0.8,
-                           cpu_us=cpu.us("ours"), baseline_cpu_us=cpu.us("baseline"))
