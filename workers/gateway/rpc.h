@@ -40,7 +40,7 @@ typedef struct RpcConfig
 typedef struct RpcRequest
 {
 	const char *method;
-	const char *function;		/* what follows /rpc/, decoded */
+	const char *function;		/* what follows /rpc/, decoded; it and the headers are UTF-8 */
 	const char *query;			/* as it came, without "?"; or NULL */
 	const RpcHeader *headers;
 	size_t		header_count;
