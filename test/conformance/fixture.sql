@@ -8,7 +8,8 @@ CREATE SCHEMA conform;
 CREATE SCHEMA conform_two;
 CREATE SCHEMA hidden;
 CREATE SCHEMA common;
-GRANT USAGE ON SCHEMA conform, conform_two, common TO conform_anon, conform_clerk;
+CREATE SCHEMA "Odd ""@/\#~_-";
+GRANT USAGE ON SCHEMA conform, conform_two, common, "Odd ""@/\#~_-" TO conform_anon, conform_clerk;
 ALTER DEFAULT PRIVILEGES REVOKE EXECUTE ON FUNCTIONS FROM PUBLIC;
 SET search_path = conform;
 
@@ -147,6 +148,21 @@ CREATE FUNCTION scalars() RETURNS TABLE (a text, b grade, c integer, d int4range
 -- A column with the function's own name.
 CREATE FUNCTION test() RETURNS TABLE (test text, value integer) LANGUAGE sql STABLE AS 'SELECT ''hello'', 1';
 CREATE FUNCTION "true"() RETURNS boolean LANGUAGE sql STABLE AS 'SELECT true';
+
+CREATE FUNCTION spots() RETURNS TABLE (id integer, val spot) LANGUAGE sql STABLE AS
+  'SELECT i, (i, 10 - i)::conform.spot FROM generate_series(1, 3) i';
+CREATE DOMAIN vector_domain AS tsvector;
+CREATE DOMAIN vector_domain_domain AS vector_domain;
+CREATE FUNCTION vectors() RETURNS TABLE (id integer, v vector_domain, w vector_domain_domain) LANGUAGE sql STABLE AS
+  $$SELECT i, to_tsvector('simple', t), to_tsvector('simple', t) FROM (VALUES (1, 'kind of fun'), (2, 'fat cats')) x(i, t)$$;
+CREATE FUNCTION record_out(OUT id integer, OUT name text, OUT maker_id integer) RETURNS record LANGUAGE sql STABLE AS
+  'SELECT * FROM conform.tools WHERE id = 1';
+CREATE FUNCTION records_out(low integer, pattern text, OUT id integer, OUT name text) RETURNS SETOF record LANGUAGE sql STABLE AS
+  'SELECT t.id, t.name FROM conform.tools t WHERE t.id >= $1 AND t.name LIKE $2 ORDER BY t.id';
+-- Two comments on objects of one number: of a function and of another catalogue's object.
+CREATE FUNCTION commented(id integer) RETURNS integer LANGUAGE sql STABLE AS 'SELECT $1';
+COMMENT ON FUNCTION commented(integer) IS 'Gives its argument back.';
+CREATE FUNCTION "سلام"("نام" text) RETURNS TABLE ("هویت" text) LANGUAGE sql STABLE AS 'SELECT $1';
 
 -- ---- single values ----
 
@@ -317,7 +333,23 @@ CREATE FUNCTION big_claims() RETURNS TABLE (iss text, sub text, exp bigint, nbf 
   SELECT c->>'iss', c->>'sub', (c->>'exp')::bigint, (c->>'nbf')::bigint, (c->>'iat')::bigint, c->>'jti', (c->>'http://example.com/foo')::boolean
   FROM (SELECT current_setting('request.jwt.claims')::json AS c) s $$;
 
--- ---- the other schema ----
+-- Before each call of one gateway of the suite: a role for the claim id, headers for whom asks.
+CREATE FUNCTION before() RETURNS void LANGUAGE plpgsql AS $$
+DECLARE id text := current_setting('request.jwt.claims', true)::json->>'id';
+BEGIN
+  IF id = '1' THEN
+    PERFORM set_config('role', 'conform_clerk', true);
+  ELSIF id = '2' THEN
+    PERFORM set_config('role', 'conform_anon', true);
+  ELSIF id = '3' THEN
+    RAISE 'Disabled ID --> %', id USING HINT = 'Please contact administrator';
+  END IF;
+  IF current_setting('request.headers', true)::json->>'user-agent' = 'custom' THEN
+    PERFORM set_config('response.headers', '[{"Content-Type": "application/custom+json"}, {"Vary": "X-Test-Accept"}, {"Cache-Control": "no-cache"}]', true);
+  END IF;
+END $$;
+
+-- ---- the other schemas ----
 
 CREATE FUNCTION conform_two.parents_below(id integer) RETURNS SETOF conform_two.parents LANGUAGE sql STABLE AS
   'SELECT * FROM conform_two.parents p WHERE p.id < $1 ORDER BY p.id';
@@ -325,9 +357,12 @@ CREATE FUNCTION conform_two.plain_text() RETURNS conform_two."text/plain" LANGUA
 CREATE FUNCTION conform_two.special_text() RETURNS conform_two."text/two" LANGUAGE sql STABLE AS $$SELECT 'special'::conform_two."text/two"$$;
 CREATE FUNCTION conform_two.path() RETURNS text LANGUAGE sql STABLE AS $$SELECT current_setting('search_path')$$;
 
+CREATE FUNCTION "Odd ""@/\#~_-".names() RETURNS TABLE (id integer, name text) LANGUAGE sql STABLE AS
+  $$VALUES (1, 'John'), (2, 'Mary'), (3, 'José')$$;
+
 GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA conform, conform_two TO conform_anon, conform_clerk;
 GRANT USAGE, UPDATE ON SEQUENCE callings TO conform_anon, conform_clerk;
-GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA conform, conform_two TO conform_anon, conform_clerk;
+GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA conform, conform_two, "Odd ""@/\#~_-" TO conform_anon, conform_clerk;
 REVOKE ALL ON secrets, ledgers FROM conform_anon, conform_clerk;
 GRANT SELECT ON ledgers TO conform_clerk;
 REVOKE EXECUTE ON FUNCTION privileged_greet(text) FROM conform_anon;
