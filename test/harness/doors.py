@@ -76,7 +76,7 @@ class Gateway(Http):
 
     def __init__(self, dsn):
         super().__init__(None)
-        self.worker = Worker("gateway", database=dsn, schemas="api", limits="")
+        self.worker = Worker("gateway", database=dsn, schemas="api", limits="", trusted_proxies="127.0.0.1")
 
     def __enter__(self):
         self.worker.start()
