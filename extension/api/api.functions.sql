@@ -2,7 +2,6 @@
 -- Every function is api_call() in C (extension/api/call.c); what it does stands beside its name in *_operations.c.
 
 SELECT access.define_permission('events.read', 'listen to events');
-SELECT events.let_listen('GiftCertificates.Stream', 'certificates.read');
 
 CREATE OR REPLACE FUNCTION api.pre_request() RETURNS void
     LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'api_pre_request';

@@ -59,11 +59,14 @@ def commands():
 
 
 def requirements():
-    """Rows C1 to C8; whatever file a row names must exist."""
+    """A row for each; whatever file a row names must exist."""
     text = read("docs/requirements.md")
     for n in range(1, 9):
         if not re.search(rf"^\| C{n} \|", text, re.M):
             yield f"no row for C{n}"
+    for name in ("P1", "P2", "P8", "M1", "M2", "M17", "I1", "I11", "I12"):
+        if not re.search(rf"^\| ([A-Z0-9]+, )*{name}(,| \|)", text, re.M):
+            yield f"no row for {name}"
     for path in re.findall(r"`((?:test|extension|workers|docs|sql|scripts)/[^`* ]+)`", text):
         if not os.path.exists(os.path.join(ROOT, path)):
             yield f"{path} does not exist"
