@@ -91,8 +91,8 @@ INSERT INTO once VALUES (1);
 CREATE TABLE articles (id integer PRIMARY KEY, body text);
 INSERT INTO articles VALUES (1, 'No plan... It is a thing of greatness that will not stop'), (2, 'Stop. A brain is a thing'), (3, 'Nothing here');
 
-CREATE TABLE odd (t integer, count integer, "UPPER case" integer, "with ""quote" integer);
-INSERT INTO odd VALUES (1, 2, 3, 4);
+CREATE TABLE odd (t integer, count integer, "UPPER case" integer, "with ""quote" integer, and_column text, or_column text);
+INSERT INTO odd VALUES (1, 2, 3, 4, 'smth', 'other');
 
 CREATE TABLE arrays (id integer PRIMARY KEY, numbers integer[], grid integer[], pair spot);
 INSERT INTO arrays VALUES (0, '{1,2,3}', '{{1,2,3},{4,5,6},{7,8,9}}', '(5,6)'), (1, '{11,12,13}', '{{11,12,13},{14,15,16},{17,18,19}}', '(7,8)');
