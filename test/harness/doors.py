@@ -12,6 +12,8 @@ from harness.pg import ROOT
 from harness.postgrest_door import Answer, Request, error_answer, headers_of, load_catalogue
 from harness.workers import Worker
 
+# Routes whose answers are not simply a function's.
+OTHER_WAYS = ("/rpc/", "/auth/oidc/")
 GATEWAY = os.path.join(ROOT, "build/workers/gateway")
 
 
@@ -26,6 +28,7 @@ def spelled(catalogue, request):
 class Sql:
     """An application that has the bearer token of its user: begin_request(), the call, COMMIT."""
     name = "sql"
+    takes = staticmethod(lambda request: True)
 
     def __init__(self, pg, database, user):
         self.conn = pg.connect(database, user, autocommit=False)
@@ -53,16 +56,22 @@ class Sql:
 class Http:
     """POST and GET /rpc/{function} at a server that runs: the gateway, or a PostgREST."""
     name = "http"
+    takes = staticmethod(lambda request: True)
 
     def __init__(self, url):
         self.url = url
 
     def ask(self, request):
-        query = ""
-        if request.method == "GET":
-            query = "?" + urllib.parse.urlencode({k: v for k, v in request.arguments.items() if v is not None})
-        http = urllib.request.Request(f"{self.url}/rpc/{request.function}{query}", method=request.method, headers=request.all_headers(),
-                                      data=json.dumps(request.arguments).encode() if request.method == "POST" else None)
+        return self.send(request.method, "/rpc/" + request.function, request.arguments, request.all_headers())
+
+    def send(self, method, path, arguments, headers):
+        """Arguments in the query of a GET, else as a JSON body."""
+        query, body = "", None
+        if method == "GET":
+            query = "?" + urllib.parse.urlencode({k: v for k, v in arguments.items() if v is not None})
+        elif method != "DELETE":
+            body = json.dumps(arguments).encode()
+        http = urllib.request.Request(self.url + path + query, method=method, headers=headers, data=body)
         try:
             with urllib.request.urlopen(http, timeout=30) as response:
                 return Answer(response.status, response.read().decode(), {k.lower(): v for k, v in response.headers.items()})
@@ -88,3 +97,38 @@ class Gateway(Http):
 
     def __exit__(self, *exc):
         self.worker.__exit__(*exc)
+
+
+def load_routes(pg, database):
+    """{function: [(method, path), ...]}, as the functions' comments say."""
+    rows = pg.query("SELECT proname, substring(obj_description(oid, 'pg_proc') FROM 'Route: (.*?)\\.(?: |$)') FROM pg_proc WHERE pronamespace = 'api'::regnamespace",
+                    dbname=database)
+    return {name: [tuple(route.split(" ", 1)) for route in routes.split(", ")] for name, routes in rows if routes}
+
+
+class Routes(Gateway):
+    """The gateway's routes in the place of /rpc."""
+    name = "routes"
+
+    def __init__(self, dsn, routes):
+        super().__init__(dsn)
+        self.routes = routes
+
+    def ask(self, request):
+        method, path = self.routes[request.function][0]
+        arguments = dict(request.arguments)
+        for name in [n for n in arguments if "{" + n + "}" in path]:
+            path = path.replace("{" + name + "}", urllib.parse.quote(str(arguments.pop(name)), safe=""))
+        return self.send(method, path, arguments, request.all_headers())
+
+    def takes(self, request):
+        """Not what is for /rpc only, nor OpenID's own ways, and no GET of what changes something."""
+        method, path = self.routes[request.function][0]
+        return not path.startswith(OTHER_WAYS) and (request.method != "GET" or method == "GET")
+
+    def missing(self):
+        """Routes of the comments that /openapi.json does not have."""
+        with urllib.request.urlopen(self.url + "/openapi.json", timeout=30) as response:
+            paths = json.load(response)["paths"]
+        return [f"{function}: {method} {path}" for function, listed in self.routes.items() for method, path in listed
+                if method.lower() not in paths.get(path, {}) and not path.startswith(OTHER_WAYS)]

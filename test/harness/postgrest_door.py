@@ -123,6 +123,7 @@ def load_catalogue(pg, database):
 class Postgrest:
     """The statements that PostgREST sends, and what it makes of their results."""
     name = "postgrest"
+    takes = staticmethod(lambda request: True)
 
     def __init__(self, pg, database, user, keys, schema="api", pre_request="api.pre_request", anon="backoffice_anon"):
         self.conn = pg.connect(database, user, autocommit=False)

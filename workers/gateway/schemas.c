@@ -81,6 +81,13 @@ const Schema schemas[] = {
 					M("low_water", INT_OR_NULL) "," M("created_at", TIME) "," M("created", INT) "," M("available", INT) "," M("reserved", INT) ","
 					M("issued", INT) "," M("terminal", INT) "," M("outstanding_minor", INT))},
 
+	{"Team", OBJECT("\"id\",\"name\"", M("id", UUID) "," M("name", TEXT))},
+	{"TeamPage", PAGE_OF(OBJECT("\"id\",\"name\",\"members\"", M("id", UUID) "," M("name", TEXT) "," M("members", LIST(UUID)) "," M("created_at", TIME)))},
+	{"TeamDeleted", OBJECT("\"id\",\"deleted\"", M("id", UUID) "," M("deleted", BOOLEAN))},
+	{"TeamMember", OBJECT("\"team_id\",\"user_id\"", M("team_id", UUID) "," M("user_id", UUID) "," M("removed", BOOLEAN))},
+	{"Organization", OBJECT("\"id\",\"name\"", M("id", UUID) "," M("name", TEXT))},
+	{"OrganizationPage", PAGE_OF(OBJECT("\"id\",\"name\",\"state\"", M("id", UUID) "," M("name", TEXT) "," M("state", TEXT) "," M("created_at", TIME)))},
+	{"OrganizationState", OBJECT("\"id\",\"state\"", M("id", UUID) "," M("state", TEXT))},
 	{"MemberPage", PAGE_OF(OBJECT("\"user_id\",\"email\",\"state\",\"roles\"",
 								  M("user_id", UUID) "," M("email", TEXT) "," M("state", TEXT) "," M("user_state", TEXT) ","
 								  M("roles", LIST(TEXT)) "," M("created_at", TIME)))},
