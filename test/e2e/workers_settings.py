@@ -83,7 +83,7 @@ def test_gateway_settings(_):
         code, text = call("gateway", "--check", "--databases-file=" + places.name, **good)
         assert code == 2 and "line 3" in text and "hunter" not in text, text
     for flags in (["--address=localhost"], ["--port=65536"], ["--processes=0"], ["--allow-origins=shop.example"], ["--allow-origins=https://a/b"],
-                  ["--limits=nonsense"], ["--limits=auth:address=0/1"], ["--trusted-proxies=nobody"], ["--tls-key=/nonexistent"],
+                  ["--public-url=shop.example"], ["--public-url=https://shop.example/"], ["--limits=nonsense"], ["--limits=auth:address=0/1"], ["--trusted-proxies=nobody"], ["--tls-key=/nonexistent"],
                   ["--tls-key=/nonexistent", "--tls-certificate=/nonexistent"], ["--databases-file=/nonexistent"], ["--log-level=loud"]):
         code, text = call("gateway", "--check", *flags, **good)
         assert code == 2 and text, flags

@@ -4,6 +4,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "gateway/fetch.h"
 #include "gateway/gateway.h"
 #include "gateway/health.h"
 #include "gateway/pool.h"
@@ -89,13 +90,15 @@ process_child(Gateway *gateway)
 	pools_start(gateway->pools);
 	gateway->health = health_open(gateway);
 	gateway->rpc = rpc_service_open(gateway);
-	gateway->server = gateway->health != NULL && gateway->rpc != NULL ? server_open(gateway) : NULL;
+	gateway->fetcher = fetcher_open(gateway);
+	gateway->server = gateway->fetcher == NULL ? NULL : gateway->health != NULL && gateway->rpc != NULL ? server_open(gateway) : NULL;
 	if (gateway->server == NULL)
 		return 1;
 	log_info("serving", F_INT("process", gateway->process), F_INT("port", gateway->port), F_INT("pid", getpid()));
 	run(gateway);
 	server_close(gateway->server);
 	rpc_service_close(gateway->rpc);
+	fetcher_close(gateway->fetcher);
 	health_close(gateway->health);
 	pools_close(gateway->pools);
 	loop_close(&gateway->loop);

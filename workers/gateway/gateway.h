@@ -69,6 +69,7 @@ typedef struct Gateway
 	struct HealthWatch *health;
 	struct RpcService *rpc;
 	struct Shared *shared;
+	struct Fetcher *fetcher;
 } Gateway;
 
 extern int64_t gateway_monotonic_us(void);

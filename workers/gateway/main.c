@@ -90,6 +90,18 @@ address_good(const char *address)
 	return false;
 }
 
+/* scheme://host[:port], to which paths are appended. */
+static bool
+public_url_good(const char *url)
+{
+	size_t		scheme = strncmp(url, "https://", 8) == 0 ? 8 : strncmp(url, "http://", 7) == 0 ? 7 : 0;
+
+	if (*url == '\0' || (scheme > 0 && url[scheme] != '\0' && strpbrk(url + scheme, "/?#@ \t\"") == NULL))
+		return true;
+	fprintf(stderr, "public-url: \"%s\" is not scheme://host[:port]\n", url);
+	return false;
+}
+
 static bool
 settings_good(void)
 {
@@ -100,6 +112,7 @@ settings_good(void)
 
 	good = address_good(settings->address) && good;
 	good = cors_check(settings->allow_origins, stderr) && good;
+	good = public_url_good(settings->public_url) && good;
 	good = proxies_check(settings->trusted_proxies, stderr) && good;
 	good = limits_parse(settings->limits, stderr) && good;
 	good = pools_check(settings->databases_file, stderr) && good;

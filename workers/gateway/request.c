@@ -275,6 +275,17 @@ request_call(Request *request, const Statement *before, const Statement *main, b
 }
 
 void
+request_call_internal(Request *request, const Statement *main, RequestDone done)
+{
+	Call	   *call = &request->call;
+
+	*call = (Call) {.internal = true, .main = main, .fair_key = text_hash(request->peer, strlen(request->peer)),
+		.done = call_done, .context = request};
+	request->call_done = done;
+	pool_submit(pools_find(request->gateway->pools, NULL), call);
+}
+
+void
 request_wake(Request *request)
 {
 	request->reply.ready = true;

@@ -145,6 +145,9 @@ extern const char *request_cookies_json(Request *request);
 extern void request_call(Request *request, const Statement *before, const Statement *main, bool read_only, bool rollback,
 						 RequestDone done);
 
+/* One statement of the gateway's own, as the role it logged in as, without begin_request. */
+extern void request_call_internal(Request *request, const Statement *main, RequestDone done);
+
 /* The request's reply is ready: the sleeping connection wakes. Called by reply_*. */
 extern void request_wake(Request *request);
 

@@ -2,6 +2,7 @@
 #include "gateway/routes.h"
 
 #include "gateway/health.h"
+#include "gateway/oidc_login.h"
 #include "gateway/openapi.h"
 #include "gateway/rpc_serve.h"
 
@@ -132,6 +133,15 @@ const Route routes[] = {
 
 	RPC(GET), RPC(POST), RPC(OPTIONS), RPC(PUT), RPC(PATCH), RPC(DELETE),
 
+	{METHOD_GET, "/auth/oidc/callback", .handler = oidc_callback, .auth = AUTH_NONE, .rate = RATE_AUTH, .status = 200, .tag = "auth",
+	.summary = "Where an OpenID provider sends the browser back to", .answer = "#Tokens",
+	.arguments = {QUERY("state", ARGUMENT_TEXT, "of the log-in"), QUERY("code", ARGUMENT_TEXT, "the provider's"), QUERY("error", ARGUMENT_TEXT, "why there is none")}},
+	{METHOD_POST, "/auth/oidc/backchannel-logout", .handler = oidc_logout, .auth = AUTH_NONE, .rate = RATE_AUTH, .status = 200, .tag = "auth",
+	.summary = "An OpenID provider tells that somebody logged out there", .answer = "{\"type\":\"object\"}",
+	.arguments = {{"logout_token", FROM_FORM, ARGUMENT_TEXT, true, "the provider's"}}},
+	{METHOD_GET, "/auth/oidc/{issuer}/login", .handler = oidc_login, .auth = AUTH_NONE, .rate = RATE_AUTH, .status = 302, .tag = "auth",
+	.summary = "Send the browser to an OpenID provider to log in",
+	.arguments = {PATH("issuer", ARGUMENT_TEXT, "its URL, percent-encoded"), QUERY("organization_id", ARGUMENT_UUID, "for which the user wants to act")}},
 	{METHOD_GET, "/.well-known/jwks.json", .function = "jwks", .handler = route_call, .auth = AUTH_NONE, .rate = RATE_READ, .status = 200,
 	.tag = "auth", .summary = "Public keys of access tokens (RFC 7517)", .answer = "#Jwks"},
 

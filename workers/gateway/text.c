@@ -1,4 +1,5 @@
 #include "gateway/text.h"
+#include "gateway/request.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -99,6 +100,32 @@ text_json_string(char *out, const char *text, size_t len)
 			*out++ = (char) c;
 	}
 	*out++ = '"';
+	return out;
+}
+
+char *
+text_percent_encode(struct Request *request, const char *text)
+{
+	static const char digits[] = "0123456789ABCDEF";
+	char	   *out = request_alloc(request, 3 * strlen(text) + 1);
+	char	   *at = out;
+
+	if (out == NULL)
+		return NULL;
+	for (; *text != '\0'; text++)
+	{
+		unsigned char c = (unsigned char) *text;
+
+		if ((c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || strchr("-._~", c) != NULL)
+			*at++ = (char) c;
+		else
+		{
+			*at++ = '%';
+			*at++ = digits[c >> 4];
+			*at++ = digits[c & 15];
+		}
+	}
+	*at = '\0';
 	return out;
 }
 

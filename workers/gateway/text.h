@@ -15,6 +15,10 @@ extern bool text_percent_decode(const char *text, size_t len, bool plus, char *o
 /* Writes a JSON string, quotes included, without a NUL behind it; returns its end. out has room for 6 * len + 2 bytes. */
 extern char *text_json_string(char *out, const char *text, size_t len);
 
+/* For a form's value, in the request's memory; NULL: none left. */
+struct Request;
+extern char *text_percent_encode(struct Request *request, const char *text);
+
 extern bool text_is_uuid(const char *text);
 extern uint32_t text_hash(const char *text, size_t len);
 extern uint64_t text_hash64(const char *text, size_t len);
