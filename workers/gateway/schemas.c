@@ -18,6 +18,12 @@
 #define M(name, schema) "\"" name "\":" schema
 #define PAGE_OF(item) OBJECT("\"items\",\"next\"", M("items", LIST(item)) "," M("next", TEXT_OR_NULL))
 
+#define KEY "{\"type\":\"object\",\"required\":[\"kty\",\"kid\"],\"properties\":{\"kty\":" TEXT ",\"kid\":" TEXT ",\"alg\":" TEXT "}}"
+/* Whose tokens they are. */
+#define ORGANIZATION "{\"type\":\"object\",\"required\":[\"id\",\"name\"],\"properties\":{\"id\":" UUID ",\"name\":" TEXT "}}"
+#define USER "{\"type\":\"object\",\"required\":[\"id\",\"email\"],\"properties\":{\"id\":" UUID ",\"email\":" TEXT_OR_NULL \
+	",\"organization_id\":" UUID_OR_NULL ",\"organizations\":" LIST(ORGANIZATION) "}}"
+
 const Schema schemas[] = {
 	{"Problem", OBJECT("\"type\",\"title\",\"status\",\"code\"",
 					   M("type", "{\"type\":\"string\",\"format\":\"uri-reference\"}") "," M("title", TEXT) "," M("status", INT) ","
@@ -30,8 +36,7 @@ const Schema schemas[] = {
 	{"Tokens", OBJECT("\"access_token\",\"token_type\",\"expires_in\",\"refresh_token\",\"session_id\",\"aal\",\"user\"",
 					  M("access_token", TEXT) "," M("token_type", TEXT) "," M("expires_in", INT) "," M("refresh_token", TEXT) ","
 					  M("session_id", UUID) "," M("aal", TEXT) "," M("mfa", T("\"object\"")) "," M("recovery_codes", LIST(TEXT)) ","
-					  M("user", OBJECT("\"id\",\"email\"", M("id", UUID) "," M("email", TEXT_OR_NULL) "," M("organization_id", UUID_OR_NULL) ","
-									   M("organizations", LIST(OBJECT("\"id\",\"name\"", M("id", UUID) "," M("name", TEXT)))))))},
+					  M("user", USER))},
 	{"Ended", OBJECT("\"ended\"", M("ended", BOOLEAN))},
 	{"EndedCount", OBJECT("\"ended\"", M("ended", INT))},
 	{"Me", OBJECT("\"user\"", M("user", T("\"object\"")) "," M("organization", T("[\"object\",\"null\"]")) "," M("permissions", LIST(TEXT)))},
@@ -43,7 +48,7 @@ const Schema schemas[] = {
 	{"SessionEnded", OBJECT("\"id\",\"ended\"", M("id", UUID) "," M("ended", BOOLEAN))},
 	{"Factor", OBJECT("\"factor_id\",\"secret\",\"otpauth_uri\"", M("factor_id", UUID) "," M("secret", TEXT) "," M("otpauth_uri", TEXT))},
 	{"RecoveryCodes", OBJECT("\"recovery_codes\"", M("recovery_codes", LIST(TEXT)))},
-	{"Jwks", OBJECT("\"keys\"", M("keys", LIST(OBJECT("\"kty\",\"kid\"", M("kty", TEXT) "," M("kid", TEXT) "," M("alg", TEXT)))))},
+	{"Jwks", OBJECT("\"keys\"", M("keys", LIST(KEY)))},
 	{"ApiKeyMade", OBJECT("\"id\",\"key\"", M("id", UUID) "," M("key", TEXT))},
 	{"ApiKeyPage", PAGE_OF(OBJECT("\"id\",\"name\",\"scopes\",\"state\"",
 								  M("id", UUID) "," M("name", TEXT) "," M("user_id", UUID_OR_NULL) "," M("scopes", LIST(TEXT)) "," M("state", TEXT) ","
