@@ -128,7 +128,8 @@ access_authenticate(PG_FUNCTION_ARGS)
 	const VerifiedToken *verified;
 	text	   *token;
 
-	(void) required_text(fcinfo, 0, "token");
+	if (PG_ARGISNULL(0))
+		(void) required_text(fcinfo, 0, "token");
 	token = PG_GETARG_TEXT_PP(0);
 	verified = authenticate(VARDATA_ANY(token), VARSIZE_ANY_EXHDR(token), optional_uuid(fcinfo, 1));
 	if (!verified->has_user)
