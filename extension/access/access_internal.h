@@ -128,6 +128,9 @@ extern void check_email(const char *email);
 
 extern bool is_email(const char *email);
 
+/* The events of a new user; organization may be NULL. */
+extern void tell_user_created(const pg_uuid_t *organization, const pg_uuid_t *user, const char *email);
+
 /* ---- sessions.c: for cached tokens ---- */
 
 /* Has the session not ended, by the newest rows? */

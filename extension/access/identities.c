@@ -175,10 +175,13 @@ insert_new_user(Identity *identity)
 	bo_uuid7(&identity->user_id);
 	args[0] = UUIDPGetDatum(&identity->user_id);
 	args[1] = identity->email ? CStringGetTextDatum(identity->email) : 0;
-	if (identity->email != NULL && bo_spi_run(&plan, args, NULL, 0) > 0)
-		return;
-	args[1] = CStringGetTextDatum(psprintf("%s@oidc.invalid", bo_uuid_text(&identity->user_id)));
-	bo_spi_run(&plan, args, NULL, 0);
+	if (identity->email == NULL || bo_spi_run(&plan, args, NULL, 0) == 0)
+	{
+		identity->email = psprintf("%s@oidc.invalid", bo_uuid_text(&identity->user_id));
+		args[1] = CStringGetTextDatum(identity->email);
+		bo_spi_run(&plan, args, NULL, 0);
+	}
+	tell_user_created(identity->key->has_home ? &identity->key->home_organization : NULL, &identity->user_id, identity->email);
 }
 
 static void

@@ -234,8 +234,8 @@ check_email(const char *email)
 				 errhint("Give the address as it stands in a message's header, without display name.")));
 }
 
-static void
-tell_created(const pg_uuid_t *organization, const pg_uuid_t *user, const char *email)
+void
+tell_user_created(const pg_uuid_t *organization, const pg_uuid_t *user, const char *email)
 {
 	JsonOut		json;
 
@@ -292,14 +292,14 @@ access_create_user(PG_FUNCTION_ARGS)
 	{
 		bo_spi_begin();
 		insert_user(id, email, hash);
-		tell_created(NULL, id, email);
+		tell_user_created(NULL, id, email);
 		bo_spi_end();
 	}
 	else
 	{
 		admin_begin(&call, organization, "access.manage_members");
 		insert_user(id, email, hash);
-		tell_created(&call.organization_id, id, email);
+		tell_user_created(&call.organization_id, id, email);
 		insert_membership(&call.organization_id, id);
 		admin_end(&call);
 	}

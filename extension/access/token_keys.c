@@ -11,6 +11,7 @@
 #include "catalog/pg_type.h"
 #include "core/keys.h"
 #include "core/spi.h"
+#include "events/events.h"
 #include "lib/stringinfo.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -19,6 +20,7 @@
 #include "utils/timestamp.h"
 
 #define REMEMBERED_MAX	64
+#define KEEPER_INTERVAL_MS	60000
 #define RETIRED_EXTRA	(INT64CONST(3600) * USECS_PER_SEC)	/* for transactions that began before the rotation */
 
 PG_FUNCTION_INFO_V1(access_rotate_signing_key);
@@ -250,16 +252,17 @@ static void
 insert_own(JwsAlgorithm algorithm, const char *state)
 {
 	static BoPlan plan = {
-		"INSERT INTO access.token_keys (id, issuer, kid, kind, alg, state, public_key, secret) "
-		"VALUES ($1, '', $2, 'own', $3, $4, $5::jsonb, $6)",
-		6, {UUIDOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, BYTEAOID}
+		"INSERT INTO access.token_keys (id, issuer, kid, kind, alg, state, public_key, secret, current_since) "
+		"VALUES ($1, '', $2, 'own', $3, $4, $5::jsonb, $6, CASE $4 WHEN 'current' THEN $7 END)",
+		7, {UUIDOID, TEXTOID, TEXTOID, TEXTOID, TEXTOID, BYTEAOID, TIMESTAMPTZOID}
 	};
 	SecretOwner owner = {{{0}}};
 	JwsKey		key;
 	char		jwk[1024];
 	uint8	   *der = NULL;
+	char	   *clear;
 	int			length = -1;
-	Datum		args[6];
+	Datum		args[7];
 	bool		good;
 
 	bo_uuid7(&owner.id);
@@ -274,15 +277,13 @@ insert_own(JwsAlgorithm algorithm, const char *state)
 	args[2] = CStringGetTextDatum(jws_algorithm_name(algorithm));
 	args[3] = CStringGetTextDatum(state);
 	args[4] = CStringGetTextDatum(psprintf("{%s}", jwk));
-	PG_TRY();
-	{
-		args[5] = PointerGetDatum(keys_encrypt(TOKEN_KEY_PURPOSE, &owner, (char *) der, length));
-	}
-	PG_FINALLY();
-	{
-		OPENSSL_clear_free(der, length);
-	}
-	PG_END_TRY();
+	/* Ours, so that an error of the encryption leaves no key behind in the library's memory. */
+	clear = palloc(length);
+	memcpy(clear, der, length);
+	OPENSSL_clear_free(der, length);
+	args[5] = PointerGetDatum(keys_encrypt(TOKEN_KEY_PURPOSE, &owner, clear, length));
+	keys_wipe(clear, length);
+	args[6] = TimestampTzGetDatum(bo_now());
 	bo_spi_run(&plan, args, NULL, 0);
 }
 
@@ -339,7 +340,7 @@ token_key_current(void)
 	return current;
 }
 
-/* next becomes current, current retires, a new next is made. */
+/* next becomes current, current retires, a new next is made.  Within SPI, as the kernel. */
 static void
 rotate(JwsAlgorithm algorithm)
 {
@@ -351,7 +352,7 @@ rotate(JwsAlgorithm algorithm)
 		1, {TIMESTAMPTZOID}
 	};
 	static BoPlan promote_plan = {
-		"UPDATE access.token_keys SET state = 'current' WHERE kind = 'own' AND state = 'next'", 0, {0}
+		"UPDATE access.token_keys SET state = 'current', current_since = $1 WHERE kind = 'own' AND state = 'next'", 1, {TIMESTAMPTZOID}
 	};
 	TimestampTz now = bo_now();
 	Datum		until = TimestampTzGetDatum(now + (token_lifetime_s + token_skew_s) * USECS_PER_SEC + RETIRED_EXTRA);
@@ -359,9 +360,42 @@ rotate(JwsAlgorithm algorithm)
 
 	bo_spi_run(&drop_plan, &past, NULL, 0);
 	bo_spi_run(&retire_plan, &until, NULL, 0);
-	if (bo_spi_run(&promote_plan, NULL, NULL, 0) == 0)
+	if (bo_spi_run(&promote_plan, &past, NULL, 0) == 0)
 		insert_own(algorithm, "current");
 	insert_own(algorithm, "next");
+}
+
+/* Keeper: a key that was current for long enough; the next one but one has the algorithm of the next. */
+static bool
+rotate_old(void)
+{
+	static BoPlan plan = {
+		"SELECT n.alg FROM access.token_keys c, access.token_keys n WHERE c.kind = 'own' AND c.state = 'current' "
+		"AND n.kind = 'own' AND n.state = 'next' AND c.current_since < $1", 1, {TIMESTAMPTZOID}
+	};
+	Datum		args[1] = {TimestampTzGetDatum(bo_now() - signing_key_lifetime_s * USECS_PER_SEC)};
+	char	   *name;
+
+	if (signing_key_lifetime_s == 0)
+		return false;
+	bo_spi_begin();
+	if (bo_spi_run(&plan, args, NULL, 1) > 0)
+	{
+		lock_own();
+		if (bo_spi_run(&plan, args, NULL, 1) > 0)
+		{
+			name = bo_spi_text(0, 1);
+			rotate(jws_algorithm(name, strlen(name)));
+		}
+	}
+	bo_spi_end();
+	return false;
+}
+
+void
+token_keys_init(void)
+{
+	events_register_keeper_task("signing keys", KEEPER_INTERVAL_MS, rotate_old);
 }
 
 /* rotate_signing_key(alg text): the id of the key that signs from now on */

@@ -17,6 +17,7 @@ int			token_lifetime_s = 600;
 int			token_skew_s = 30;
 int			issuer_key_grace_s = 120;
 int			token_cache_kb = 4096;
+int			signing_key_lifetime_s = 30 * 86400;
 
 Marker		tokens_marker = {"tokens_marker"};
 
@@ -110,6 +111,7 @@ void
 tokens_init(void)
 {
 	marker_register(&tokens_marker);
+	token_keys_init();
 	DefineCustomStringVariable("backoffice.token_issuer",
 							   "Who issues our access tokens: their claim iss.",
 							   "1 to 512 bytes. Tokens of the former issuer are refused from then on.",
@@ -134,6 +136,10 @@ tokens_init(void)
 							"How long an OpenID provider's key is good after it was taken out of its key set.",
 							"The nodes of a provider need not have the same keys at the same moment.",
 							&issuer_key_grace_s, 120, 0, 86400, PGC_SUSET, GUC_UNIT_S, NULL, NULL, NULL);
+	DefineCustomIntVariable("backoffice.signing_key_lifetime",
+							"How long a key signs our access tokens before the next one does.",
+							"0: until access.rotate_signing_key() is called.",
+							&signing_key_lifetime_s, 30 * 86400, 0, 315360000, PGC_SIGHUP, GUC_UNIT_S, NULL, NULL, NULL);
 	DefineCustomIntVariable("backoffice.token_cache_memory",
 							"Memory for verified tokens, of each backend.",
 							"A token that is found there is not verified again until it expires.",

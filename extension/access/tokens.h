@@ -20,6 +20,7 @@ extern int	token_lifetime_s;
 extern int	token_skew_s;
 extern int	issuer_key_grace_s;
 extern int	token_cache_kb;
+extern int	signing_key_lifetime_s;
 
 /* Of the tables of keys, issuers and API keys, and of the settings. */
 extern Marker tokens_marker;
@@ -84,6 +85,8 @@ typedef struct TokenKey
 
 /* NULL: no such key, or no longer.  Valid until the next call. */
 extern const TokenKey *token_key_find(const char *issuer, const char *kid);
+
+extern void token_keys_init(void);
 
 /* The key that tokens are issued with; made when there is none. */
 extern const TokenKey *token_key_current(void);

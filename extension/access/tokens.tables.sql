@@ -35,6 +35,7 @@ CREATE TABLE access.token_keys (
     audience text[] NOT NULL DEFAULT '{}',
     expires_required boolean NOT NULL DEFAULT true,
     verify_until timestamptz,
+    current_since timestamptz,
     created_at timestamptz NOT NULL DEFAULT backoffice.now(),
     UNIQUE (issuer, kid),
     CHECK ((issuer = '') = (kind <> 'issuer')),

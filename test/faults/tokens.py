@@ -10,6 +10,7 @@ import psycopg2
 from harness.signer import Es256, Issuer, Rs256
 from harness.jws import decode, encode, hs256, sign_hs256, verify
 from harness.pg import Cluster
+from harness.pipeline import Pipeline
 
 SETUP = """
 CREATE ROLE web LOGIN;
@@ -241,6 +242,32 @@ def case_requests():
                 except psycopg2.Error as e:
                     expect(e.pgcode, wanted, f"role {role}")
                 cur.execute("ROLLBACK")
+
+
+def case_pipeline():
+    """Requests stacked on one connection: each is a transaction, and an error stays with its request, also one that only the commit finds."""
+    with Shop() as shop:
+        answer = shop.login()
+        shop.pg.psql("shop", "CREATE TABLE public.a (id int PRIMARY KEY); CREATE TABLE public.b (a int REFERENCES public.a DEFERRABLE INITIALLY DEFERRED);"
+                             "GRANT ALL ON public.a, public.b TO backoffice_user, backoffice_anon")
+        begin = "SELECT access.begin_request($1, NULL, $2, 'POST', '/x', '{}', '{}') IS NOT NULL"
+        who = "SELECT current_user, access.user_id(), current_setting('transaction_read_only'), current_setting('request.method')"
+        ann, nobody = answer["user"]["id"], ("backoffice_anon", None, "off", "POST")
+        with Pipeline(shop.pg.dsn("shop", "web")) as pipe:
+            for token, read_only, call in ((answer["access_token"], "f", "INSERT INTO public.b VALUES (1)"), (None, "f", who),
+                                           ("bad", "f", who), (answer["access_token"], "t", who), (answer["access_token"], "t", "INSERT INTO public.a VALUES (1)"),
+                                           (answer["access_token"], "f", "INSERT INTO public.a VALUES (2)"), (None, "f", who)):
+                pipe.send(begin, token, read_only)
+                pipe.send(call)
+                pipe.sync()
+            expect(pipe.results(), [("ok", [("t",)]), ("ok", []), ("error", "23503", "b_a_fkey")], "a constraint that the commit finds broken")
+            expect(pipe.results(), [("ok", [("t",)]), ("ok", [nobody])], "the request behind it")
+            expect(pipe.results(), [("error", "PT401", "token_malformed"), ("aborted",)], "a bad token: nothing is called")
+            expect(pipe.results(), [("ok", [("t",)]), ("ok", [("backoffice_user", ann, "on", "POST")])], "read-only")
+            expect(pipe.results(), [("ok", [("t",)]), ("error", "25006", None)], "writing in it")
+            expect(pipe.results(), [("ok", [("t",)]), ("ok", [])], "not in the next")
+            expect(pipe.results(), [("ok", [("t",)]), ("ok", [nobody])], "nothing is left of any")
+        expect((shop.one("SELECT array_agg(id) FROM public.a"), shop.one("SELECT count(*) FROM public.b")), ([2], 0), "what was committed")
 
 
 def provider(shop, issuer, **options):
