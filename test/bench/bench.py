@@ -30,6 +30,7 @@ GROUPS = {
     "tick": "reader",
     "can": "access",
     "rls": "access",
+    "refresh": "sessions",
     "lifecycle": "lifecycle",
     "relay": "relay",
     "latency": "relay",
