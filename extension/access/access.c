@@ -20,6 +20,7 @@ access_init(void)
 	hashing_init();
 	lockout_init();
 	sessions_init();
+	person_init();
 	tokens_init();
 	mfa_init();
 	issuers_init();

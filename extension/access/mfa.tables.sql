@@ -32,3 +32,15 @@ SELECT pg_catalog.pg_extension_config_dump('access.recovery_codes', '');
 
 -- Whether a user has a factor decides what they may do in a session without.
 CREATE TRIGGER rights_changed AFTER UPDATE OF state OR DELETE OR TRUNCATE ON access.mfa_factors EXECUTE FUNCTION access.rights_changed();
+
+-- Never holds a row: its relcache entry is invalidated when what the answers to log-ins say of users changes (see access/person.c).
+CREATE TABLE access.people_marker ();
+COMMENT ON TABLE access.people_marker IS 'Empty. Backends forget cached users when this table''s relcache entry is invalidated.';
+CREATE FUNCTION access.people_changed() RETURNS trigger
+    LANGUAGE c AS 'MODULE_PATHNAME', 'access_people_changed';
+COMMENT ON FUNCTION access.people_changed() IS
+'Trigger: makes every backend forget the users it has cached, at the commit of this transaction. Permission: none, fired by the tables of access.';
+CREATE TRIGGER people_changed AFTER UPDATE OF email, state OR DELETE OR TRUNCATE ON access.users EXECUTE FUNCTION access.people_changed();
+CREATE TRIGGER people_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON access.memberships EXECUTE FUNCTION access.people_changed();
+CREATE TRIGGER people_changed AFTER UPDATE OR DELETE OR TRUNCATE ON access.organizations EXECUTE FUNCTION access.people_changed();
+CREATE TRIGGER people_changed AFTER UPDATE OF state OR DELETE OR TRUNCATE ON access.mfa_factors EXECUTE FUNCTION access.people_changed();

@@ -11,50 +11,11 @@
 #include "access/sessions.h"
 
 
-#include "catalog/pg_type.h"
 #include "core/spi.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 
 PG_FUNCTION_INFO_V1(access_refresh);
-
-static BoPlan person_plan = {
-	"SELECT u.email, u.state = 'active',"
-	" (SELECT coalesce(jsonb_agg(jsonb_build_object('id', o.id, 'name', o.name) ORDER BY m.created_at, o.id), '[]')"
-	"   FROM access.memberships m JOIN access.organizations o ON o.id = m.organization_id AND o.state = 'active'"
-	"   WHERE m.user_id = u.id AND m.state = 'active'),"
-	" (SELECT coalesce(jsonb_agg(jsonb_build_object('id', f.id, 'label', f.label, 'type', 'totp') ORDER BY f.created_at, f.id), '[]')"
-	"   FROM access.mfa_factors f WHERE f.user_id = u.id AND f.state = 'active'),"
-	" (SELECT m.organization_id FROM access.memberships m JOIN access.organizations o ON o.id = m.organization_id AND o.state = 'active'"
-	"   WHERE m.user_id = u.id AND m.state = 'active' ORDER BY m.organization_id IS DISTINCT FROM $2, m.created_at, m.organization_id LIMIT 1) "
-	"FROM access.users u WHERE u.id = $1",
-	2, {UUIDOID, UUIDOID}
-};
-
-static Jsonb *
-jsonb_of(int column)
-{
-	bool		isnull;
-
-	return DatumGetJsonbP(bo_spi_datum(0, column, &isnull));
-}
-
-bool
-person_read(const pg_uuid_t *user, const pg_uuid_t *preferred, Person *person)
-{
-	Datum		args[2] = {UUIDPGetDatum(user), UUIDPGetDatum(preferred)};
-
-	if (bo_spi_run(&person_plan, args, preferred ? NULL : " n", 1) == 0)
-		return false;
-	person->email = bo_spi_text(0, 1);
-	person->active = bo_spi_bool(0, 2);
-	person->organizations = jsonb_of(3);
-	person->factors = jsonb_of(4);
-	person->has_organization = !bo_spi_isnull(0, 5);
-	if (person->has_organization)
-		person->organization_id = bo_spi_uuid(0, 5);
-	return true;
-}
 
 void
 answer_tokens(JsonOut *json, const Session *session, const Person *person)
@@ -99,9 +60,37 @@ status_of_ended(const char *why)
 	return "invalid";
 }
 
-/* Within SPI, as the kernel. */
+/* The user still is one; where not, nothing more of *person is set.  Within SPI, as the kernel. */
+static bool
+read_person(const Session *session, Person *person)
+{
+	return person_read(&session->user_id, session->has_organization ? &session->organization_id : NULL, person) && person->active;
+}
+
+/* Moves the counter, or does nothing: the current token is not it, or not at once. */
+static bool
+trade_at_once(const RefreshToken *token, const SessionOrigin *origin, Session *session, Person *person)
+{
+	SessionRow	row;
+	bool		moved = false;
+
+	if (!session_peek(&token->session_id, session, &row))
+		return false;
+	if (refresh_token_is_of(token, session) && session->active && session_over(session) == NULL &&
+		token->counter == session->counter && read_person(session, person))
+	{
+		session->counter++;
+		if (origin->has_ip)
+			session->origin = *origin;
+		moved = session_try_move(&row, session);
+	}
+	session_put_back(&row);
+	return moved;
+}
+
+/* Whatever the token is. */
 static const char *
-trade(const RefreshToken *token, const SessionOrigin *origin, Session *session, Person *person)
+trade_locked(const RefreshToken *token, const SessionOrigin *origin, Session *session, Person *person)
 {
 	const char *why;
 
@@ -115,7 +104,7 @@ trade(const RefreshToken *token, const SessionOrigin *origin, Session *session, 
 		session_end(&session->id, why);
 		return "expired";
 	}
-	if (!person_read(&session->user_id, session->has_organization ? &session->organization_id : NULL, person) || !person->active)
+	if (!read_person(session, person))
 	{
 		session_end(&session->id, "user_disabled");
 		return "invalid";
@@ -134,10 +123,21 @@ trade(const RefreshToken *token, const SessionOrigin *origin, Session *session, 
 			session->origin = *origin;
 		session_move_counter(session);
 	}
-	if (session->has_organization &&
+	return "ok";
+}
+
+/* Within SPI, as the kernel. */
+static const char *
+trade(const RefreshToken *token, const SessionOrigin *origin, Session *session, Person *person)
+{
+	const char *status = "ok";
+
+	if (!trade_at_once(token, origin, session, person))
+		status = trade_locked(token, origin, session, person);
+	if (strcmp(status, "ok") == 0 && session->has_organization &&
 		(!person->has_organization || memcmp(&person->organization_id, &session->organization_id, UUID_LEN) != 0))
 		session->has_organization = false;
-	return "ok";
+	return status;
 }
 
 /* refresh(refresh_token text, ip inet) */

@@ -8,12 +8,9 @@
  */
 #include "access/sessions.h"
 
-#include <openssl/crypto.h>
-#include <openssl/evp.h>
-#include <openssl/hmac.h>
+#include <sodium.h>
 
 #include "access/jws.h"
-#include "core/keys.h"
 
 #define PREFIX "bor_"
 #define VERSION 1
@@ -25,12 +22,14 @@
 static void
 mac_of(const char *key, const uint8 *head, int length, uint8 *mac)
 {
-	uint8		full[EVP_MAX_MD_SIZE];
-	unsigned int size;
+	crypto_auth_hmacsha256_state state;
+	uint8		full[crypto_auth_hmacsha256_BYTES];
 
-	if (HMAC(EVP_sha256(), key, SESSION_KEY_BYTES, head, length, full, &size) == NULL)
-		crypto_failed("HMAC");
+	crypto_auth_hmacsha256_init(&state, (const uint8 *) key, SESSION_KEY_BYTES);
+	crypto_auth_hmacsha256_update(&state, head, length);
+	crypto_auth_hmacsha256_final(&state, full);
 	memcpy(mac, full, MAC_BYTES);
+	sodium_memzero(&state, sizeof(state));
 }
 
 static int
@@ -109,5 +108,5 @@ refresh_token_is_of(const RefreshToken *token, const Session *session)
 	uint8		mac[MAC_BYTES];
 
 	mac_of(session->key, token->bytes, token->head_length, mac);
-	return CRYPTO_memcmp(mac, token->bytes + token->head_length, MAC_BYTES) == 0;
+	return sodium_memcmp(mac, token->bytes + token->head_length, MAC_BYTES) == 0;
 }

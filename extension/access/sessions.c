@@ -150,8 +150,8 @@ new_key(Session *session)
 	return PointerGetDatum(keys_encrypt(PURPOSE, &owner, session->key, SESSION_KEY_BYTES));
 }
 
-static void
-read_key(Session *session, Datum stored)
+void
+session_read_key(Session *session, Datum stored)
 {
 	SecretOwner owner = owner_of(session);
 	Size		length;
@@ -216,7 +216,7 @@ session_lock(const pg_uuid_t *id, Session *session)
 	session->counter = bo_spi_int64(0, 8);
 	session->aal = bo_spi_int32(0, 9);
 	session->amr = bo_spi_text(0, 10);
-	read_key(session, bo_spi_datum(0, 11, &isnull));
+	session_read_key(session, bo_spi_datum(0, 11, &isnull));
 	session->origin.ip = bo_spi_datum(0, 12, &isnull);
 	session->origin.has_ip = !isnull;
 	return true;

@@ -7,6 +7,7 @@
 
 #include "access/access_internal.h"
 #include "utils/jsonb.h"
+#include "utils/rel.h"
 
 /* ---- json_out.c ---- */
 
@@ -155,6 +156,9 @@ extern void session_move_counter(Session *session);
 
 /* A new key: what was made with the old one is void. */
 extern void session_raise(Session *session, const char *method);
+
+/* The key of its refresh tokens, out of what is stored. */
+extern void session_read_key(Session *session, Datum stored);
 extern const char *session_over(const Session *session);	/* "expired", "idle", or NULL */
 
 /* With its audit event.  Sessions that are over already are left alone. */
@@ -186,7 +190,24 @@ extern char *refresh_token_write(const Session *session);
 extern bool refresh_token_read(const char *text, RefreshToken *token);
 extern bool refresh_token_is_of(const RefreshToken *token, const Session *session);
 
-/* ---- refresh.c ---- */
+/* ---- session_rows.c: the same row, directly ---- */
+
+typedef struct SessionRow
+{
+	Relation	rel;
+	HeapTuple	tuple;
+	Datum	   *values;
+	bool	   *nulls;
+} SessionRow;
+
+/* As it is now, not locked; false: not there, or not to be had this way.  To be put back. */
+extern bool session_peek(const pg_uuid_t *id, Session *session, SessionRow *row);
+
+/* What session_move_counter() does; false, and nothing done: somebody else has it locked, or changed it. */
+extern bool session_try_move(SessionRow *row, Session *session);
+extern void session_put_back(SessionRow *row);
+
+/* ---- person.c ---- */
 
 /* A user, as the answers with tokens show one. */
 typedef struct Person
@@ -199,8 +220,11 @@ typedef struct Person
 	pg_uuid_t	organization_id;	/* preferred, if the user belongs to it, else the first */
 } Person;
 
-/* Within SPI, as the kernel; false: no such user. */
+/* Within SPI, as the kernel; false: no such user.  What *person points to is good until the next call. */
 extern bool person_read(const pg_uuid_t *user, const pg_uuid_t *preferred, Person *person);
+extern void person_init(void);
+
+/* ---- refresh.c ---- */
 
 /* What goes with status "ok" in the answers of log-in, refresh and second factor. */
 extern void answer_tokens(JsonOut *json, const Session *session, const Person *person);

@@ -1,5 +1,5 @@
 -- Sessions: refresh tokens, ends of every kind, limits of time, and what their owner sees of them.
-SELECT plan(74);
+SELECT plan(76);
 
 CREATE FUNCTION pg_temp.code_of(statement text) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE state text; code text;
@@ -71,6 +71,25 @@ SELECT pg_temp.refresh(pg_temp.refresh(pg_temp.refresh(:'b'))) AS b3 \gset
 UPDATE access.sessions SET refresh_counter = 1 WHERE id = ((:'b')::jsonb->>'session_id')::uuid;
 SELECT is(pg_temp.refresh(:'b3')->>'status', 'ok', 'a genuine token from after a lost rotation is taken');
 SELECT is((SELECT refresh_counter FROM access.sessions WHERE id = ((:'b')::jsonb->>'session_id')::uuid), 4::bigint, 'and goes on from there');
+
+-- ---- the same by SQL as straight to the heap ----
+CREATE FUNCTION pg_temp.rotations() RETURNS jsonb LANGUAGE plpgsql AS $$
+DECLARE a jsonb := pg_temp.login(); b jsonb; c jsonb;
+BEGIN
+    b := access.refresh(a->>'refresh_token', '10.0.0.8');
+    c := access.refresh(b->>'refresh_token');
+    RETURN jsonb_build_array(b->>'status', c->>'status', pg_temp.refresh(b)->>'status', pg_temp.refresh(c)->>'status', pg_temp.refresh(c)->>'refresh_token' = c->>'refresh_token',
+        (SELECT to_jsonb(s) - '{id,created_at,authenticated_at,last_seen_at,expires_at,due_at,refresh_key}'::text[] || jsonb_build_object('seen', last_seen_at = backoffice.now())
+         FROM access.sessions s WHERE id = (a->>'session_id')::uuid), pg_temp.refresh(a)->>'status', pg_temp.state(a));
+END $$;
+BEGIN;
+SELECT pg_temp.rotations() AS direct \gset
+SET LOCAL backoffice.direct_writes = off;
+SELECT is(pg_temp.rotations(), (:'direct')::jsonb, 'direct writes or not, rotations are the same');
+COMMIT;
+BEGIN TRANSACTION READ ONLY;
+SELECT is(pg_temp.code_of(format('SELECT access.refresh(%L)', (:'b3')::jsonb->>'refresh_token')), '25006 ', 'nothing rotates in a read-only transaction');
+ROLLBACK;
 
 -- ---- log-out ----
 SELECT pg_temp.login() AS a \gset

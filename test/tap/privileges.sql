@@ -61,6 +61,7 @@ INSERT INTO intended_functions VALUES
     ('access.organization_id()', 'admin anon service user worker'),
     ('access.owner_for(permission text)', 'admin anon service user worker'),
     ('access.password_hashing()', 'admin worker'),
+    ('access.people_changed()', ''),
     ('access.permission_matches(name text, pattern text)', ''),
     ('access.prune_audit_entries(older_than interval)', 'admin as kernel'),
     ('access.refresh(refresh_token text, ip inet)', 'service'),
