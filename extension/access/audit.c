@@ -101,6 +101,16 @@ audit_about(const pg_uuid_t *organization, const char *type, const char *what, c
 }
 
 void
+audit_named(const char *type, const char *what, const char *name)
+{
+	JsonOut		json;
+
+	json_begin(&json);
+	json_text(&json, what, name);
+	emit(TOPIC, NULL, psprintf("%s:%s", what, name), type, &json);
+}
+
+void
 user_emit(const pg_uuid_t *organization, const pg_uuid_t *user, const char *type, JsonOut *json)
 {
 	emit(USERS_TOPIC, organization, bo_uuid_text(user), type, json);

@@ -7,6 +7,7 @@
  * Keys are written only when they changed: writing empties the memories of all
  * backends.
  */
+#include "access/sessions.h"
 #include "access/tokens.h"
 
 #include "catalog/pg_type.h"
@@ -37,6 +38,7 @@ static Note *notes;
 static LWLock *notes_lock;
 
 PG_FUNCTION_INFO_V1(access_define_issuer);
+PG_FUNCTION_INFO_V1(access_disable_issuer);
 PG_FUNCTION_INFO_V1(access_set_issuer_keys);
 PG_FUNCTION_INFO_V1(access_unknown_key_noted);
 
@@ -277,9 +279,31 @@ access_define_issuer(PG_FUNCTION_ARGS)
 	else
 		args[2] = PointerGetDatum(encrypt_secret(text_to_cstring(PG_GETARG_TEXT_PP(2)), &id));
 	bo_spi_run(&plan, args, nulls, 0);
+	audit_named("issuer.defined", "issuer", issuer);
 	bo_spi_end();
 	bo_user_restore(saved);
 	PG_RETURN_VOID();
+}
+
+/* disable_issuer(issuer text): false when there was none in use */
+Datum
+access_disable_issuer(PG_FUNCTION_ARGS)
+{
+	static BoPlan plan = {
+		"UPDATE access.issuers SET state = 'disabled' WHERE issuer = $1 AND state = 'active'", 1, {TEXTOID}
+	};
+	char	   *issuer = required_text(fcinfo, 0, "issuer");
+	Datum		args[1] = {PG_GETARG_DATUM(0)};
+	BoUser		saved = bo_user_kernel();
+	bool		found;
+
+	bo_spi_begin();
+	found = bo_spi_run(&plan, args, NULL, 0) > 0;
+	if (found)
+		audit_named("issuer.disabled", "issuer", issuer);
+	bo_spi_end();
+	bo_user_restore(saved);
+	PG_RETURN_BOOL(found);
 }
 
 /* ---- keys ---- */

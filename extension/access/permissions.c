@@ -2,7 +2,7 @@
  * permissions.c
  *		Names of permissions, their bits, and the question can().
  */
-#include "access/access_internal.h"
+#include "access/sessions.h"
 
 #include "access/xact.h"
 #include "catalog/pg_type.h"
@@ -362,6 +362,8 @@ define_permission(Datum name, Datum description, bool aal2)
 		args[3] = Int32GetDatum(next_bit(creating_extension));
 		bo_spi_run(&insert_plan, args, NULL, 0);
 	}
+	if (!creating_extension)
+		audit_named(aal2 ? "permission.defined_with_aal2" : "permission.defined", "permission", TextDatumGetCString(name));
 }
 
 /* define_permission(name text, description text, aal2 boolean) */

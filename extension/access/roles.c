@@ -2,7 +2,7 @@
  * roles.c
  *		Roles of an organization, and who has them.
  */
-#include "access/access_internal.h"
+#include "access/sessions.h"
 
 #include "catalog/pg_type.h"
 #include "commands/extension.h"
@@ -350,6 +350,8 @@ access_define_default_role(PG_FUNCTION_ARGS)
 				 errmsg("the default role \"%s\" comes with the extension", name),
 				 bo_code("built_in_role", "a dump would not carry the change"),
 				 errhint("Define one of another name, or redefine the role in each organization with access.define_role().")));
+	if (!creating_extension)
+		audit_named("default_role.defined", "role", name);
 	bo_spi_end();
 	bo_user_restore(saved);
 	PG_RETURN_VOID();

@@ -39,6 +39,9 @@ extern void audit_emit(const pg_uuid_t *organization, const char *key, const cha
 extern void audit_about(const pg_uuid_t *organization, const char *type, const char *what, const pg_uuid_t *id,
 						const char *name, const char *value);
 
+/* The same, of something of the platform that has a name and no id. */
+extern void audit_named(const char *type, const char *what, const char *name);
+
 /* What others want to know of a user. */
 extern void user_emit(const pg_uuid_t *organization, const pg_uuid_t *user, const char *type, JsonOut *json);
 

@@ -3,6 +3,7 @@
  *		Keys that an administrator gives: of services that sign tokens themselves,
  *		and of applications that were written for PostgREST.
  */
+#include "access/sessions.h"
 #include "access/tokens.h"
 
 #include "catalog/pg_type.h"
@@ -161,6 +162,7 @@ access_add_verification_key(PG_FUNCTION_ARGS)
 	bo_spi_begin();
 	if (bo_spi_run(&plan, args, nulls, 0) == 0)
 		refuse_existing();
+	audit_named("verification_key.added", "kid", kid);
 	bo_spi_end();
 	bo_user_restore(saved);
 	PG_RETURN_UUID_P(id);
@@ -173,12 +175,15 @@ access_remove_verification_key(PG_FUNCTION_ARGS)
 	static BoPlan plan = {
 		"DELETE FROM access.token_keys WHERE issuer = '' AND kind = 'given' AND kid = $1", 1, {TEXTOID}
 	};
-	Datum		args[1] = {CStringGetTextDatum(PG_ARGISNULL(0) ? "" : text_to_cstring(PG_GETARG_TEXT_PP(0)))};
+	char	   *kid = PG_ARGISNULL(0) ? "" : text_to_cstring(PG_GETARG_TEXT_PP(0));
+	Datum		args[1] = {CStringGetTextDatum(kid)};
 	BoUser		saved = bo_user_kernel();
 	bool		found;
 
 	bo_spi_begin();
 	found = bo_spi_run(&plan, args, NULL, 0) > 0;
+	if (found)
+		audit_named("verification_key.removed", "kid", kid);
 	bo_spi_end();
 	bo_user_restore(saved);
 	PG_RETURN_BOOL(found);

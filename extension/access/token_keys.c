@@ -6,6 +6,7 @@
  * under the latest snapshot, as in rights.c: an older one could put a removed
  * key back, with no message left to drop it.
  */
+#include "access/sessions.h"
 #include "access/tokens.h"
 
 #include "catalog/pg_type.h"
@@ -363,6 +364,7 @@ rotate(JwsAlgorithm algorithm)
 	if (bo_spi_run(&promote_plan, &past, NULL, 0) == 0)
 		insert_own(algorithm, "current");
 	insert_own(algorithm, "next");
+	audit_named("signing_key.rotated", "algorithm", jws_algorithm_name(algorithm));
 }
 
 /* Keeper: a key that was current for long enough; the next one but one has the algorithm of the next. */

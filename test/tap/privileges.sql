@@ -34,7 +34,7 @@ INSERT INTO intended_functions VALUES
     ('access.define_permission(name text, description text, aal2 boolean)', 'admin'),
     ('access.define_role(name text, permissions text[], inherits text[], organization uuid)', 'service'),
     ('access.delete_team(team uuid, organization uuid)', 'service'),
-    ('access.disable_issuer(issuer text)', 'admin as kernel'),
+    ('access.disable_issuer(issuer text)', 'admin'),
     ('access.end_session(session uuid)', 'service'),
     ('access.grant_platform_administrator("user" uuid)', 'service'),
     ('access.grant_role("user" uuid, role text, valid_until timestamp with time zone, organization uuid)', 'service'),

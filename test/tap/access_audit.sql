@@ -1,0 +1,88 @@
+-- Each security-relevant act leaves one event, with who did it, and none tells a secret.
+SELECT plan(35);
+CREATE TEMP TABLE acts (n serial, act text, types text[], payloads jsonb[]);
+-- Runs a statement in a transaction of its own, as a user of an organization, a session, or nobody, and notes the events.
+CREATE PROCEDURE pg_temp.act(act text, statement text, acting text DEFAULT NULL) LANGUAGE plpgsql AS $$
+DECLARE
+    before bigint := (SELECT coalesce(max(seq), 0) FROM events.log);
+BEGIN
+    IF acting LIKE 'eyJ%' THEN PERFORM access.authenticate(acting);
+    ELSIF acting IS NOT NULL THEN PERFORM access.act_as((SELECT id FROM access.organizations WHERE name = 'Acme'), (SELECT id FROM access.users WHERE email = acting)); END IF;
+    EXECUTE statement;
+    INSERT INTO acts (act, types, payloads) SELECT $1, array_agg(l.type ORDER BY l.seq), array_agg(l.payload ORDER BY l.seq)
+        FROM events.log l JOIN events.topics t ON t.id = l.topic_id WHERE l.seq > before AND t.name = 'access.audit';
+    COMMIT;
+END $$;
+CREATE FUNCTION pg_temp.told(act text) RETURNS text LANGUAGE sql AS $$ SELECT array_to_string(types, ' ') FROM acts a WHERE a.act = told.act $$;
+CREATE FUNCTION pg_temp.id(email text) RETURNS text LANGUAGE sql AS $$ SELECT quote_literal(id) FROM access.users u WHERE u.email = id.email $$;
+
+CALL pg_temp.act('organization', 'SELECT access.create_organization(''Acme'')');
+SELECT is(pg_temp.told('organization'), 'organization.created', 'an organization');
+CALL pg_temp.act('owner', 'SELECT access.grant_role(access.create_user(''ann@acme.test'', ''correct horse'', id), ''owner'', NULL, id) FROM access.organizations');
+SELECT is(pg_temp.told('owner'), 'user.created member.added role.granted', 'its owner');
+CALL pg_temp.act('user', 'SELECT access.create_user(''bob@acme.test'', ''battery staple'')', 'ann@acme.test');
+SELECT is(pg_temp.told('user'), 'user.created member.added', 'a user');
+CALL pg_temp.act('role', 'SELECT access.define_role(''desk'', ''{access.read}'')', 'ann@acme.test');
+SELECT is(pg_temp.told('role'), 'role.defined', 'a role');
+CALL pg_temp.act('grant', 'SELECT access.grant_role(' || pg_temp.id('bob@acme.test') || ', ''desk'')', 'ann@acme.test');
+SELECT is(pg_temp.told('grant'), 'role.granted', 'is granted');
+CALL pg_temp.act('team', 'SELECT access.add_team_member(access.create_team(''North''), ' || pg_temp.id('bob@acme.test') || ')', 'ann@acme.test');
+SELECT is(pg_temp.told('team'), 'team.created team.member.added', 'a team and who is in it');
+CALL pg_temp.act('remove', 'SELECT access.remove_member(access.organization_id(), ' || pg_temp.id('bob@acme.test') || ')', 'ann@acme.test');
+SELECT is(pg_temp.told('remove'), 'role.revoked team.member.removed member.removed', 'who leaves loses all of it');
+CALL pg_temp.act('add', 'SELECT access.add_member(access.organization_id(), ' || pg_temp.id('bob@acme.test') || ')', 'ann@acme.test');
+SELECT is(pg_temp.told('add'), 'member.added', 'and comes back');
+CALL pg_temp.act('again', 'SELECT access.add_member(access.organization_id(), ' || pg_temp.id('bob@acme.test') || ')', 'ann@acme.test');
+SELECT is(pg_temp.told('again'), NULL, 'what changes nothing is not told');
+SELECT is((SELECT count(*) FROM acts, unnest(payloads) p WHERE act IN ('user', 'role', 'grant', 'team', 'remove', 'add') AND p->>'by' IS DISTINCT FROM (SELECT id::text FROM access.users WHERE email = 'ann@acme.test')), 0::bigint, 'each says who did it');
+SELECT is((SELECT count(*) FROM acts, unnest(payloads) p WHERE act IN ('organization', 'owner') AND p ? 'by'), 0::bigint, 'a service is nobody');
+
+CALL pg_temp.act('disabled', 'SELECT access.set_user_state(' || pg_temp.id('bob@acme.test') || ', ''disabled'')');
+SELECT is(pg_temp.told('disabled'), 'user.state_changed', 'a user is disabled');
+CALL pg_temp.act('enabled', 'SELECT access.set_user_state(' || pg_temp.id('bob@acme.test') || ', ''active'')');
+CALL pg_temp.act('suspended', 'SELECT access.set_organization_state(id, ''suspended''), access.set_organization_state(id, ''active'') FROM access.organizations');
+SELECT is(pg_temp.told('suspended'), 'organization.state_changed organization.state_changed', 'an organization suspended');
+CALL pg_temp.act('failed', 'SELECT access.login(''ann@acme.test'', ''wrong horse'', ip => ''192.0.2.1'')');
+SELECT is(pg_temp.told('failed'), 'login.failed', 'a failed log-in');
+SELECT is((SELECT payloads[1] - 'userId' FROM acts WHERE act = 'failed'), '{"why": "password", "ip": "192.0.2.1"}', 'from where');
+SELECT access.login('ann@acme.test', 'correct horse') AS a \gset
+SELECT (:'a')::jsonb->>'access_token' AS token, (:'a')::jsonb->>'refresh_token' AS refresh \gset
+CALL pg_temp.act('wrong old', 'SELECT access.change_password(''wrong horse'', ''another horse'')', :'token');
+SELECT is(pg_temp.told('wrong old'), 'password.change_failed', 'a change of password that failed');
+CALL pg_temp.act('password', 'SELECT access.change_password(''correct horse'', ''another horse'')', :'token');
+SELECT is(pg_temp.told('password'), 'password.changed', 'one that did not');
+CALL pg_temp.act('enroll', 'SELECT access.mfa_enroll()', :'token');
+SELECT is(pg_temp.told('enroll'), 'mfa.enrolled', 'a second factor begun');
+CALL pg_temp.act('wrong code', 'SELECT access.mfa_verify(''000000'')', :'token');
+SELECT is(pg_temp.told('wrong code'), 'mfa.failed', 'a wrong code');
+CALL pg_temp.act('reset', 'SELECT access.reset_mfa(' || pg_temp.id('ann@acme.test') || ')');
+SELECT is(pg_temp.told('reset'), 'mfa.reset', 'a reset');
+CALL pg_temp.act('logout', 'SELECT access.logout()', :'token');
+SELECT is(pg_temp.told('logout'), 'session.ended', 'a log-out');
+SELECT is((SELECT payloads[1]->>'why' FROM acts WHERE act = 'logout'), 'logout', 'and why');
+
+CALL pg_temp.act('platform', 'SELECT access.grant_platform_administrator(access.create_user(''root@platform.test''))');
+SELECT is(pg_temp.told('platform'), 'user.created platform_administrator.granted', 'a platform administrator');
+CALL pg_temp.act('permission', 'SELECT access.define_permission(''shop.sell'', ''sell'')');
+SELECT is(pg_temp.told('permission'), 'permission.defined', 'a permission');
+CALL pg_temp.act('aal2', 'SELECT access.define_permission(''shop.close'', ''close'', true)');
+SELECT is(pg_temp.told('aal2'), 'permission.defined_with_aal2', 'one that demands a second factor');
+CALL pg_temp.act('default', 'SELECT access.define_default_role(''seller'', ''{shop.*}'')');
+SELECT is(pg_temp.told('default'), 'default_role.defined', 'a default role');
+CALL pg_temp.act('rotate', 'SELECT access.rotate_signing_key()');
+SELECT is(pg_temp.told('rotate'), 'signing_key.rotated', 'another signing key');
+CALL pg_temp.act('accept', 'SELECT access.add_verification_key(''theirs'', ''HS256'', ''a secret of more than thirty-two bytes'')');
+SELECT is(pg_temp.told('accept'), 'verification_key.added', 'somebody''s key is accepted');
+CALL pg_temp.act('refuse', 'SELECT access.remove_verification_key(''theirs'')');
+SELECT is(pg_temp.told('refuse'), 'verification_key.removed', 'and no more');
+CALL pg_temp.act('issuer', 'SELECT access.define_issuer(''https://id.example.org'', ''shop'', ''client-secret'')');
+SELECT is(pg_temp.told('issuer'), 'issuer.defined', 'an issuer');
+CALL pg_temp.act('no issuer', 'SELECT access.disable_issuer(''https://id.example.org'')');
+SELECT is(pg_temp.told('no issuer'), 'issuer.disabled', 'which is not trusted any more');
+CALL pg_temp.act('api key', 'SELECT access.create_api_key(''robot'', ''{access.read}'')', 'ann@acme.test');
+SELECT ok(pg_temp.told('api key') LIKE '%api_key%', 'an API key');
+CALL pg_temp.act('invite', 'SELECT access.invite(''new@acme.test'')', 'ann@acme.test');
+SELECT is(pg_temp.told('invite'), 'member.invited', 'an invitation');
+SELECT is((SELECT count(*) FROM events.log WHERE payload::text ~ 'horse|staple|eyJ|bor_|bok_|secret of|client-secret' OR headers::text ~ 'horse|eyJ'), 0::bigint, 'no event tells a password, token or key');
+SELECT is((SELECT count(*) FROM events.log l JOIN events.topics t ON t.id = l.topic_id WHERE t.name = 'access.users' AND NOT l.payload ? 'userId'), 0::bigint, 'users'' events name the user');
+SELECT * FROM finish();
