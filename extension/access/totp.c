@@ -77,7 +77,9 @@ access_totp(PG_FUNCTION_ARGS)
 	if (digits < 6 || digits > 8 ||
 		oath_totp_generate(VARDATA_ANY(seed), VARSIZE_ANY_EXHDR(seed), unix_time(PG_GETARG_TIMESTAMPTZ(1)), STEP_S, 0, digits, code) != OATH_OK)
 		ereport(ERROR,
-				(errcode(ERRCODE_INTERNAL_ERROR),
-				 errmsg("liboath makes no code of this")));
+				(errcode(BO_BAD_REQUEST),
+				 errmsg("liboath makes no code of this"),
+				 bo_code("bad_totp", "6 to 8 digits, of a time since 1970"),
+				 errhint("See RFC 6238.")));
 	PG_RETURN_TEXT_P(cstring_to_text(code));
 }
