@@ -31,6 +31,7 @@ typedef struct RpcConfig
 	const char *const *schemas; /* exposed ones, the first is the default */
 	size_t		schema_count;
 	int64_t		max_rows;		/* 0: no limit */
+	int			max_depth;		/* of JSON */
 	bool		tx_override;	/* Prefer: tx=... counts */
 	bool		rollback_all;	/* unless Prefer: tx=commit (tests) */
 	bool		aggregates;		/* sum(), count() and so on in select */

@@ -4,8 +4,6 @@
 
 #include "gateway/rpc_query.h"
 
-#define RPC_MAX_JSON_DEPTH 128
-
 typedef enum RpcJsonKind
 {
 	JSON_IS_OBJECT,
@@ -16,14 +14,14 @@ typedef enum RpcJsonKind
 typedef struct RpcJson
 {
 	RpcJsonKind kind;
-	const char **keys;			/* of the object, or of the array's first object */
+	const char **keys;			/* of the object, or of the array's first object; in order */
 	size_t		key_count;
 	bool		uniform;		/* an array's elements are objects with the same keys, or there are none */
-	const char *twice;			/* a key that is there twice, or NULL */
+	const char *twice;			/* a name that an object in it has twice, or NULL */
 } RpcJson;
 
 /* Reads without making anything of the values. False: not JSON (RFC 8259), not UTF-8, or too deep. */
-extern bool rpc_json_read(RpcArena *arena, const char *text, size_t length, RpcJson *out);
+extern bool rpc_json_read(RpcArena *arena, const char *text, size_t length, int max_depth, RpcJson *out);
 
 /* Lines of CSV with a header to a JSON array of objects. False: lines of different lengths. */
 extern bool rpc_csv_to_json(RpcArena *arena, const char *text, size_t length, RpcText *json);

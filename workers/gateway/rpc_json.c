@@ -9,9 +9,11 @@ typedef struct Scan
 	const char *at;
 	const char *end;
 	int			depth;
+	int			max_depth;
+	const char *twice;			/* a name that an object has twice */
 } Scan;
 
-/* The names of an object's members, where somebody wants to know them. */
+/* The names of an object's members. */
 typedef struct Members
 {
 	const char **names;
@@ -212,6 +214,47 @@ scan_word(Scan *scan, const char *word)
 	return true;
 }
 
+static int
+compare_names(const void *a, const void *b)
+{
+	return strcmp(*(const char *const *) a, *(const char *const *) b);
+}
+
+/* Puts the names in order, and tells one that is there twice. */
+static void
+order_names(Scan *scan, Members *members)
+{
+	if (members->count > 1)
+		qsort(members->names, members->count, sizeof(char *), compare_names);
+	for (size_t i = 1; i < members->count; i++)
+		if (strcmp(members->names[i], members->names[i - 1]) == 0)
+			scan->twice = members->names[i];
+}
+
+/* What a string means; most are as they are written. */
+static bool
+scan_name(Scan *scan, const char **name)
+{
+	const char *from = scan->at;
+	size_t		length = 0;
+	RpcText		text;
+
+	while (from + length < scan->end && from[length] != '"' && from[length] != '\\' && (unsigned char) from[length] >= 0x20)
+		length++;
+	if (from + length < scan->end && from[length] == '"')
+	{
+		*name = arena_copy(scan->arena, from, length);
+		scan->at += length + 1;
+		return true;
+	}
+	text = text_new(scan->arena);
+	*name = text.at;
+	if (!scan_string(scan, &text))
+		return false;
+	*name = text.at;
+	return true;
+}
+
 /* Behind the bracket. */
 static bool
 scan_object(Scan *scan, Members *members)
@@ -220,16 +263,14 @@ scan_object(Scan *scan, Members *members)
 		return true;
 	do
 	{
-		RpcText		name = members != NULL ? text_new(scan->arena) : (RpcText) {.arena = NULL};
+		const char *name;
 
-		if (!take(scan, '"') || !scan_string(scan, members != NULL ? &name : NULL) || !take(scan, ':') || !scan_value(scan, NULL))
+		if (!take(scan, '"') || !scan_name(scan, &name) || !take(scan, ':') || !scan_value(scan, NULL))
 			return false;
-		if (members != NULL)
-		{
-			members->names = arena_grow(scan->arena, members->names, members->count, sizeof(char *));
-			members->names[members->count++] = name.at;
-		}
+		members->names = arena_grow(scan->arena, members->names, members->count, sizeof(char *));
+		members->names[members->count++] = name;
 	} while (take(scan, ','));
+	order_names(scan, members);
 	return take(scan, '}');
 }
 
@@ -248,12 +289,13 @@ scan_array(Scan *scan)
 static bool
 scan_nested(Scan *scan, Members *members)
 {
+	Members		own = {.names = NULL};
 	char		bracket = *scan->at++;
 	bool		good;
 
-	if (++scan->depth > RPC_MAX_JSON_DEPTH)
+	if (++scan->depth > scan->max_depth)
 		return false;
-	good = bracket == '{' ? scan_object(scan, members) : scan_array(scan);
+	good = bracket == '{' ? scan_object(scan, members != NULL ? members : &own) : scan_array(scan);
 	scan->depth--;
 	return good;
 }
@@ -283,12 +325,6 @@ scan_value(Scan *scan, Members *members)
 	}
 }
 
-static int
-compare_names(const void *a, const void *b)
-{
-	return strcmp(*(const char *const *) a, *(const char *const *) b);
-}
-
 void
 rpc_sort_names(const char **names, size_t *count)
 {
@@ -301,22 +337,6 @@ rpc_sort_names(const char **names, size_t *count)
 		if (strcmp(names[i], names[kept]) != 0)
 			names[++kept] = names[i];
 	*count = kept + 1;
-}
-
-/* The names of the members, in order. */
-static const char **
-names_of(const Members *members, size_t *count, const char **twice)
-{
-	const char **names = members->names;
-
-	if (members->count > 0)
-		qsort(names, members->count, sizeof(char *), compare_names);
-	for (size_t i = 1; i < members->count; i++)
-		if (strcmp(names[i], names[i - 1]) == 0)
-			*twice = names[i];
-	*count = members->count;
-	rpc_sort_names(names, count);
-	return names;
 }
 
 static bool
@@ -342,30 +362,27 @@ read_elements(Scan *scan, RpcJson *out)
 	do
 	{
 		Members		members = {.names = NULL};
-		const char **names;
-		size_t		count;
 		bool		is_object;
 
 		skip_blanks(scan);
 		is_object = scan->at < scan->end && *scan->at == '{';
 		if (!scan_value(scan, is_object ? &members : NULL))
 			return false;
-		names = names_of(&members, &count, &out->twice);
 		if (first)
 		{
-			out->keys = names;
-			out->key_count = count;
+			out->keys = members.names;
+			out->key_count = members.count;
 		}
-		out->uniform = out->uniform && is_object && same_names(names, count, out->keys, out->key_count);
+		out->uniform = out->uniform && is_object && same_names(members.names, members.count, out->keys, out->key_count);
 		first = false;
 	} while (take(scan, ','));
 	return take(scan, ']');
 }
 
 bool
-rpc_json_read(RpcArena *arena, const char *text, size_t length, RpcJson *out)
+rpc_json_read(RpcArena *arena, const char *text, size_t length, int max_depth, RpcJson *out)
 {
-	Scan		scan = {.arena = arena, .at = text, .end = text + length};
+	Scan		scan = {.arena = arena, .at = text, .end = text + length, .max_depth = max_depth};
 	Members		members = {.names = NULL};
 	bool		good;
 
@@ -383,8 +400,10 @@ rpc_json_read(RpcArena *arena, const char *text, size_t length, RpcJson *out)
 	else
 	{
 		good = scan_value(&scan, &members);
-		out->keys = names_of(&members, &out->key_count, &out->twice);
+		out->keys = members.names;
+		out->key_count = members.count;
 	}
+	out->twice = scan.twice;
 	skip_blanks(&scan);
 	return good && scan.at == scan.end;
 }

@@ -119,7 +119,7 @@ read_json(Planning *planning, const char *body, size_t length)
 	}
 	if (length == 0)
 		return true;
-	if (!rpc_json_read(planning->arena, body, length, &json))
+	if (!rpc_json_read(planning->arena, body, length, planning->config->max_depth, &json))
 		return bad_body(planning, "Empty or invalid json");
 	if (json.twice != NULL)
 		return bad_body(planning, arena_print(planning->arena, "The key '%s' is there twice", json.twice));

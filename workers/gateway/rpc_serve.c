@@ -251,6 +251,7 @@ rpc_service_open(Gateway *gateway)
 	service->gateway = gateway;
 	service->config.schemas = service->schemas;
 	service->config.max_rows = settings->rpc_max_rows;
+	service->config.max_depth = (int) settings->max_json_depth;
 	service->config.tx_override = settings->rpc_tx_override;
 	service->config.aggregates = settings->rpc_aggregates;
 	service->config.pre_request = *settings->pre_request != '\0' ? settings->pre_request : NULL;

@@ -62,7 +62,7 @@ check_sql(const RpcStatement *statement)
 static void
 check_call(const char *method, const char *query, const char *body, size_t body_length, const char *header)
 {
-	static const RpcConfig configs[] = {{schemas, 2, 0, true, false, false, NULL}, {schemas, 1, 7, false, true, true, "s.pre"}};
+	static const RpcConfig configs[] = {{schemas, 2, 0, 32, true, false, false, NULL}, {schemas, 1, 7, 128, false, true, true, "s.pre"}};
 	static const char *const names[] = {"body", "one", "rows", "row"};
 	RpcHeader	headers[] = {{"accept", header}, {"prefer", header}, {"range", header}, {"content-type", *header == '\0' ? "application/json" : header}};
 
@@ -125,7 +125,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		RpcJson		made;
 
 		/* What we take for JSON, a parser does; what CSV becomes is JSON. */
-		if (rpc_json_read(arena, text, size - 1, &json) && json.twice == NULL)
+		if (rpc_json_read(arena, text, size - 1, 1000, &json) && json.twice == NULL)
 		{
 			json_error_t error;
 			json_t	   *parsed = json_loadb(text, size - 1, JSON_DECODE_ANY | JSON_DECODE_INT_AS_REAL | JSON_ALLOW_NUL, &error);
@@ -134,7 +134,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 				abort();
 			json_decref(parsed);
 		}
-		if (rpc_csv_to_json(arena, text, size - 1, &csv) && !rpc_json_read(arena, csv.at, csv.length, &made))
+		if (rpc_csv_to_json(arena, text, size - 1, &csv) && !rpc_json_read(arena, csv.at, csv.length, 32, &made))
 			abort();
 	}
 	arena_free(arena);

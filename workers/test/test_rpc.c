@@ -11,7 +11,7 @@
 #include "gateway/rpc_internal.h"
 
 static const char *const schemas[] = {"s", "t"};
-static const RpcConfig config = {.schemas = schemas, .schema_count = 1};
+static const RpcConfig config = {.schemas = schemas, .schema_count = 1, .max_depth = 32};
 static RpcCatalogue *catalogue;
 
 static const char *const rows[] = {
@@ -189,7 +189,7 @@ limits_hold(void **state)
 		text_add(&query, "id=eq.1&");
 	refused("GET", "tools", query.at, NULL, NULL, 400, "too many values");
 	query.length = 0;
-	for (int i = 0; i <= RPC_MAX_JSON_DEPTH; i++)
+	for (int i = 0; i <= 32; i++)
 		text_add(&query, "[");
 	refused("POST", "store", "", query.at, NULL, 400, "Empty or invalid json");
 	refused("GET", "tools", "id=eq.%ff", NULL, NULL, 400, "not UTF-8");
@@ -324,16 +324,18 @@ json_bodies(void **state)
 
 	(void) state;
 	for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++)
-		if (!rpc_json_read(arena, good[i], strlen(good[i]), &json))
+		if (!rpc_json_read(arena, good[i], strlen(good[i]), 32, &json))
 			fail_msg("refused: %s", good[i]);
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
-		if (rpc_json_read(arena, bad[i], strlen(bad[i]), &json))
+		if (rpc_json_read(arena, bad[i], strlen(bad[i]), 32, &json))
 			fail_msg("taken: %s", bad[i]);
-	assert_true(rpc_json_read(arena, "{\"b\":1,\"\\u0061\":2}", 18, &json));
+	assert_true(rpc_json_read(arena, "{\"b\":1,\"\\u0061\":2}", 18, 32, &json));
 	assert_int_equal(json.key_count, 2);
 	assert_string_equal(json.keys[0], "a");
 	assert_null(json.twice);
-	assert_true(rpc_json_read(arena, "[{\"a\":1},{\"b\":1}]", 17, &json));
+	assert_true(rpc_json_read(arena, "{\"a\":[{\"b\":1,\"\\u0062\":2}]}", 26, 32, &json));
+	assert_string_equal(json.twice, "b");
+	assert_true(rpc_json_read(arena, "[{\"a\":1},{\"b\":1}]", 17, 32, &json));
 	assert_false(json.uniform);
 	arena_free(arena);
 }
