@@ -16,11 +16,11 @@ require_user(void)
 {
 	const Principal *principal = principal_require();
 
-	if (!principal->has_user)
+	if (!principal->has_user || principal->has_api_key)
 		ereport(ERROR,
 				(errcode(BO_FORBIDDEN),
 				 errmsg("only a user can do this"),
-				 bo_code("user_only", "a service or machine acts in this transaction"),
+				 bo_code("user_only", "a service or an API key acts in this transaction"),
 				 errhint("Authenticate with a user's token.")));
 	return principal;
 }
@@ -82,7 +82,7 @@ may_end(const Session *session)
 
 	if (principal == NULL)
 		return true;			/* a service: checked before */
-	if (principal->has_user && memcmp(&principal->user_id, &session->user_id, UUID_LEN) == 0)
+	if (principal->has_user && !principal->has_api_key && memcmp(&principal->user_id, &session->user_id, UUID_LEN) == 0)
 		return true;
 	return session->has_organization &&
 		memcmp(&principal->organization_id, &session->organization_id, UUID_LEN) == 0 &&

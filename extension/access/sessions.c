@@ -285,23 +285,34 @@ session_end(const pg_uuid_t *id, const char *why)
 	tell_end(id, &user, has_organization ? &organization : NULL, why);
 }
 
+/* In one order, so that two who want the same sessions wait for each other. */
+int
+session_lock_all(const pg_uuid_t *user)
+{
+	static BoPlan plan = {
+		"SELECT id FROM access.sessions WHERE user_id = $1 AND state = 'active' ORDER BY id FOR NO KEY UPDATE", 1, {UUIDOID}
+	};
+	Datum		args[1] = {UUIDPGetDatum(user)};
+
+	return (int) bo_spi_run(&plan, args, NULL, 0);
+}
+
 int
 session_end_all(const pg_uuid_t *user, const pg_uuid_t *but, const char *why)
 {
-	/* In one order, so that two who end the same sessions wait for each other. */
-	static BoPlan plan = {
-		"SELECT id FROM access.sessions WHERE user_id = $1 AND state = 'active' AND id IS DISTINCT FROM $2 "
-		"ORDER BY id FOR NO KEY UPDATE", 2, {UUIDOID, UUIDOID}
-	};
-	Datum		args[2] = {UUIDPGetDatum(user), UUIDPGetDatum(but)};
-	int			count = (int) bo_spi_run(&plan, args, but ? NULL : " n", 0);
+	int			count = session_lock_all(user);
 	pg_uuid_t  *ids = palloc(Max(count, 1) * sizeof(pg_uuid_t));
+	int			ended = 0;
 
 	for (int i = 0; i < count; i++)
 		ids[i] = bo_spi_uuid(i, 1);
 	for (int i = 0; i < count; i++)
-		session_end(&ids[i], why);
-	return count;
+		if (but == NULL || memcmp(&ids[i], but, UUID_LEN) != 0)
+		{
+			session_end(&ids[i], why);
+			ended++;
+		}
+	return ended;
 }
 
 /* ---- keeper ---- */

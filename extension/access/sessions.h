@@ -166,6 +166,7 @@ extern const char *session_over(const Session *session);	/* "expired", "idle", o
 
 /* With its audit event.  Sessions that are over already are left alone. */
 extern void session_end(const pg_uuid_t *id, const char *why);
+extern int	session_lock_all(const pg_uuid_t *user);
 extern int	session_end_all(const pg_uuid_t *user, const pg_uuid_t *but, const char *why);
 
 extern void sessions_init(void);

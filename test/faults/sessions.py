@@ -288,3 +288,32 @@ def case_dump_restore():
             answer = login(cursor)
             assert answer["mfa"]["required"], json.dumps(answer)
             assert show(cursor, answer, "access.mfa_verify(%s)", (code(cursor, enrolled),))["status"] == "ok", "with the factor they have"
+
+
+def case_ends_at_once():
+    """Passwords changed, sessions ended one by one and all together, tokens rotated, at the same time: nobody deadlocks."""
+    with Cluster(conf={"backoffice.password_hashes_at_once": "8", "backoffice.password_hash_wait": "'30s'", "backoffice.login_free_failures": "1000"}) as pg:
+        pg.create_database("d")
+        pg.psql("d", SETUP)
+
+        def work(cursor, n):
+            for _ in range(12):
+                answer = login(cursor, ip=f"10.0.0.{n}")
+                if answer["status"] != "ok":
+                    continue
+                refresh(cursor, answer)
+                call = ("access.change_password('correct horse', 'correct horse')", "access.logout_all()", "access.logout()",
+                        "access.set_password(%s, 'correct horse')")[n % 4]
+                try:
+                    if n % 4 == 3:
+                        cursor.execute("SELECT " + call, (answer["user"]["id"],))
+                    else:
+                        show(cursor, answer, call, ())
+                except Exception as e:      # pylint: disable=broad-except
+                    cursor.execute("ROLLBACK")
+                    if e.diag.constraint_name != "session_ended":
+                        return f"{n}: {e}"
+            return "fine"
+
+        answers = at_once(pg, 8, work)
+        assert set(answers) == {"fine"}, answers
