@@ -10,6 +10,7 @@
 #include "access/sessions.h"
 #include "access/tokens.h"
 
+#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "core/keys.h"
 #include "core/spi.h"
@@ -162,6 +163,21 @@ read_form(const char *text, Size length, ApiKey *key)
 	return true;
 }
 
+/* With the current key of the key file, now that the secret is here. */
+static void
+renew_hash(const ApiKey *key, const SecretOwner *owner)
+{
+	static BoPlan plan = {
+		"UPDATE access.api_key_records SET hash = $3 WHERE organization_id = $1 AND id = $2", 3, {UUIDOID, UUIDOID, BYTEAOID}
+	};
+	Datum		args[3];
+
+	args[0] = UUIDPGetDatum(&key->organization_id);
+	args[1] = UUIDPGetDatum(&key->id);
+	args[2] = PointerGetDatum(keys_hash(0, PURPOSE, owner, (const char *) key->secret, SECRET_BYTES));
+	bo_spi_run(&plan, args, NULL, 0);
+}
+
 /* The row found, if the secret is its: into *verified. */
 static void
 take_row(const ApiKey *key, VerifiedToken *verified)
@@ -180,6 +196,8 @@ take_row(const ApiKey *key, VerifiedToken *verified)
 	if (verified->has_user)
 		verified->user_id = bo_spi_uuid(0, 3);
 	rights_behind(&key->organization_id, bo_spi_datum(0, 4, &isnull), verified->scopes);
+	if (!keys_is_current(hash) && !XactReadOnly)
+		renew_hash(key, &owner);
 }
 
 void

@@ -26,4 +26,4 @@ GRANT INSERT, UPDATE ON access.api_key_records TO backoffice_definer;
 
 SELECT pg_catalog.pg_extension_config_dump('access.api_key_records', '');
 
-CREATE TRIGGER tokens_changed AFTER UPDATE OF scopes, hash, state, expires_at, user_id OR DELETE OR TRUNCATE ON access.api_key_records EXECUTE FUNCTION access.tokens_changed();
+CREATE TRIGGER tokens_changed AFTER UPDATE OF scopes, state, expires_at, user_id OR DELETE OR TRUNCATE ON access.api_key_records EXECUTE FUNCTION access.tokens_changed();

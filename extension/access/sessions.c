@@ -21,7 +21,6 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
-#define PURPOSE "access.session"
 #define KEEPER_INTERVAL_MS 10000
 #define KEEPER_BATCH 500
 
@@ -147,7 +146,7 @@ new_key(Session *session)
 
 	if (!pg_strong_random(session->key, SESSION_KEY_BYTES))
 		crypto_failed("no random bytes");
-	return PointerGetDatum(keys_encrypt(PURPOSE, &owner, session->key, SESSION_KEY_BYTES));
+	return PointerGetDatum(keys_encrypt(SESSION_KEY_PURPOSE, &owner, session->key, SESSION_KEY_BYTES));
 }
 
 void
@@ -155,7 +154,7 @@ session_read_key(Session *session, Datum stored)
 {
 	SecretOwner owner = owner_of(session);
 	Size		length;
-	char	   *clear = keys_decrypt(PURPOSE, &owner, DatumGetByteaPP(stored), &length);
+	char	   *clear = keys_decrypt(SESSION_KEY_PURPOSE, &owner, DatumGetByteaPP(stored), &length);
 
 	memcpy(session->key, clear, Min(length, SESSION_KEY_BYTES));
 	keys_wipe(clear, length);

@@ -123,6 +123,7 @@ extern void lockout_init(void);
 /* ---- sessions.c: rows of access.sessions; all within SPI, as the kernel ---- */
 
 #define SESSION_KEY_BYTES 32
+#define SESSION_KEY_PURPOSE "access.session"	/* of core/keys.h; bound to the session's id */
 
 /* The client's side of a session. */
 typedef struct SessionOrigin

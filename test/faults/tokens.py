@@ -1,14 +1,17 @@
 """access: tokens over several sessions of the database: our own, an OpenID provider's, API keys; what is stale, what is killed."""
 import hashlib
 import json
+import os
+import subprocess
 import threading
 import time
 import urllib.parse
 
 import psycopg2
 
-from harness.signer import Es256, Issuer, Rs256
-from harness.jws import decode, encode, hs256, sign_hs256, verify
+from faults.access import standby_of, wait_for_replay
+from harness.signer import Issuer, Rs256
+from harness.jws import decode, encode, sign_hs256, verify
 from harness.pg import Cluster
 from harness.pipeline import Pipeline
 
@@ -587,3 +590,83 @@ def case_rotation_killed():
         states = shop.pg.query("SELECT state, count(*) FROM access.token_keys WHERE kind = 'own' AND state <> 'retired' GROUP BY 1 ORDER BY 1", dbname="shop")
         expect(states, [("current", 1), ("next", 1)], "keys")
         assert len(authenticate(conn, shop.login()["access_token"])) == 36
+
+
+def case_standby():
+    """A standby answers with tokens, and learns of ends with the replay."""
+    with Shop(wal_level="replica", max_wal_senders="5") as shop:
+        answer, key = shop.login(), shop.one("SELECT access.create_api_key('k', '{shop.sell}', organization => %s)", (shop.acme,))
+        token, ann = answer["access_token"], answer["user"]["id"]
+        issuer = Issuer("https://id.test")
+        provider(shop, issuer, organization=shop.acme, provision=True)
+        known, new = (issuer.token({"sub": sub, "azp": "backoffice"}) for sub in ("s1", "s2"))
+        guest = authenticate(shop.connect(), known)
+        standby = standby_of(shop.pg)
+        try:
+            conn = standby.connect("shop")
+            for _ in range(2):
+                expect(authenticate(conn, token), ann, "a token on a standby")
+                expect(authenticate(conn, key["key"]), None, "an API key")
+                expect(authenticate(conn, known), guest, "an issuer's")
+                expect(authenticate(conn, new), "token_unknown_user", "somebody new waits for the primary")
+            shop.one("SELECT access.end_session(%s)", (answer["session_id"],))
+            shop.one("SELECT access.revoke_api_key(%s, %s)", (key["id"], shop.acme))
+            shop.one("SELECT access.disable_issuer(%s)", (issuer.name,))
+            wait_for_replay(shop.pg, standby)
+            expect(authenticate(conn, token), "session_ended", "once the end is replayed")
+            expect(authenticate(conn, key["key"]), "api_key_unknown", "and the revoke")
+            expect(authenticate(conn, known), "token_unknown_key", "and the issuer's end")
+        finally:
+            standby.destroy()
+
+
+def case_dump_restore():
+    """Keys, issuers, identities and API keys come along; sessions do not."""
+    with Shop() as shop:
+        answer, key = shop.login(), shop.one("SELECT access.create_api_key('k', '{shop.sell}', organization => %s)", (shop.acme,))
+        issuer = Issuer("https://id.test")
+        provider(shop, issuer, organization=shop.acme, provision=True, client_secret="s3cret")
+        theirs = issuer.token({"sub": "s1", "azp": "backoffice"})
+        guest = authenticate(shop.connect(), theirs)
+        dump = os.path.join(shop.pg.dir, "dump")
+        for argv in (["pg_dump", "-Fc", "-f", dump, "shop"], ["createdb", "copy"], ["pg_restore", "--exit-on-error", "-d", "copy", dump]):
+            out = subprocess.run([os.path.join(shop.pg.bin, argv[0])] + argv[1:], env=shop.pg.env(), text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+            assert out.returncode == 0, out.stdout
+        conn = shop.pg.connect("copy")
+        expect(authenticate(conn, theirs), guest, "an issuer's token")
+        expect(authenticate(conn, key["key"]), None, "an API key")
+        expect(authenticate(conn, answer["access_token"]), "session_ended", "sessions are not carried")
+        again = shop.pg.query("SELECT access.login('ann@acme.test', 'correct horse')", dbname="copy")[0][0]["access_token"]
+        expect(authenticate(conn, again), answer["user"]["id"], "a new log-in")
+        expect([json.loads(decode(t.split(".")[0]))["kid"] for t in (again,)], [json.loads(decode(answer["access_token"].split(".")[0]))["kid"]], "with the same signing key")
+
+
+def case_key_file():
+    """A new key in the key file: everything is made anew with it, the old one may go."""
+    with Shop() as shop:
+        answer, key = shop.login(), shop.one("SELECT access.create_api_key('k', '{shop.sell}', organization => %s)", (shop.acme,))
+        shop.one("SELECT access.add_verification_key('svc', 'HS256', %s)", ("s" * 40,))
+        provider(shop, Issuer("https://id.test"), client_secret="s3cret")
+        with open(shop.pg.key_file, "a") as f:
+            f.write("k2 " + os.urandom(32).hex() + "\n")
+        shop.pg.query("SELECT pg_reload_conf()")
+        time.sleep(0.5)
+        usage = "SELECT key_id, secrets, hashes FROM access.key_usage() ORDER BY 1"
+        expect(shop.pg.query(usage, dbname="shop"), [("k1", 5, 1)], "before")
+        expect(shop.one("SELECT access.rotate_keys(2)"), 2, "a batch")
+        expect(shop.one("SELECT access.rotate_keys()"), 3, "the others")
+        expect(shop.one("SELECT access.rotate_keys()"), 0, "all done")
+        expect(shop.pg.query(usage, dbname="shop"), [("k1", 0, 1), ("k2", 5, 0)], "the API key was not used yet")
+        expect(authenticate(shop.connect(), key["key"]), None, "now it is")
+        expect(shop.pg.query(usage, dbname="shop"), [("k2", 5, 1)], "the old key may go")
+        lines = open(shop.pg.key_file).read().split("\n")
+        with open(shop.pg.key_file, "w") as f:
+            f.write("\n".join(lines[1:]))
+        shop.pg.query("SELECT pg_reload_conf()")
+        time.sleep(0.5)
+        conn = shop.connect()
+        expect(authenticate(conn, key["key"]), None, "the API key")
+        expect(authenticate(conn, answer["access_token"]), answer["user"]["id"], "our token")
+        expect(authenticate(conn, sign_hs256({"sub": answer["user"]["id"], "exp": int(time.time()) + 60}, b"s" * 40, kid="svc")), answer["user"]["id"], "the given key's")
+        expect(shop.one("SELECT access.refresh(%s)", (answer["refresh_token"],))["status"], "ok", "the session's refresh token")
+        expect(shop.login()["status"], "ok", "a new log-in")
