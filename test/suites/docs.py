@@ -2,7 +2,10 @@
 import glob
 import os
 import re
+import subprocess
+import sys
 
+from harness import doors
 from harness.pg import ROOT, Cluster
 
 PAGES = ["README.md", "CHANGELOG.md"] + sorted(os.path.relpath(p, ROOT) for p in glob.glob(os.path.join(ROOT, "docs/*.md")))
@@ -42,6 +45,40 @@ def play(pg, page):
     return len(expected) >= 5 and len(answers) == len(expected) and not bad, "\n".join(bad) + "\n" + out
 
 
+SHOP = """
+CREATE ROLE docs_gateway LOGIN IN ROLE backoffice_gateway;
+SELECT access.create_organization('Acme') AS org \\gset
+SELECT access.create_user('ann@acme.test', 'correct horse battery', :'org') AS ann \\gset
+SELECT access.grant_role(:'ann', 'owner', NULL, :'org');
+BEGIN;
+SELECT access.act_as(:'org');
+SELECT certificates.create_pool('XMAS-50', 'EUR', 5000), certificates.generate_codes('XMAS-50', 5);
+COMMIT;
+"""
+# jq is not everywhere: what the page uses of it.
+JQ = """jq() { "$PYTHON" -c 'import json, sys; print(json.load(sys.stdin)[sys.argv[1][1:]])' "$2"; }"""
+
+
+def curl(pg, page):
+    """The page's curl lines, at a gateway: each is answered 200, the one for somebody else's organization 403."""
+    block = re.search(r"```sh\n(login=.*?)```", read(page), re.S).group(1)
+    pg.create_database("curl")
+    pg.psql("curl", SHOP)
+    with doors.Gateway(pg.dsn("curl", "docs_gateway")) as gateway:
+        script = [JQ]
+        for line in block.replace("localhost:8080", gateway.url.removeprefix("http://")).splitlines():
+            line = line.split("      #")[0]
+            if line.startswith("curl "):
+                line = f"answer=$({line} -w ' %{{http_code}}'); echo \"$answer\""
+            if "/certificates/next" in line:
+                line += "; id=$(echo \"${answer% *}\" | jq -r .id)"
+            script.append(line)
+        out = subprocess.run(["bash", "-euo", "pipefail", "-c", "\n".join(script)], env={**os.environ, "PYTHON": sys.executable},
+                             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60)
+    statuses = [line.rsplit(" ", 1)[-1] for line in out.stdout.splitlines()]
+    return out.returncode == 0 and statuses == ["200"] * (len(statuses) - 1) + ["403"] and len(statuses) >= 7, f"{statuses}\n{out.stdout}"
+
+
 def links():
     for page in PAGES:
         for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", read(page)):
@@ -75,6 +112,7 @@ def requirements():
 def run(only=None):
     with Cluster() as pg:
         yield "readme-session", *play(pg, "README.md")
+        yield "api-curl", *curl(pg, "docs/api.md")
     for name, problems in (("links", links()), ("commands", commands()), ("requirements", requirements())):
         found = list(problems)
         yield name, not found, "\n".join(found)

@@ -31,7 +31,7 @@ CREATE FUNCTION pg_temp.make_user(kind text, permission text, organization uuid,
 DECLARE
     role text := 'r' || md5(kind || coalesce(permission, ''));
     email text := role || '@' || organization || '.test';
-    "user" uuid := access.create_user(email, NULL, organization);
+    "user" uuid := access.create_user(email, CASE WHEN kind = 'user of another organization' THEN 'correct horse battery' END, organization);
 BEGIN
     PERFORM access.define_role(role, rights, '{}', organization);
     PERFORM access.grant_role("user", role, NULL, organization);
@@ -56,6 +56,10 @@ BEGIN
     INSERT INTO callers
     SELECT 'platform administrator', NULL, here, u.id, 'backoffice_user', access.login('root@platform.test', 'correct horse battery') ->> 'access_token'
     FROM access.create_user('root@platform.test', 'correct horse battery') AS u (id);
+    -- With all rights, but in another organization.
+    PERFORM pg_temp.make_user('user of another organization', NULL, access.create_organization('Elsewhere'), ARRAY['*']);
+    UPDATE callers c SET organization = here, token = access.login(u.email, 'correct horse battery') ->> 'access_token'
+    FROM access.users u WHERE c.kind = 'user of another organization' AND u.id = c."user";
     PERFORM access.define_permission('test.nothing', 'nothing of the api');
     PERFORM pg_temp.make_key('key for something else', NULL, here, NULL, ARRAY['test.nothing']);
     PERFORM pg_temp.make_key('key with exactly this', p.permission, here, NULL, ARRAY[p.permission]),
@@ -74,7 +78,7 @@ BEGIN
         PERFORM access.grant_platform_administrator(c."user");
         PERFORM access.authenticate(c.token);
     ELSIF c.token IS NOT NULL THEN
-        PERFORM access.authenticate(c.token);
+        PERFORM access.authenticate(c.token, c.organization);
     ELSIF c.organization IS NOT NULL THEN
         PERFORM access.act_as(c.organization, c."user");
     END IF;
@@ -83,14 +87,15 @@ BEGIN
     RAISE EXCEPTION USING ERRCODE = 'ZZ000', MESSAGE = 'passed';
 EXCEPTION WHEN OTHERS THEN
     GET STACKED DIAGNOSTICS symbol = CONSTRAINT_NAME, said = MESSAGE_TEXT;
-    RETURN CASE WHEN symbol IN ('no_principal', 'permission_denied', 'user_only', 'platform_only') THEN symbol
+    RETURN CASE WHEN symbol IN ('no_principal', 'permission_denied', 'user_only', 'platform_only', 'not_a_member') THEN symbol
                 WHEN said LIKE 'permission denied for function %' THEN 'no_execute'
                 WHEN SQLSTATE LIKE 'XX%' THEN said
                 WHEN said LIKE 'permission denied%' THEN said ELSE 'passed' END;
 END $$;
 
 CREATE FUNCTION pg_temp.expected(f functions, c callers) RETURNS text LANGUAGE sql AS $$
-    SELECT CASE WHEN f.permission = 'anonymous' THEN 'passed'
+    SELECT CASE WHEN c.kind = 'user of another organization' THEN 'not_a_member'
+                WHEN f.permission = 'anonymous' THEN 'passed'
                 WHEN c.kind = 'nobody' THEN 'no_execute'
                 WHEN c.organization IS NULL THEN 'no_principal'
                 WHEN f.permission = 'any user' THEN CASE WHEN c."user" IS NULL THEN 'user_only' ELSE 'passed' END
@@ -104,7 +109,7 @@ CREATE TEMP TABLE outcomes AS
 SELECT f.signature, f.permission, c.kind, pg_temp.outcome(f, c) AS outcome, pg_temp.expected(f, c) AS expected
 FROM functions f JOIN callers c ON c.permission IS NULL OR c.permission = f.permission;
 
-SELECT is((SELECT count(*) FROM outcomes), (SELECT count(*) * 6 + 5 * count(*) FILTER (WHERE permission LIKE '%.%') FROM functions), 'all functions, all kinds of callers');
+SELECT is((SELECT count(*) FROM outcomes), (SELECT count(*) * 7 + 5 * count(*) FILTER (WHERE permission LIKE '%.%') FROM functions), 'all functions, all kinds of callers');
 SELECT is_empty($$ SELECT signature, permission, kind, outcome, expected FROM outcomes WHERE outcome <> expected $$, 'every function behaves as its comment says');
 
 SELECT * FROM finish();
