@@ -149,12 +149,11 @@ stackable_line(Pool *pool, const Known *known)
 static bool
 try_send(Pool *pool, Call *call)
 {
-	Known	   *known = call->main->unprepared ? NULL : statements_find(&pool->pools->statements, call->main->sql);
-	Line	   *line = idle_line(pool, known);
+	Line	   *line = idle_line(pool, call->known);
 
 	if (line == NULL)
 	{
-		line = stackable_line(pool, known);
+		line = stackable_line(pool, call->known);
 		if (line == NULL)
 			return false;
 		stats_count(pool->gateway, STAT_STACKED);
@@ -163,7 +162,7 @@ try_send(Pool *pool, Call *call)
 	pool->in_flight++;
 	stats_count(pool->gateway, STAT_CALLS);
 	/* When that fails, the call has been told that the connection is lost. */
-	line_send(line, call, known);
+	line_send(line, call, call->known);
 	return true;
 }
 
@@ -172,6 +171,7 @@ pool_submit(Pool *pool, Call *call)
 {
 	call->pool = pool;
 	call->sent = false;
+	call->known = statements_find(&pool->pools->statements, call->main->sql, call->main->one_off);
 	if (pool->queued == 0 && try_send(pool, call))
 		return;
 	if (pool->failing)

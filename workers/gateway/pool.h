@@ -30,7 +30,7 @@ typedef struct Statement
 	const char *values[STATEMENT_MAX_PARAMS];
 	int			lengths[STATEMENT_MAX_PARAMS];	/* of binary ones */
 	int			formats[STATEMENT_MAX_PARAMS];	/* 0 text, 1 binary */
-	bool		unprepared;		/* its text is not worth keeping */
+	bool		one_off;		/* the client shapes its text: prepared only when it comes often */
 } Statement;
 
 typedef enum CallOutcome
@@ -55,6 +55,7 @@ struct Call
 	void	   *context;
 
 	/* the pool's */
+	struct Known *known;		/* of main; NULL: sent unprepared */
 	Pool	   *pool;			/* NULL: neither queued nor in flight */
 	Call	   *next;
 	int64_t		queued_us;

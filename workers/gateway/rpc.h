@@ -52,7 +52,7 @@ typedef struct RpcRequest
 typedef struct RpcStatement
 {
 	const char *sql;			/* NULL: none */
-	bool		one_off;		/* the query string shapes its text: not worth preparing */
+	bool		one_off;		/* the query string shapes its text: it may never come again */
 	int			param_count;
 	const char *const *values;	/* text, or bytes where formats says 1; NULL is NULL */
 	const int  *lengths;

@@ -352,7 +352,7 @@ statement_of(Request *request, const RpcStatement *from)
 		return NULL;
 	memset(statement, 0, sizeof(*statement));
 	statement->sql = from->sql;
-	statement->unprepared = from->one_off;
+	statement->one_off = from->one_off;
 	statement->n = from->param_count;
 	for (int i = 0; i < from->param_count; i++)
 	{

@@ -9,8 +9,21 @@
 /* An average of fewer measurements says too little. */
 #define MEASURED_ENOUGH 3
 
+/* Whoever sends ever new texts fills neither the table nor the server's memory. */
+static bool
+worth_preparing(Statements *statements, uint64_t hash)
+{
+	Seen	   *seen = &statements->seen[hash % SEEN_SLOTS];
+
+	if (statements->one_offs == ONE_OFFS_MAX)
+		return false;
+	if (seen->hash != hash)
+		*seen = (Seen) {.hash = hash};
+	return ++seen->times >= ONE_OFF_OFTEN;
+}
+
 Known *
-statements_find(Statements *statements, const char *sql)
+statements_find(Statements *statements, const char *sql, bool one_off)
 {
 	uint64_t	hash = text_hash64(sql, strlen(sql));
 	size_t		at = hash % (STATEMENTS_MAX * 2);
@@ -23,13 +36,14 @@ statements_find(Statements *statements, const char *sql)
 			return known;
 		at = (at + 1) % (STATEMENTS_MAX * 2);
 	}
-	if (statements->count == STATEMENTS_MAX)
+	if (statements->count == STATEMENTS_MAX || (one_off && !worth_preparing(statements, hash)))
 		return NULL;
 	known = &statements->known[statements->count];
 	*known = (Known) {.sql = strdup(sql), .hash = hash, .number = statements->count, .generation = 1};
 	if (known->sql == NULL)
 		return NULL;
 	statements->count++;
+	statements->one_offs += one_off;
 	statements->slots[at] = known;
 	return known;
 }

@@ -7,6 +7,9 @@
 #include <stdint.h>
 
 #define STATEMENTS_MAX 1024		/* per process; what comes after is sent unprepared */
+#define ONE_OFFS_MAX (STATEMENTS_MAX / 2)	/* of them, those whose text the client shapes */
+#define ONE_OFF_OFTEN 5			/* as often it must have come to be worth preparing */
+#define SEEN_SLOTS 4096
 
 typedef struct Known
 {
@@ -18,15 +21,27 @@ typedef struct Known
 	int64_t		measured;		/* how often */
 } Known;
 
+/* A text that may come once only. */
+typedef struct Seen
+{
+	uint64_t	hash;
+	int			times;
+} Seen;
+
 typedef struct Statements
 {
 	Known	   *slots[STATEMENTS_MAX * 2];	/* by hash */
 	Known		known[STATEMENTS_MAX];
 	int			count;
+	int			one_offs;
+	Seen		seen[SEEN_SLOTS];	/* by hash; the later one stays */
 } Statements;
 
-/* Finds it, or takes it up. NULL: there are too many, or no memory. */
-extern Known *statements_find(Statements *statements, const char *sql);
+/*
+ * Finds it, or takes it up. one_off: the client shapes its text, so it is taken up only when it has come often.
+ * NULL: not worth it, there are too many, or no memory.
+ */
+extern Known *statements_find(Statements *statements, const char *sql, bool one_off);
 extern void statements_free(Statements *statements);
 
 extern void known_name(const Known *known, char *name, size_t size);

@@ -545,12 +545,12 @@ static void
 statements_are_known(void **state)
 {
 	static Statements statements;
-	Known	   *known = statements_find(&statements, "SELECT 1");
+	Known	   *known = statements_find(&statements, "SELECT 1", false);
 	char		name[24];
 
 	(void) state;
-	assert_ptr_equal(statements_find(&statements, "SELECT 1"), known);
-	assert_ptr_not_equal(statements_find(&statements, "SELECT 2"), known);
+	assert_ptr_equal(statements_find(&statements, "SELECT 1", false), known);
+	assert_ptr_not_equal(statements_find(&statements, "SELECT 2", false), known);
 	assert_false(known_is_fast(known, 1000));
 	for (int i = 0; i < 3; i++)
 		known_measure(known, 500);
@@ -566,9 +566,32 @@ statements_are_known(void **state)
 		char		sql[32];
 
 		snprintf(sql, sizeof(sql), "SELECT %d", i + 3);
-		statements_find(&statements, sql);
+		statements_find(&statements, sql, false);
 	}
-	assert_null(statements_find(&statements, "SELECT 'one too many'"));
+	assert_null(statements_find(&statements, "SELECT 'one too many'", false));
+	statements_free(&statements);
+}
+
+static void
+one_offs_are_known_when_they_come_often(void **state)
+{
+	static Statements statements;
+	char		sql[32];
+
+	(void) state;
+	for (int i = 1; i < ONE_OFF_OFTEN; i++)
+		assert_null(statements_find(&statements, "SELECT 1", true));
+	assert_non_null(statements_find(&statements, "SELECT 1", true));
+	/* However many come, there is room for the others. */
+	for (int i = 0; i < 2 * STATEMENTS_MAX; i++)
+		for (int times = 0; times < ONE_OFF_OFTEN; times++)
+		{
+			snprintf(sql, sizeof(sql), "SELECT %d", i + 2);
+			statements_find(&statements, sql, true);
+		}
+	assert_int_equal(statements.count, ONE_OFFS_MAX);
+	assert_non_null(statements_find(&statements, "SELECT 1", true));
+	assert_non_null(statements_find(&statements, "SELECT 'a route'", false));
 	statements_free(&statements);
 }
 
@@ -594,6 +617,7 @@ main(void)
 		cmocka_unit_test(proxies_are_believed_from_the_right),
 		cmocka_unit_test(tokens_name_their_organization),
 		cmocka_unit_test(statements_are_known),
+		cmocka_unit_test(one_offs_are_known_when_they_come_often),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
