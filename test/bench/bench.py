@@ -36,6 +36,7 @@ GROUPS = {
     "latency": "relay",
     "gateway_one_row": "gateway",
     "jwt_warm": "gateway",
+    "rpc": "gateway",
 }
 
 

@@ -1,12 +1,14 @@
 """The gateway beside pgbench with the same statements, and beside the same call behind Go and Node (test/peers)."""
 import json
 import os
+import re
 import shutil
 import subprocess
+import urllib.error
 import urllib.request
 
 from figures import peers
-from frame import DATABASE, Cpu, Load, Missing, Wrk, children, pipeline, say
+from frame import DATABASE, Cpu, Load, Missing, Wrk, children, pipeline, say, wait_until
 
 from harness.pg import ROOT
 from harness.workers import Worker
@@ -19,7 +21,7 @@ SECONDS = float(os.environ.get("GATEWAY_SECONDS", "4"))
 
 # As the gateway sends them.
 BEGIN = "SELECT access.begin_request({token}, NULL, 't', 'GET', {path}, {headers}, '{{}}');"
-CALL = """SELECT (api.certificate("id" => {id}::pg_catalog.uuid))::pg_catalog.text, pg_catalog.current_setting('response.status', true),
+CALL = """SELECT (api.certificate("id" => :p1::pg_catalog.uuid))::pg_catalog.text, pg_catalog.current_setting('response.status', true),
  pg_catalog.current_setting('response.headers', true);"""
 
 
@@ -62,12 +64,13 @@ class Stage:
     def headers(self):
         return {"Authorization": "Bearer " + self.token}
 
-    def ceiling(self, port):
+    def ceiling(self, port, path=None, call=None, parameters=None):
         """The statements of a request in one pipeline, prepared."""
         headers = {"host": f"127.0.0.1:{port}", "authorization": "Bearer " + self.token, "x-request-id": "0123456789abcdef0123456789abcdef",
                    "traceparent": "00-0123456789abcdef0123456789abcdef-0123456789abcdef-00"}
-        return Load(pipeline(BEGIN.format(token=":token", path=":path", headers=":headers") + "\n" + CALL.format(id=":id")), "bench_gateway",
-                    {"token": self.token, "path": self.path, "headers": json.dumps(headers, separators=(",", ":")), "id": self.certificate})
+        return Load(pipeline(BEGIN.format(token=":token", path=":path", headers=":headers") + "\n" + (call or CALL)), "bench_gateway",
+                    {"token": self.token, "path": path or self.path, "headers": json.dumps(headers, separators=(",", ":")),
+                     **(parameters or {"p1": self.certificate})})
 
     def backends(self):
         return children(self.bench.pg.postmaster_pid())
@@ -78,10 +81,19 @@ class Server:
         self.port, self.pids = port, pids
 
 
-def answer(server, stage):
-    request = urllib.request.Request(f"http://127.0.0.1:{server.port}{stage.path}", headers=stage.headers())
-    with urllib.request.urlopen(request, timeout=10) as got:
-        return json.loads(got.read())
+def answer(server, stage, path=None):
+    """What it answers as soon as it does."""
+    request = urllib.request.Request(f"http://127.0.0.1:{server.port}{path or stage.path}", headers=stage.headers())
+
+    def ask():
+        try:
+            with urllib.request.urlopen(request, timeout=10) as got:
+                return got.read()
+        except urllib.error.HTTPError as e:
+            if e.code != 503:
+                raise RuntimeError(f"{e.code} {e.read()}") from None
+            return None
+    return json.loads(wait_until(ask, 10, "an answer"))
 
 
 def gateway_one_row(bench):
@@ -112,22 +124,28 @@ def gateway_one_row(bench):
         raise Missing("; ".join(f"{name}: {why}" for name, why in absent.items()))
 
 
-def jwt_warm(bench):
-    """What a token costs: the same request with one that every backend has verified before, and without any."""
-    stage = Stage.of(bench)
-    bench.psql("CREATE FUNCTION plain.one_row(n bigint) RETURNS TABLE (id bigint, name text) LANGUAGE sql STABLE AS"
-               " $$ SELECT n, 'one row' $$; GRANT EXECUTE ON FUNCTION plain.one_row TO backoffice_anon, backoffice_user")
-    path, call = "/rpc/one_row", "SELECT * FROM plain.one_row(:n);"
+ONE_ROW = """CREATE FUNCTION plain.one_row(n bigint) RETURNS TABLE (id bigint, name text) LANGUAGE sql STABLE AS $$ SELECT n, 'one row' $$;
+GRANT EXECUTE ON FUNCTION plain.one_row TO backoffice_anon, backoffice_user"""
 
-    def load(token):
-        headers = {"host": "127.0.0.1:8080", "x-request-id": "0123456789abcdef0123456789abcdef",
-                   "traceparent": "00-0123456789abcdef0123456789abcdef-0123456789abcdef-00"}
-        if token:
-            headers["authorization"] = "Bearer " + stage.token
-        begin = BEGIN.format(token=":token" if token else "NULL", path=":path", headers=":headers")
-        return Load(pipeline(begin + "\n" + call), "bench_gateway",
-                    {"token": stage.token, "path": path, "headers": json.dumps(headers, separators=(",", ":")), "n": 1})
-    cpu = Cpu({"postgres": stage.backends})
-    rates = bench.rounds({"token": load(True), "none": load(False)}, POOL, seconds=SECONDS, slice_s=0.2, cpu=cpu)
-    ours, baseline = cpu.us("token"), cpu.us("none")
-    bench.report("jwt_warm_sql", ours["postgres"], baseline["postgres"], "us CPU/request", rates={k: round(v[0]) for k, v in rates.items()})
+
+def statement_of(bench, mark):
+    """The text that the gateway sent last, with pgbench's variables :p1, :p2, ... as parameters."""
+    for query, in bench.query("SELECT query FROM pg_stat_activity WHERE usename = 'bench_gateway' AND query ~ %s", (mark,)):
+        return re.sub(r"\$(\d+)", r":p\1", query) + ";"
+    raise RuntimeError("the gateway's statement was not found")
+
+
+def rpc(bench):
+    """A one-row function over /rpc."""
+    stage = Stage.of(bench)
+    bench.psql(ONE_ROW)
+    gateway = stage.gateway(schemas="plain")
+    path = "/rpc/one_row?n=7"
+    for _ in range(10):
+        answer(gateway, stage, path)
+    call = statement_of(bench, "one_row")
+    loads = {"gateway": stage.wrk(gateway, path), "pgbench": stage.ceiling(gateway.port, "/rpc/one_row", call, {"p1": 7})}
+    cpu = Cpu({"postgres": stage.backends, "gateway": gateway.pids})
+    rates = bench.rounds(loads, POOL, seconds=SECONDS, slice_s=SLICE_S, cpu=cpu)
+    bench.report_rates("gateway_rpc_one_row", rates["gateway"], rates["pgbench"], "requests/s", 0.75,
+                       cpu_us=cpu.us("gateway"), baseline_cpu_us=cpu.us("pgbench"))
