@@ -15,17 +15,26 @@ reply_at(const Parse *parse, bool ok, bool consumed)
 	return reply;
 }
 
+/* Nothing is put into words before somebody asks: most notes are of alternatives that another one made good. */
 static void
-note(ParseError *error, ParseNoteKind kind, const char *text)
+note_text(ParseError *error, ParseNoteKind kind, bool quoted, const char *text)
 {
 	for (int i = 0; i < error->count; i++)
-		if (error->notes[i].kind == kind && strcmp(error->notes[i].text, text) == 0)
+		if (error->notes[i].kind == kind && error->notes[i].quoted == quoted &&
+			(error->notes[i].text == text || strcmp(error->notes[i].text, text) == 0))
 			return;
 	if (error->count == PARSE_MAX_NOTES)
 		return;
 	error->notes[error->count].kind = kind;
+	error->notes[error->count].quoted = quoted;
 	error->notes[error->count].text = text;
 	error->count++;
+}
+
+static void
+note(ParseError *error, ParseNoteKind kind, const char *text)
+{
+	note_text(error, kind, false, text);
 }
 
 /* Merges into the second; only what is in use of it is copied. */
@@ -45,7 +54,7 @@ merge_into(const ParseError *first, ParseError *second)
 		ParseError	both = *first;
 
 		for (int i = 0; i < second->count; i++)
-			note(&both, second->notes[i].kind, second->notes[i].text);
+			note_text(&both, second->notes[i].kind, second->notes[i].quoted, second->notes[i].text);
 		*second = both;
 	}
 }
@@ -137,27 +146,38 @@ code_point(const Parse *parse, size_t at)
 	return point;
 }
 
-/* A character as the messages write it, in quotes of that kind. */
 static const char *
-shown(const Parse *parse, size_t at, char quote)
+shown_ascii(RpcArena *arena, unsigned c, char quote)
 {
 	static const char *const names[] = {
 		"NUL", "SOH", "STX", "ETX", "EOT", "ENQ", "ACK", "a", "b", "t", "n", "v", "f", "r", "SO", "SI",
 		"DLE", "DC1", "DC2", "DC3", "DC4", "NAK", "SYN", "ETB", "CAN", "EM", "SUB", "ESC", "FS", "GS", "RS", "US"
 	};
+	static char plain[2][128][4];
+	char	   *text = plain[quote == '"'][c];
+
+	if (c < 0x20)
+		return arena_print(arena, "%c\\%s%c", quote, names[c], quote);
+	if (c == 0x7f)
+		return arena_print(arena, "%c\\DEL%c", quote, quote);
+	if (c == (unsigned char) quote || c == '\\')
+		return arena_print(arena, "%c\\%c%c", quote, (int) c, quote);
+	text[0] = text[2] = quote;
+	text[1] = (char) c;
+	return text;
+}
+
+/* A character as the messages write it, in quotes of that kind. */
+static const char *
+shown(const Parse *parse, size_t at, char quote)
+{
 	unsigned	c = code_point(parse, at);
 
 	if (at >= parse->length)
 		return "";
-	if (c < 0x20)
-		return arena_print(parse->arena, "%c\\%s%c", quote, names[c], quote);
-	if (c == 0x7f)
-		return arena_print(parse->arena, "%c\\DEL%c", quote, quote);
-	if (c == (unsigned char) quote || c == '\\')
-		return arena_print(parse->arena, "%c\\%c%c", quote, (int) c, quote);
-	if (c > 0x7f)
-		return arena_print(parse->arena, "%c\\%u%c", quote, c, quote);
-	return arena_print(parse->arena, "%c%c%c", quote, (int) c, quote);
+	if (c < 0x80)
+		return shown_ascii(parse->arena, c, quote);
+	return arena_print(parse->arena, "%c\\%u%c", quote, c, quote);
 }
 
 static ParseReply
@@ -252,19 +272,20 @@ parse_digits(Parse *parse)
 	return reply;
 }
 
-static const char *
-quoted(RpcArena *arena, const char *string)
-{
-	return arena_print(arena, strcmp(string, "\"") == 0 ? "\"\\%s\"" : "\"%s\"", string);
-}
-
 ParseReply
 parse_char(Parse *parse, char c)
 {
-	char		string[2] = {c, '\0'};
+	static char strings[128][2];
+	char	   *string = strings[c & 0x7f];
+	ParseReply	reply;
 
 	if (parse->at >= parse->length || parse->text[parse->at] != c)
-		return found_other(parse, quoted(parse->arena, string));
+	{
+		string[0] = c;
+		reply = found_other(parse, NULL);
+		note_text(&reply.error, NOTE_EXPECTED, true, string);
+		return reply;
+	}
 	parse->at++;
 	return reply_at(parse, true, true);
 }
@@ -283,7 +304,7 @@ parse_string(Parse *parse, const char *string)
 	{
 		reply = reply_at(parse, false, alike > 0);
 		note(&reply.error, NOTE_FOUND, shown(parse, start + alike, '"'));
-		note(&reply.error, NOTE_EXPECTED, quoted(parse->arena, string));
+		note_text(&reply.error, NOTE_EXPECTED, true, string);
 		parse->at = start + alike;
 		return reply;
 	}
@@ -366,7 +387,7 @@ parse_where(const Parse *parse, const ParseError *error)
 		}
 		else
 			column += parse->text[at] == '\t' ? 8 - (column - 1) % 8 : 1;
-	return arena_print(parse->arena, "\"%s\" (line %u, column %u)", parse->name, line, column);
+	return arena_print(parse->arena, "\"failed to parse %s (%s)\" (line %u, column %u)", parse->what, parse->shown, line, column);
 }
 
 /* a, b or c */
@@ -382,7 +403,10 @@ add_list(RpcText *text, const ParseError *error, ParseNoteKind kind, const char 
 		if (error->notes[i].kind == kind && error->notes[i].text[0] != '\0')
 		{
 			text_add(text, done == 0 ? before : done == total - 1 ? " or " : ", ");
-			text_add(text, error->notes[i].text);
+			if (error->notes[i].quoted)
+				text_print(text, strcmp(error->notes[i].text, "\"") == 0 ? "\"\\%s\"" : "\"%s\"", error->notes[i].text);
+			else
+				text_add(text, error->notes[i].text);
 			done++;
 		}
 	return total;

@@ -29,6 +29,7 @@ typedef struct ParseError
 	struct
 	{
 		ParseNoteKind kind;
+		bool		quoted;		/* the text is shown in quotes */
 		const char *text;		/* NOTE_FOUND "": end of input */
 	}			notes[PARSE_MAX_NOTES];
 } ParseError;
@@ -47,7 +48,8 @@ typedef struct Parse
 	size_t		length;
 	size_t		at;
 	int			depth;
-	const char *name;			/* of the text, in error messages */
+	const char *what;			/* it is, and how to show it, in error messages */
+	const char *shown;
 } Parse;
 
 extern ParseReply parse_nothing(const Parse *parse);	/* succeeds */

@@ -60,7 +60,7 @@ static Parse
 start_parse(const Reading *reading, const char *text, const char *what, const char *shown)
 {
 	return (Parse) {.arena = reading->arena, .text = text, .length = strlen(text),
-		.name = arena_print(reading->arena, "failed to parse %s (%s)", what, shown)};
+		.what = what, .shown = shown};
 }
 
 static bool
@@ -179,7 +179,9 @@ read_filter(Reading *reading, const RpcArgument *pair)
 
 	if (!read_path(reading, pair->name, &tree->filter.field))
 		return false;
-	reply = rpc_parse_operation(&parse, false, &tree->filter);
+	/* Every operator begins with a letter. */
+	reply = reading->with_arguments && !(pair->value[0] >= 'a' && pair->value[0] <= 'z') ? parse_fail(&parse) :
+		rpc_parse_operation(&parse, false, &tree->filter);
 	if (!reply.ok && !reply.consumed && reading->with_arguments)
 	{
 		out->not_embedded = relation;

@@ -19,8 +19,6 @@
 #include "gateway/problem.h"
 #include "gateway/proxies.h"
 #include "gateway/routes.h"
-#include "gateway/statements.h"
-#include "gateway/text.h"
 
 /* ---- the guard ---- */
 
@@ -380,32 +378,6 @@ json_is_strict(void **state)
 	check_strict("{'a': 1}", 8, "bad_json");
 }
 
-static void
-text_is_checked(void **state)
-{
-	char		out[64];
-
-	(void) state;
-	assert_true(text_percent_decode("a%20b+c", 7, false, out));
-	assert_string_equal(out, "a b+c");
-	assert_true(text_percent_decode("a+b%2B", 6, true, out));
-	assert_string_equal(out, "a b+");
-	assert_false(text_percent_decode("a%0", 3, false, out));
-	assert_false(text_percent_decode("a%gg", 4, false, out));
-	assert_false(text_percent_decode("%00", 3, false, out));
-	assert_false(text_percent_decode("%ff", 3, false, out));
-	assert_true(text_percent_decode("%c3%a4", 6, false, out));
-	*text_json_string(out, "a\"\\\n\001", 5) = '\0';
-	assert_string_equal(out, "\"a\\\"\\\\\\u000a\\u0001\"");
-	assert_true(text_is_traceparent("00-bd10bdc90e1dfdf01d27d1c6a83656cb-4bb8afd0d44fa50e-01"));
-	assert_false(text_is_traceparent("00-00000000000000000000000000000000-4bb8afd0d44fa50e-01"));
-	assert_false(text_is_traceparent("ff-bd10bdc90e1dfdf01d27d1c6a83656cb-4bb8afd0d44fa50e-01"));
-	assert_false(text_is_traceparent("00-BD10bdc90e1dfdf01d27d1c6a83656cb-4bb8afd0d44fa50e-01"));
-	assert_true(text_is_request_id("abc-1.2_3"));
-	assert_false(text_is_request_id("a\"b"));
-	assert_false(text_is_request_id(""));
-}
-
 /* ---- limits ---- */
 
 static Bucket buckets[LIMITS_BUCKETS];
@@ -541,60 +513,6 @@ tokens_name_their_organization(void **state)
 	assert_false(placement_token_organization("a.!!.c", organization));
 }
 
-static void
-statements_are_known(void **state)
-{
-	static Statements statements;
-	Known	   *known = statements_find(&statements, "SELECT 1", false);
-	char		name[24];
-
-	(void) state;
-	assert_ptr_equal(statements_find(&statements, "SELECT 1", false), known);
-	assert_ptr_not_equal(statements_find(&statements, "SELECT 2", false), known);
-	assert_false(known_is_fast(known, 1000));
-	for (int i = 0; i < 3; i++)
-		known_measure(known, 500);
-	assert_true(known_is_fast(known, 1000));
-	for (int i = 0; i < 20; i++)
-		known_measure(known, 5000);
-	assert_false(known_is_fast(known, 1000));
-	known_renew(known);
-	known_name(known, name, sizeof(name));
-	assert_string_equal(name, "s0_2");
-	for (int i = 0; i < 2 * STATEMENTS_MAX; i++)
-	{
-		char		sql[32];
-
-		snprintf(sql, sizeof(sql), "SELECT %d", i + 3);
-		statements_find(&statements, sql, false);
-	}
-	assert_null(statements_find(&statements, "SELECT 'one too many'", false));
-	statements_free(&statements);
-}
-
-static void
-one_offs_are_known_when_they_come_often(void **state)
-{
-	static Statements statements;
-	char		sql[32];
-
-	(void) state;
-	for (int i = 1; i < ONE_OFF_OFTEN; i++)
-		assert_null(statements_find(&statements, "SELECT 1", true));
-	assert_non_null(statements_find(&statements, "SELECT 1", true));
-	/* However many come, there is room for the others. */
-	for (int i = 0; i < 2 * STATEMENTS_MAX; i++)
-		for (int times = 0; times < ONE_OFF_OFTEN; times++)
-		{
-			snprintf(sql, sizeof(sql), "SELECT %d", i + 2);
-			statements_find(&statements, sql, true);
-		}
-	assert_int_equal(statements.count, ONE_OFFS_MAX);
-	assert_non_null(statements_find(&statements, "SELECT 1", true));
-	assert_non_null(statements_find(&statements, "SELECT 'a route'", false));
-	statements_free(&statements);
-}
-
 int
 main(void)
 {
@@ -609,15 +527,12 @@ main(void)
 		cmocka_unit_test(arguments_of_text),
 		cmocka_unit_test(arguments_of_json),
 		cmocka_unit_test(json_is_strict),
-		cmocka_unit_test(text_is_checked),
 		cmocka_unit_test(buckets_fill_and_empty),
 		cmocka_unit_test(buckets_are_shared_out),
 		cmocka_unit_test(limits_are_parsed),
 		cmocka_unit_test(states_map_to_statuses),
 		cmocka_unit_test(proxies_are_believed_from_the_right),
 		cmocka_unit_test(tokens_name_their_organization),
-		cmocka_unit_test(statements_are_known),
-		cmocka_unit_test(one_offs_are_known_when_they_come_often),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

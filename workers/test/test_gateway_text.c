@@ -1,0 +1,139 @@
+/* The gateway's pure parts that every request goes through: text, and the statements of the pool. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "gateway/statements.h"
+#include "gateway/text.h"
+
+static void
+text_is_checked(void **state)
+{
+	char		out[64];
+
+	(void) state;
+	assert_true(text_percent_decode("a%20b+c", 7, false, out));
+	assert_string_equal(out, "a b+c");
+	assert_true(text_percent_decode("a+b%2B", 6, true, out));
+	assert_string_equal(out, "a b+");
+	assert_false(text_percent_decode("a%0", 3, false, out));
+	assert_false(text_percent_decode("a%gg", 4, false, out));
+	assert_false(text_percent_decode("%00", 3, false, out));
+	assert_false(text_percent_decode("%ff", 3, false, out));
+	assert_true(text_percent_decode("%c3%a4", 6, false, out));
+	*text_json_string(out, "a\"\\\n\001", 5) = '\0';
+	assert_string_equal(out, "\"a\\\"\\\\\\u000a\\u0001\"");
+	assert_true(text_is_traceparent("00-bd10bdc90e1dfdf01d27d1c6a83656cb-4bb8afd0d44fa50e-01"));
+	assert_false(text_is_traceparent("00-00000000000000000000000000000000-4bb8afd0d44fa50e-01"));
+	assert_false(text_is_traceparent("ff-bd10bdc90e1dfdf01d27d1c6a83656cb-4bb8afd0d44fa50e-01"));
+	assert_false(text_is_traceparent("00-BD10bdc90e1dfdf01d27d1c6a83656cb-4bb8afd0d44fa50e-01"));
+	assert_true(text_is_request_id("abc-1.2_3"));
+	assert_false(text_is_request_id("a\"b"));
+	assert_false(text_is_request_id(""));
+}
+
+/* Text is looked at in pieces of eight bytes: every byte at every place of two such pieces and a bit. */
+static void
+every_byte_at_every_place(void **state)
+{
+	(void) state;
+	for (int byte = 1; byte < 256; byte++)
+		for (size_t at = 0; at < 19; at++)
+		{
+			char		text[20] = "!!!!!!!!!!!!!!!!!!!";
+			char		out[128];
+			char		wanted[128];
+			bool		plain = byte >= 0x20 && byte != 0x7f && byte != '"' && byte != '\\';
+
+			text[at] = (char) byte;
+			*text_json_string(out, text, 19) = '\0';
+			if (plain)
+				snprintf(wanted, sizeof(wanted), "\"%s\"", text);
+			else if (byte == '"' || byte == '\\')
+				snprintf(wanted, sizeof(wanted), "\"%.*s\\%c%s\"", (int) at, text, byte, text + at + 1);
+			else
+				snprintf(wanted, sizeof(wanted), "\"%.*s\\u00%02x%s\"", (int) at, text, byte, text + at + 1);
+			assert_string_equal(out, wanted);
+			assert_true(text_is_utf8(text, 19) == (byte < 0x80));
+		}
+	assert_true(text_is_utf8("12345678\xc3\xa4", 10));
+	assert_true(text_is_utf8("1234567\xc3\xa4", 9));
+	assert_false(text_is_utf8("12345678\xc3", 9));
+	assert_true(text_hash64("12345678", 8) != text_hash64("12345679", 8));
+	assert_true(text_hash64("1234567890", 10) != text_hash64("1234567891", 10));
+	assert_true(text_hash64("", 0) != text_hash64("\0", 1));
+}
+
+/* ---- statements ---- */
+
+static void
+statements_are_known(void **state)
+{
+	static Statements statements;
+	Known	   *known = statements_find(&statements, "SELECT 1", false);
+	char		name[24];
+
+	(void) state;
+	assert_ptr_equal(statements_find(&statements, "SELECT 1", false), known);
+	assert_ptr_not_equal(statements_find(&statements, "SELECT 2", false), known);
+	assert_false(known_is_fast(known, 1000));
+	for (int i = 0; i < 3; i++)
+		known_measure(known, 500);
+	assert_true(known_is_fast(known, 1000));
+	for (int i = 0; i < 20; i++)
+		known_measure(known, 5000);
+	assert_false(known_is_fast(known, 1000));
+	known_renew(known);
+	known_name(known, name, sizeof(name));
+	assert_string_equal(name, "s0_2");
+	for (int i = 0; i < 2 * STATEMENTS_MAX; i++)
+	{
+		char		sql[32];
+
+		snprintf(sql, sizeof(sql), "SELECT %d", i + 3);
+		statements_find(&statements, sql, false);
+	}
+	assert_null(statements_find(&statements, "SELECT 'one too many'", false));
+	statements_free(&statements);
+}
+
+static void
+one_offs_are_known_when_they_come_often(void **state)
+{
+	static Statements statements;
+	char		sql[32];
+
+	(void) state;
+	for (int i = 1; i < ONE_OFF_OFTEN; i++)
+		assert_null(statements_find(&statements, "SELECT 1", true));
+	assert_non_null(statements_find(&statements, "SELECT 1", true));
+	/* However many come, there is room for the others. */
+	for (int i = 0; i < 2 * STATEMENTS_MAX; i++)
+		for (int times = 0; times < ONE_OFF_OFTEN; times++)
+		{
+			snprintf(sql, sizeof(sql), "SELECT %d", i + 2);
+			statements_find(&statements, sql, true);
+		}
+	assert_int_equal(statements.count, ONE_OFFS_MAX);
+	assert_non_null(statements_find(&statements, "SELECT 1", true));
+	assert_non_null(statements_find(&statements, "SELECT 'a route'", false));
+	statements_free(&statements);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(text_is_checked),
+		cmocka_unit_test(every_byte_at_every_place),
+		cmocka_unit_test(statements_are_known),
+		cmocka_unit_test(one_offs_are_known_when_they_come_often),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
