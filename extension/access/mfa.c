@@ -182,14 +182,11 @@ answer_check(JsonOut *json, const FactorCheck *check)
 }
 
 void
-answer_raised(JsonOut *json, Session *session, const char *method)
+raise_session(Session *session, const char *method, Person *person)
 {
-	Person		person;
-
 	session_raise(session, method);
-	if (!person_read(&session->user_id, session->has_organization ? &session->organization_id : NULL, &person))
+	if (!person_read(&session->user_id, session->has_organization ? &session->organization_id : NULL, person))
 		elog(ERROR, "user %s has gone", bo_uuid_text(&session->user_id));
-	answer_tokens(json, session, &person);
 }
 
 /* mfa_verify(code text) */
@@ -201,6 +198,7 @@ access_mfa_verify(PG_FUNCTION_ARGS)
 	MemoryContext caller = CurrentMemoryContext;
 	Session		session;
 	FactorCheck check;
+	Person		person;
 	JsonOut		json;
 	Jsonb	   *answer;
 	BoUser		user;
@@ -209,15 +207,17 @@ access_mfa_verify(PG_FUNCTION_ARGS)
 	bo_spi_begin();
 	lock_own_session(principal, &session);
 	check = factor_check(&session, code);
+	if (check.method != NULL)
+	{
+		tell_factor(&session, "mfa.verified", NULL, check.method);
+		raise_session(&session, check.method, &person);
+	}
 	MemoryContextSwitchTo(caller);
 	json_begin(&json);
 	if (check.method == NULL)
 		answer_check(&json, &check);
 	else
-	{
-		tell_factor(&session, "mfa.verified", NULL, check.method);
-		answer_raised(&json, &session, check.method);
-	}
+		answer_tokens(&json, &session, &person);
 	answer = json_end(&json);
 	bo_spi_end();
 	bo_user_restore(user);

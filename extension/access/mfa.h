@@ -58,8 +58,8 @@ extern void tell_factor(const Session *session, const char *type, const pg_uuid_
 
 extern void answer_check(JsonOut *json, const FactorCheck *check);
 
-/* Raises the session; new tokens. */
-extern void answer_raised(JsonOut *json, Session *session, const char *method);
+/* After that, answer_tokens(): outside of SPI's memory, which each statement switches to. */
+extern void raise_session(Session *session, const char *method, Person *person);
 extern void mfa_init(void);
 
 /* ---- mfa_enroll.c ---- */

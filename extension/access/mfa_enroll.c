@@ -240,6 +240,7 @@ access_mfa_activate(PG_FUNCTION_ARGS)
 	List	   *codes = NIL;
 	Session		session;
 	FactorCheck check;
+	Person		person;
 	JsonOut		json;
 	Jsonb	   *answer;
 	BoUser		user;
@@ -253,6 +254,7 @@ access_mfa_activate(PG_FUNCTION_ARGS)
 	{
 		codes = activate(id, &session.user_id);
 		tell_factor(&session, "mfa.activated", id, NULL);
+		raise_session(&session, check.method, &person);
 	}
 	MemoryContextSwitchTo(caller);
 	json_begin(&json);
@@ -260,7 +262,7 @@ access_mfa_activate(PG_FUNCTION_ARGS)
 		answer_check(&json, &check);
 	else
 	{
-		answer_raised(&json, &session, check.method);
+		answer_tokens(&json, &session, &person);
 		answer_codes(&json, codes);
 	}
 	answer = json_end(&json);
