@@ -9,7 +9,7 @@ import shutil
 import signal
 import time
 
-PATTERNS = ["/tmp/backoffice-pg-*", "/tmp/backoffice-kafka-*", "/tmp/backoffice-keycloak-*", "/tmp/backoffice-torture-*", "/tmp/backoffice-demo-*"]
+PATTERNS = ["/tmp/backoffice-pg-*", "/tmp/backoffice-kafka-*", "/tmp/backoffice-keycloak-*", "/tmp/backoffice-chromium-*", "/tmp/backoffice-torture-*", "/tmp/backoffice-demo-*"]
 
 
 def identity(pid="self"):

@@ -1,0 +1,122 @@
+"""Clients that nobody here wrote, against the gateway: Supabase's postgrest-js, schemathesis, Chromium."""
+import contextlib
+import json
+import os
+import re
+import subprocess
+
+import _tools
+from harness.keycloak import request
+from harness.pg import ROOT, Cluster
+from harness.workers import Worker
+
+POSTGREST_JS = "@supabase/postgrest-js@2.119.1"
+SCHEMATHESIS = "schemathesis==4.32.5"
+HERE = os.path.join(ROOT, "test/peers")
+
+# What postgrest_js.mjs calls. A schema beside api, as somebody's own functions would be.
+FUNCTIONS = """
+CREATE SCHEMA shop;
+CREATE TABLE shop.written (at timestamptz);
+CREATE TYPE shop.good AS (name text, price int, fresh boolean);
+CREATE FUNCTION shop.add(a int, b int DEFAULT 1) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT a + b';
+CREATE FUNCTION shop.total(numbers int[]) RETURNS bigint LANGUAGE sql IMMUTABLE AS 'SELECT sum(n) FROM unnest(numbers) AS n';
+CREATE FUNCTION shop.nothing() RETURNS void LANGUAGE sql AS '';
+CREATE FUNCTION shop.goods() RETURNS SETOF shop.good LANGUAGE sql STABLE
+    AS $$ VALUES ('apple', 3, true), ('bread', 5, true), ('cake', 4, false), ('date', 9, NULL) $$;
+CREATE FUNCTION shop.echo(word text) RETURNS text LANGUAGE sql IMMUTABLE AS 'SELECT word';
+CREATE FUNCTION shop.teapot() RETURNS int LANGUAGE plpgsql AS $$ BEGIN RAISE SQLSTATE 'PT418' USING MESSAGE = 'short and stout'; END $$;
+CREATE FUNCTION shop.write() RETURNS int LANGUAGE sql AS 'INSERT INTO shop.written VALUES (now()) RETURNING 1';
+CREATE FUNCTION shop.me() RETURNS uuid LANGUAGE sql STABLE AS 'SELECT access.user_id()';
+CREATE FUNCTION shop.may(permission text) RETURNS boolean LANGUAGE sql STABLE AS 'SELECT access.can(permission)';
+CREATE FUNCTION shop.slow(seconds float8) RETURNS int LANGUAGE sql AS 'SELECT 1 FROM pg_sleep(seconds)';
+GRANT USAGE ON SCHEMA shop TO backoffice_user, backoffice_anon;
+GRANT INSERT ON shop.written TO backoffice_user;
+REVOKE EXECUTE ON ALL FUNCTIONS IN SCHEMA shop FROM PUBLIC;
+GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA shop TO backoffice_user;
+"""
+PASSWORD = "correct horse battery staple"
+
+
+class Env:
+    def __init__(self, pg):
+        self.pg = pg
+        self.gateway = None
+        self.base = None
+        self.tokens = {}
+
+    def query(self, sql, params=None):
+        return self.pg.query(sql, params, dbname="shop")
+
+    def report(self):
+        return self.gateway.text()[-4000:] if self.gateway else ""
+
+
+def log_in(env, email):
+    answer = request("POST", env.base + "/auth/login", body={"email": email, "password": PASSWORD})
+    assert answer.status == 200, answer.text
+    return answer.json()["access_token"]
+
+
+@contextlib.contextmanager
+def environment():
+    with Cluster() as pg:
+        pg.create_database("shop")
+        env = Env(pg)
+        env.query("CREATE ROLE web LOGIN IN ROLE backoffice_gateway")
+        env.query(FUNCTIONS)
+        env.org = str(env.query("SELECT access.create_organization('shop')")[0][0])
+        conn = pg.connect("shop", autocommit=False)
+        with conn.cursor() as cur:
+            cur.execute("SELECT access.act_as(%s)", (env.org,))
+            cur.execute("SELECT certificates.create_pool('XMAS-50', 'EUR', 5000), certificates.generate_codes('XMAS-50', 500)")
+        conn.commit()
+        conn.close()
+        for name, role in (("owner", "owner"), ("clerk", "member")):
+            user = env.query("SELECT access.create_user(%s, %s, %s)", (name + "@shop.test", PASSWORD, env.org))[0][0]
+            env.query("SELECT access.grant_role(%s, %s, organization => %s)", (user, role, env.org))
+        env.gateway = Worker("gateway", database=pg.dsn("shop", "web"), schemas="shop,api", limits="").start()
+        try:
+            env.base = f"http://127.0.0.1:{env.gateway.http_port()}"
+            for name in ("owner", "clerk"):
+                env.tokens[name] = log_in(env, name + "@shop.test")
+            yield env
+            assert env.gateway.alive(), "the gateway ended"
+            assert env.gateway.stop() == 0
+        finally:
+            env.gateway.__exit__()
+
+
+def test_postgrest_js(env):
+    out = subprocess.run(["node", os.path.join(HERE, "postgrest_js.mjs")], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=120,
+                         env={**os.environ, "MODULES": _tools.npm(POSTGREST_JS), "BASE": env.base, "OWNER": env.tokens["owner"],
+                              "CLERK": env.tokens["clerk"]})
+    cases = [json.loads(line) for line in out.stdout.splitlines()]
+    bad = [case for case in cases if not case["ok"]]
+    assert out.returncode == 0 and len(cases) >= 36 and not bad, json.dumps(bad, indent=1) + out.stderr
+    print(f"        {len(cases)} calls", flush=True)
+
+
+CHECKS = "no_server_error,response_schema_conformance,content_type_conformance,status_code_conformance,response_headers_conformance"
+
+
+def schemathesis(env, who):
+    """Every operation of /openapi.json with examples made from its schemas, and with such that break them."""
+    headers = ["--header", "Authorization: Bearer " + env.tokens[who]] if who else []
+    out = subprocess.run([os.path.join(_tools.pip(SCHEMATHESIS), "st"), "run", env.base + "/openapi.json", "--checks", CHECKS, "--seed", "1",
+                          "--max-examples", os.environ.get("SCHEMATHESIS_EXAMPLES", "25"), "--phases", "examples,coverage,fuzzing",
+                          "--exclude-path-regex", "^/(events|ws)$", "--request-timeout", "10", "--generation-database", "none", "--continue-on-failure", "--no-color", *headers],
+                         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=900, cwd="/tmp",
+                         env={**os.environ, "SCHEMATHESIS_HOOKS": "schemathesis_hooks", "PYTHONPATH": HERE})
+    assert out.returncode == 0, out.stdout[-12000:]
+    print("        " + re.search(r"\d+ generated, .*", out.stdout).group(0), flush=True)
+
+
+def test_schemathesis_as_nobody(env):
+    schemathesis(env, None)
+
+
+def test_schemathesis_as_owner(env):
+    # Log-out is one of the operations: the token is used up afterwards.
+    schemathesis(env, "owner")
+    env.tokens["owner"] = log_in(env, "owner@shop.test")
