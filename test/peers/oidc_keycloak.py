@@ -11,6 +11,8 @@ import urllib.parse
 import psycopg2
 
 from harness.browser import Browser
+from harness.chromium import Chromium
+from harness.gateway import Gateway
 from harness.keycloak import Keycloak, request
 from harness.pg import ROOT, Cluster, free_port
 from harness.workers import Worker
@@ -317,6 +319,78 @@ def test_what_is_not_a_log_out_token(env):
         except psycopg2.Error as e:
             assert e.diag.constraint_name.startswith("token_"), e
     assert env.refusal(answer["access_token"]) is None
+
+
+@contextlib.contextmanager
+def gateway(env):
+    """The gateway at the address that the realm knows it by."""
+    with Gateway(database=env.pg.dsn("shop", "web"), port=int(env.gateway.rsplit(":", 1)[1]), public_url=env.gateway, oidc_insecure="on",
+                 heartbeat_ms=500) as server:
+        server.ready()
+        try:
+            yield server
+        except BaseException:
+            print(server.text()[-3000:], flush=True)
+            raise
+
+
+def login_address(env):
+    return env.gateway + "/auth/oidc/" + urllib.parse.quote(env.keycloak.issuer, safe="") + "/login"
+
+
+def test_through_the_gateway(env):
+    """A browser is sent to Keycloak and comes back with a log-in; Keycloak's log-out reaches the gateway and ends it."""
+    with gateway(env) as server:
+        browser = Browser()
+        page = browser.go("GET", login_address(env))
+        assert browser.url.startswith(env.keycloak.base) and page.status == 200, (browser.url, page.status, page.text[:500])
+        answer = browser.submit({"username": "bob", "password": "bob-secret"})
+        assert answer.status == 200 and browser.url.startswith(env.gateway + "/auth/oidc/callback?"), (browser.url, answer.text[:1000])
+        done = answer.json()
+        me = server.call("GET", "/auth/me", token=done["access_token"])
+        assert me.status == 200 and "bob@shop.test" in me.body.decode(), me
+        # Coming back a second time, or into another browser, is no log-in.
+        assert browser.ask("GET", browser.url).status == 400
+        assert Browser().ask("GET", browser.url).status == 400
+
+        keycloaks = env.token("bob")["access_token"]
+        assert server.call("GET", "/auth/me", token=keycloaks).status == 200
+        for session in env.keycloak.admin("GET", f"/users/{env.keycloak.user('bob')['id']}/sessions"):
+            if "backoffice" in session["clients"].values():
+                env.keycloak.admin("DELETE", "/sessions/" + session["id"])
+        until(lambda: server.call("GET", "/auth/me", token=done["access_token"]).status == 401, what="the end of the session")
+        assert server.call("GET", "/auth/me", token=done["access_token"]).code == "session_ended"
+        refreshed = server.call("POST", "/auth/refresh", {"refresh_token": done["refresh_token"]})
+        assert refreshed.status == 401, refreshed
+        # That log-in was through another client, which has no such address: it goes on.
+        assert server.call("GET", "/auth/me", token=keycloaks).status == 200
+        assert server.call("POST", "/auth/oidc/backchannel-logout", "logout_token=nonsense",
+                           headers={"Content-Type": "application/x-www-form-urlencoded"}).status == 400
+
+
+def test_wrong_password_and_back(env):
+    with gateway(env):
+        browser = Browser()
+        browser.go("GET", login_address(env))
+        answer = browser.submit({"username": "bob", "password": "wrong"})
+        assert browser.url.startswith(env.keycloak.base) and answer.status == 200
+        answer = browser.submit({"username": "bob", "password": "bob-secret"})
+        assert answer.status == 200 and answer.json()["access_token"]
+
+
+def test_a_real_browser(env):
+    """Chromium follows the redirects, keeps the cookies, runs Keycloak's page."""
+    with gateway(env) as server, Chromium() as browser:
+        browser.open(login_address(env))
+        browser.wait("return document.querySelector('#username') !== null && document.readyState === 'complete'")
+        assert browser.script("return location.origin") == env.keycloak.base
+        browser.script("document.querySelector('#username').value = 'ann'; document.querySelector('#password').value = 'ann-secret';"
+                       " document.querySelector('#kc-form-login').requestSubmit()")
+        browser.wait("return location.pathname === '/auth/oidc/callback' && document.body.innerText.includes('access_token')")
+        done = json.loads(browser.script("return document.body.innerText"))
+        assert server.call("GET", "/auth/me", token=done["access_token"]).status == 200
+        # The cookie that bound the log-in to this browser is gone, and was never a script's.
+        assert browser.script("return document.cookie") == ""
 
 
 def test_disabled_user_and_client(env):
