@@ -15,7 +15,7 @@ POSTGREST_JS = "@supabase/postgrest-js@2.119.1"
 SCHEMATHESIS = "schemathesis==4.32.5"
 HERE = os.path.join(ROOT, "test/peers")
 
-# What postgrest_js.mjs calls. A schema beside api, as somebody's own functions would be.
+# What rpc_with_tokens.mjs calls. A schema beside api, as somebody's own functions would be.
 FUNCTIONS = """
 CREATE SCHEMA shop;
 CREATE TABLE shop.written (at timestamptz);
@@ -90,8 +90,8 @@ def environment():
             env.gateway.__exit__()
 
 
-def test_postgrest_js(env):
-    out = subprocess.run(["node", os.path.join(HERE, "postgrest_js.mjs")], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=120,
+def test_postgrest_js_with_tokens(env):
+    out = subprocess.run(["node", os.path.join(HERE, "rpc_with_tokens.mjs")], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=120,
                          env={**os.environ, "MODULES": _tools.npm(POSTGREST_JS), "BASE": env.base, "OWNER": env.tokens["owner"],
                               "CLERK": env.tokens["clerk"]})
     cases = [json.loads(line) for line in out.stdout.splitlines()]
@@ -129,19 +129,19 @@ def test_schemathesis_as_nobody(env):
     schemathesis(env, None)
 
 
+def test_schemathesis_of_one_certificate(env):
+    answer = env.gateway.call("POST", "/certificates/reservations", {"pool": "XMAS-50", "channel": "pos"}, token=env.tokens["owner"])
+    assert answer.status == 201, answer
+    statuses = schemathesis(env, "owner", only=r"certificates/\{id\}.*", known={"header.X-Organization-Id": env.org, "path.id": answer.json["id"]})
+    assert statuses[200] >= 20, statuses
+
+
 def test_schemathesis_as_owner(env):
     statuses = schemathesis(env, "owner", without="events|ws|" + ENDING, known={
         "header.X-Organization-Id": env.org, "path.pool": "XMAS-50", "path.user_id": env.users["guest"], "path.role": "member"})
     # A run that only ever hears "no" proves little.
     assert statuses[200] + statuses[201] >= 300, statuses
     assert request("GET", env.base + "/auth/me", headers={"Authorization": "Bearer " + env.tokens["owner"]}).status == 200
-
-
-def test_schemathesis_of_one_certificate(env):
-    answer = env.gateway.call("POST", "/certificates/reservations", {"pool": "XMAS-50", "channel": "pos"}, token=env.tokens["owner"])
-    assert answer.status == 201, answer
-    statuses = schemathesis(env, "owner", only=r"certificates/\{id\}.*", known={"header.X-Organization-Id": env.org, "path.id": answer.json["id"]})
-    assert statuses[200] >= 20, statuses
 
 
 def test_schemathesis_as_clerk(env):

@@ -1,4 +1,4 @@
-// Supabase's client for PostgREST against the gateway's /rpc. Prints one line of JSON per case: {"name", "ok", "got"}.
+// Supabase's client for PostgREST against the gateway's /rpc, with access tokens of users (PostgREST's own rules: postgrest_js.py). Prints one line of JSON per case: {"name", "ok", "got"}.
 // BASE: the gateway's address; OWNER, CLERK: tokens.
 import { isDeepStrictEqual } from "node:util";
 import { createRequire } from "node:module";
