@@ -7,6 +7,8 @@
 #include <strings.h>
 
 #define ISSUER_MAX 1024
+#define NAME_MAX_BYTES 32
+#define NAMES_MAX 32
 
 /* Endpoints that the log-in needs. Those of Kubernetes and the like are URNs: left out, not refused. */
 static const char *const endpoints[] = {
@@ -48,11 +50,27 @@ parse(const char *body, size_t len, const char **why)
 	return document;
 }
 
+/* Short names only, and few: whatever a provider writes there is stored with the issuer. */
+static bool
+take_names(json_t *document, const char *member, json_t *metadata)
+{
+	json_t	   *names = json_object_get(document, member);
+	json_t	   *taken;
+	json_t	   *name;
+	size_t		i;
+
+	if (!json_is_array(names))
+		return true;
+	taken = json_array();
+	json_array_foreach(names, i, name)
+		if (json_is_string(name) && json_string_length(name) <= NAME_MAX_BYTES && json_array_size(taken) < NAMES_MAX)
+			json_array_append(taken, name);
+	return json_object_set_new(metadata, member, taken) == 0;
+}
+
 static bool
 take_metadata(const AddressRules *rules, json_t *document, json_t *metadata)
 {
-	json_t	   *algorithms = json_object_get(document, "id_token_signing_alg_values_supported");
-	json_t	   *pkce = json_object_get(document, "code_challenge_methods_supported");
 	json_t	   *logout = json_object_get(document, "backchannel_logout_supported");
 	bool		good = true;
 
@@ -64,10 +82,8 @@ take_metadata(const AddressRules *rules, json_t *document, json_t *metadata)
 		if (json_is_string(value) && address_url_good(rules, json_string_value(value), &why))
 			good = good && json_object_set(metadata, endpoints[i], value) == 0;
 	}
-	if (json_is_array(algorithms))
-		good = good && json_object_set(metadata, "id_token_signing_alg_values_supported", algorithms) == 0;
-	if (json_is_array(pkce))
-		good = good && json_object_set(metadata, "code_challenge_methods_supported", pkce) == 0;
+	good = good && take_names(document, "id_token_signing_alg_values_supported", metadata);
+	good = good && take_names(document, "code_challenge_methods_supported", metadata);
 	if (json_is_boolean(logout))
 		good = good && json_object_set(metadata, "backchannel_logout_supported", logout) == 0;
 	return good;

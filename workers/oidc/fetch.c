@@ -120,6 +120,9 @@ take_header(char *data, size_t size, size_t n, void *context)
 	Fetch	   *fetch = context;
 	size_t		len = size * n;
 
+	/* A head begins: what an interim answer (100, 103) said is not the answer's. */
+	if (len > 5 && strncmp(data, "HTTP/", 5) == 0)
+		fetch->cache_control[0] = fetch->age[0] = fetch->etag[0] = fetch->retry_after[0] = '\0';
 	take_value(data, len, "Cache-Control", fetch->cache_control, sizeof(fetch->cache_control));
 	take_value(data, len, "Age", fetch->age, sizeof(fetch->age));
 	take_value(data, len, "ETag", fetch->etag, sizeof(fetch->etag));

@@ -143,6 +143,10 @@ discovery_documents(void **state)
 	assert_string_equal(found.metadata, "{\"id_token_signing_alg_values_supported\":[\"RS256\"],\"jwks_uri\":\"https://keys.example.com/a?b\","
 						"\"token_endpoint\":\"https://id.example.com/token\"}");
 	discovery_free(&found);
+	assert_true(discover("https://i", "{\"issuer\": \"https://i\", \"jwks_uri\": \"https://k/\", \"code_challenge_methods_supported\": [\"S256\", 7,"
+						 " \"a name that is much too long to be one\", null]}", &found, &why));
+	assert_string_equal(found.metadata, "{\"code_challenge_methods_supported\":[\"S256\"],\"jwks_uri\":\"https://k/\"}");
+	discovery_free(&found);
 	/* Another issuer, however similar. */
 	for (const char *const *other = (const char *const[]) {"https://id.example.com/a/", "https://id.example.com", "https://ID.example.com/a",
 			"https://id.example.com/b", "https://id.example.com:443/a", "", NULL}; *other != NULL; other++)
