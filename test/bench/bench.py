@@ -35,8 +35,8 @@ GROUPS = {
     "relay": "relay",
     "latency": "relay",
     "gateway_one_row": "gateway",
+    "gateway_rpc": "gateway",
     "jwt_warm": "gateway",
-    "rpc": "gateway",
 }
 
 

@@ -238,7 +238,13 @@ read_select(Reading *reading)
 	Parse		parse;
 	ParseReply	reply;
 
-	value = value == NULL ? "*" : value;
+	if (value == NULL)
+	{
+		reading->out->selects = arena_take(reading->arena, sizeof(RpcSelect));
+		*reading->out->selects = (RpcSelect) {.field = {.name = "*"}};
+		reading->out->select_count = 1;
+		return true;
+	}
 	parse = start_parse(reading, value, "select parameter", value);
 	reply = rpc_parse_select(&parse, &reading->out->selects, &reading->out->select_count);
 	return finish_parse(reading, &parse, &reply);
