@@ -8,6 +8,7 @@ import threading
 import time
 
 from faults import _log
+from faults.access import standby_of, wait_for_replay
 from harness.pg import Cluster
 
 SETUP = """
@@ -317,3 +318,27 @@ def case_ends_at_once():
 
         answers = at_once(pg, 8, work)
         assert set(answers) == {"fine"}, answers
+
+
+def case_standby():
+    """A log-out on the primary counts on a standby once it is replayed, though the token is cached there; nobody logs in there."""
+    with Cluster(conf={"wal_level": "replica", "max_wal_senders": "5"}) as primary:
+        primary.create_database("d")
+        primary.psql("d", SETUP)
+        standby = standby_of(primary)
+        try:
+            with _log.session(primary) as there, _log.session(standby) as here:
+                answer, other = login(there), login(there)
+                wait_for_replay(primary, standby)
+                assert acts(here, answer) == answer["user"]["id"] and acts(here, other), "tokens are good on a standby"
+                show(there, answer, "access.logout()", ())
+                wait_for_replay(primary, standby)
+                assert acts(here, answer) == "session_ended" and acts(here, other), "until their session ends"
+                for function, arguments in (("access.refresh(%s)", (other["refresh_token"],)), ("access.login('ann@acme.test', 'correct horse')", ())):
+                    try:
+                        here.execute("SELECT " + function, arguments)
+                        raise AssertionError(function)
+                    except Exception as e:      # pylint: disable=broad-except
+                        assert e.pgcode == "25006", e
+        finally:
+            standby.destroy()
