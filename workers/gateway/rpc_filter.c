@@ -7,7 +7,7 @@
 static ParseReply
 parse_delimiter(Parse *parse)
 {
-	return parse_called(parse_char(parse, '.'), "delimiter (.)");
+	return parse_called(parse, parse_char(parse, '.'), "delimiter (.)");
 }
 
 /* ---- values ---- */
@@ -157,7 +157,7 @@ parse_is(Parse *parse, RpcFilter *filter)
 		value = parse_or(&value, parse_any_case(parse, values[i].word));
 		filter->operator = values[i].sql;
 	}
-	parse_then(&reply, parse_called(value, "isVal: (null, not_null, true, false, unknown)"));
+	parse_then(&reply, parse_called(parse, value, "isVal: (null, not_null, true, false, unknown)"));
 	return reply;
 }
 
@@ -268,7 +268,7 @@ parse_comparison(Parse *parse, const Operator *operators, bool in_tree, RpcFilte
 	ParseReply	reply = parse_operator(parse, operators, filter);
 
 	if (operators != searches)
-		reply = parse_called(reply, "unknown single value operator");
+		reply = parse_called(parse, reply, "unknown single value operator");
 	if (reply.ok && operators != simple_ones)
 		parse_then(&reply, parse_modifier(parse, operators == searches, filter));
 	if (reply.ok && parse_then(&reply, parse_delimiter(parse)))
@@ -296,7 +296,7 @@ rpc_parse_operation(Parse *parse, bool in_tree, RpcFilter *filter)
 		operation = parse_or(&operation, parse_comparison(parse, simple_ones, in_tree, filter));
 	if (!operation.ok && !operation.consumed)
 		operation = parse_or(&operation, parse_comparison(parse, quantified, in_tree, filter));
-	parse_then(&reply, parse_called(operation, "operator (eq, gt, ...)"));
+	parse_then(&reply, parse_called(parse, operation, "operator (eq, gt, ...)"));
 	return reply;
 }
 
@@ -324,13 +324,13 @@ parse_tree_head(Parse *parse, RpcTree *tree)
 	tree->negated = reply.ok;
 	if (!reply.ok)
 		reply = parse_or(&reply, parse_nothing(parse));
-	reply = parse_called(reply, "negation operator (not)");
+	reply = parse_called(parse, reply, "negation operator (not)");
 	start = parse->at;
 	word = parse_try(parse, start, parse_string(parse, "and"));
 	tree->is_or = !word.ok;
 	if (!word.ok)
 		word = parse_or(&word, parse_string(parse, "or"));
-	parse_then(&reply, parse_called(word, "logic operator (and, or)"));
+	parse_then(&reply, parse_called(parse, word, "logic operator (and, or)"));
 	return reply;
 }
 
@@ -379,7 +379,7 @@ rpc_parse_tree(Parse *parse, RpcTree **out)
 	if (++parse->depth > PARSE_MAX_DEPTH)
 	{
 		parse->depth--;
-		return parse_called(parse_fail(parse), "fewer nested conditions");
+		return parse_called(parse, parse_fail(parse), "fewer nested conditions");
 	}
 	memset(tree, 0, sizeof(*tree));
 	node = parse_tree_head(parse, tree);

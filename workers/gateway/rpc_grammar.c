@@ -66,8 +66,8 @@ parse_words(Parse *parse, bool json_key)
 static ParseReply
 parse_dashed(Parse *parse, bool json_key, const char **name)
 {
-	RpcText		text = text_new(parse->arena);
 	ParseReply	reply = parse_nothing(parse);
+	RpcText		text = {.arena = NULL};
 
 	for (;;)
 	{
@@ -78,17 +78,22 @@ parse_dashed(Parse *parse, bool json_key, const char **name)
 			next.ok = false;
 		if (!parse_then(&reply, next))
 			return reply;
-		text_add(&text, parse_stripped(parse, from));
+		*name = parse_stripped(parse, from);
+		if (text.arena != NULL)
+			text_add(&text, *name);
 		next = parse_dash(parse);
 		if (!parse_then(&reply, next))
-		{
-			/* The list of words ends here. */
-			reply.ok = true;
 			break;
+		if (text.arena == NULL)
+		{
+			text = text_new(parse->arena);
+			text_add(&text, *name);
 		}
 		text_add_char(&text, '-');
 	}
-	*name = text.at;
+	/* The list of words ends here. */
+	reply.ok = true;
+	*name = text.arena == NULL ? *name : text.at;
 	return reply;
 }
 
@@ -99,7 +104,7 @@ rpc_parse_name(Parse *parse, const char **name)
 
 	if (!reply.ok && !reply.consumed)
 		reply = parse_or(&reply, parse_dashed(parse, false, name));
-	return parse_called(reply, "field name (* or [a..z0..9_$])");
+	return parse_called(parse, reply, "field name (* or [a..z0..9_$])");
 }
 
 /* An index is a number that the path, the item or the input ends after. */
@@ -141,7 +146,7 @@ parse_key(Parse *parse, RpcStep *step)
 
 	if (!reply.ok && !reply.consumed)
 		reply = parse_or(&reply, parse_dashed(parse, true, &step->key));
-	reply = parse_called(reply, "any non reserved character different from: .,>()");
+	reply = parse_called(parse, reply, "any non reserved character different from: .,>()");
 	return parse_try(parse, start, reply);
 }
 
@@ -399,7 +404,7 @@ parse_item(Parse *parse, RpcSelect *select)
 
 		parse->depth++;
 		if (parse->depth > PARSE_MAX_DEPTH)
-			parse_then(&reply, parse_called(parse_fail(parse), "fewer nested relations"));
+			parse_then(&reply, parse_called(parse, parse_fail(parse), "fewer nested relations"));
 		else if (parse_then(&reply, rpc_parse_select(parse, &inner, &count)))
 			parse_then(&reply, parse_char(parse, ')'));
 		parse->depth--;

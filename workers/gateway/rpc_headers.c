@@ -310,6 +310,8 @@ read_preference(RpcArena *arena, const RpcConfig *config, const char *text, RpcT
 		known = known || strcmp(text, known_preferences[i]) == 0;
 	if (!known)
 	{
+		if (invalid->arena == NULL)
+			*invalid = text_new(arena);
 		text_add(invalid, invalid->length > 0 ? ", " : "");
 		text_add(invalid, text);
 		out->invalid = invalid->at;
@@ -325,7 +327,7 @@ read_preference(RpcArena *arena, const RpcConfig *config, const char *text, RpcT
 void
 rpc_prefer_read(RpcArena *arena, const RpcConfig *config, const RpcRequest *request, RpcPrefer *out)
 {
-	RpcText		invalid = text_new(arena);
+	RpcText		invalid = {.arena = NULL};
 
 	memset(out, 0, sizeof(*out));
 	for (size_t i = 0; i < request->header_count; i++)
@@ -360,8 +362,11 @@ add_applied(RpcText *text, const char *name, const char *value)
 const char *
 rpc_prefer_applied(RpcArena *arena, const RpcPrefer *prefer)
 {
-	RpcText		text = text_new(arena);
+	RpcText		text;
 
+	if (prefer->count == NULL && prefer->tx == NULL && prefer->handling == NULL && prefer->timezone == NULL)
+		return NULL;
+	text = text_new(arena);
 	add_applied(&text, "count", prefer->count);
 	add_applied(&text, "tx", prefer->tx);
 	add_applied(&text, "handling", prefer->handling);

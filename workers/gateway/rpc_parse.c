@@ -4,71 +4,60 @@
 #include <string.h>
 
 static ParseReply
-reply_at(const Parse *parse, bool ok, bool consumed)
+reply_of(bool ok, bool consumed)
 {
-	ParseReply	reply;
-
-	reply.ok = ok;
-	reply.consumed = consumed;
-	reply.error.at = parse->at;
-	reply.error.count = 0;
-	return reply;
-}
-
-/* Nothing is put into words before somebody asks: most notes are of alternatives that another one made good. */
-static void
-note_text(ParseError *error, ParseNoteKind kind, bool quoted, const char *text)
-{
-	for (int i = 0; i < error->count; i++)
-		if (error->notes[i].kind == kind && error->notes[i].quoted == quoted &&
-			(error->notes[i].text == text || strcmp(error->notes[i].text, text) == 0))
-			return;
-	if (error->count == PARSE_MAX_NOTES)
-		return;
-	error->notes[error->count].kind = kind;
-	error->notes[error->count].quoted = quoted;
-	error->notes[error->count].text = text;
-	error->count++;
+	return (ParseReply) {ok, consumed, NULL};
 }
 
 static void
 note(ParseError *error, ParseNoteKind kind, const char *text)
 {
-	note_text(error, kind, false, text);
+	for (int i = 0; i < error->count; i++)
+		if (error->notes[i].kind == kind && strcmp(error->notes[i].text, text) == 0)
+			return;
+	if (error->count == PARSE_MAX_NOTES)
+		return;
+	error->notes[error->count].kind = kind;
+	error->notes[error->count].text = text;
+	error->count++;
 }
 
-/* Merges into the second; only what is in use of it is copied. */
-static void
-merge_into(const ParseError *first, ParseError *second)
+/* Of that place; to be called only when telling. */
+static ParseError *
+new_error(const Parse *parse, size_t at, ParseNoteKind kind, const char *text)
 {
-	if (first->count == 0 || (second->count > 0 && second->at > first->at))
-		return;
-	if (second->count == 0 || first->at > second->at)
-	{
-		second->at = first->at;
-		second->count = first->count;
-		memcpy(second->notes, first->notes, sizeof(first->notes[0]) * (size_t) first->count);
-	}
-	else
-	{
-		ParseError	both = *first;
+	ParseError *error = arena_raw(parse->arena, sizeof(ParseError));
 
-		for (int i = 0; i < second->count; i++)
-			note_text(&both, second->notes[i].kind, second->notes[i].quoted, second->notes[i].text);
-		*second = both;
-	}
+	error->at = at;
+	error->count = 0;
+	note(error, kind, text);
+	return error;
+}
+
+static ParseError *
+merged(ParseError *first, ParseError *second)
+{
+	if (first == NULL || (second != NULL && second->at > first->at))
+		return second;
+	if (second == NULL || first->at > second->at)
+		return first;
+	for (int i = 0; i < second->count; i++)
+		note(first, second->notes[i].kind, second->notes[i].text);
+	return first;
 }
 
 ParseReply
 parse_nothing(const Parse *parse)
 {
-	return reply_at(parse, true, false);
+	(void) parse;
+	return reply_of(true, false);
 }
 
 ParseReply
 parse_fail(const Parse *parse)
 {
-	return reply_at(parse, false, false);
+	(void) parse;
+	return reply_of(false, false);
 }
 
 bool
@@ -76,7 +65,7 @@ parse_then(ParseReply *sofar, ParseReply next)
 {
 	if (!next.consumed)
 	{
-		merge_into(&sofar->error, &next.error);
+		next.error = merged(sofar->error, next.error);
 		next.consumed = sofar->consumed;
 	}
 	*sofar = next;
@@ -87,7 +76,7 @@ ParseReply
 parse_or(const ParseReply *first, ParseReply second)
 {
 	if (!second.consumed)
-		merge_into(&first->error, &second.error);
+		second.error = merged(first->error, second.error);
 	return second;
 }
 
@@ -103,17 +92,22 @@ parse_try(Parse *parse, size_t start, ParseReply reply)
 }
 
 ParseReply
-parse_called(ParseReply reply, const char *name)
+parse_called(const Parse *parse, ParseReply reply, const char *name)
 {
 	int			kept = 0;
 
-	if (reply.consumed || (reply.ok && reply.error.count == 0))
+	if (!parse->telling || reply.consumed || (reply.ok && reply.error == NULL))
 		return reply;
-	for (int i = 0; i < reply.error.count; i++)
-		if (reply.error.notes[i].kind != NOTE_EXPECTED)
-			reply.error.notes[kept++] = reply.error.notes[i];
-	reply.error.count = kept;
-	note(&reply.error, NOTE_EXPECTED, name);
+	if (reply.error == NULL)
+	{
+		reply.error = new_error(parse, parse->at, NOTE_EXPECTED, name);
+		return reply;
+	}
+	for (int i = 0; i < reply.error->count; i++)
+		if (reply.error->notes[i].kind != NOTE_EXPECTED)
+			reply.error->notes[kept++] = reply.error->notes[i];
+	reply.error->count = kept;
+	note(reply.error, NOTE_EXPECTED, name);
 	return reply;
 }
 
@@ -146,48 +140,39 @@ code_point(const Parse *parse, size_t at)
 	return point;
 }
 
+/* A character as the messages write it, in quotes of that kind. */
 static const char *
-shown_ascii(RpcArena *arena, unsigned c, char quote)
+shown(const Parse *parse, size_t at, char quote)
 {
 	static const char *const names[] = {
 		"NUL", "SOH", "STX", "ETX", "EOT", "ENQ", "ACK", "a", "b", "t", "n", "v", "f", "r", "SO", "SI",
 		"DLE", "DC1", "DC2", "DC3", "DC4", "NAK", "SYN", "ETB", "CAN", "EM", "SUB", "ESC", "FS", "GS", "RS", "US"
 	};
-	static char plain[2][128][4];
-	char	   *text = plain[quote == '"'][c];
-
-	if (c < 0x20)
-		return arena_print(arena, "%c\\%s%c", quote, names[c], quote);
-	if (c == 0x7f)
-		return arena_print(arena, "%c\\DEL%c", quote, quote);
-	if (c == (unsigned char) quote || c == '\\')
-		return arena_print(arena, "%c\\%c%c", quote, (int) c, quote);
-	text[0] = text[2] = quote;
-	text[1] = (char) c;
-	return text;
-}
-
-/* A character as the messages write it, in quotes of that kind. */
-static const char *
-shown(const Parse *parse, size_t at, char quote)
-{
 	unsigned	c = code_point(parse, at);
 
 	if (at >= parse->length)
 		return "";
-	if (c < 0x80)
-		return shown_ascii(parse->arena, c, quote);
-	return arena_print(parse->arena, "%c\\%u%c", quote, c, quote);
+	if (c < 0x20)
+		return arena_print(parse->arena, "%c\\%s%c", quote, names[c], quote);
+	if (c == 0x7f)
+		return arena_print(parse->arena, "%c\\DEL%c", quote, quote);
+	if (c == (unsigned char) quote || c == '\\')
+		return arena_print(parse->arena, "%c\\%c%c", quote, (int) c, quote);
+	if (c > 0x7f)
+		return arena_print(parse->arena, "%c\\%u%c", quote, c, quote);
+	return arena_print(parse->arena, "%c%c%c", quote, (int) c, quote);
 }
 
 static ParseReply
 found_other(Parse *parse, const char *expected)
 {
-	ParseReply	reply = reply_at(parse, false, false);
+	ParseReply	reply = reply_of(false, false);
 
-	note(&reply.error, NOTE_FOUND, shown(parse, parse->at, '"'));
+	if (!parse->telling)
+		return reply;
+	reply.error = new_error(parse, parse->at, NOTE_FOUND, shown(parse, parse->at, '"'));
 	if (expected != NULL)
-		note(&reply.error, NOTE_EXPECTED, expected);
+		note(reply.error, NOTE_EXPECTED, expected);
 	return reply;
 }
 
@@ -208,7 +193,7 @@ parse_one_of(Parse *parse, const char *set, bool all_but)
 	if (!in_set(parse, parse->at, set, all_but))
 		return found_other(parse, NULL);
 	parse->at += char_length(parse, parse->at);
-	return reply_at(parse, true, true);
+	return reply_of(true, true);
 }
 
 ParseReply
@@ -252,7 +237,8 @@ parse_many_identifier(Parse *parse)
 		parse->at += char_length(parse, parse->at);
 	}
 	reply = found_other(parse, "letter");
-	note(&reply.error, NOTE_EXPECTED, "digit");
+	if (reply.error != NULL)
+		note(reply.error, NOTE_EXPECTED, "digit");
 	reply.ok = parse->at > start;
 	reply.consumed = reply.ok;
 	return reply;
@@ -272,22 +258,21 @@ parse_digits(Parse *parse)
 	return reply;
 }
 
+static const char *
+quoted(RpcArena *arena, const char *string)
+{
+	return arena_print(arena, strcmp(string, "\"") == 0 ? "\"\\%s\"" : "\"%s\"", string);
+}
+
 ParseReply
 parse_char(Parse *parse, char c)
 {
-	static char strings[128][2];
-	char	   *string = strings[c & 0x7f];
-	ParseReply	reply;
+	char		string[2] = {c, '\0'};
 
 	if (parse->at >= parse->length || parse->text[parse->at] != c)
-	{
-		string[0] = c;
-		reply = found_other(parse, NULL);
-		note_text(&reply.error, NOTE_EXPECTED, true, string);
-		return reply;
-	}
+		return found_other(parse, parse->telling ? quoted(parse->arena, string) : NULL);
 	parse->at++;
-	return reply_at(parse, true, true);
+	return reply_of(true, true);
 }
 
 /* Fails where the string begins, telling the character that differs; what was alike counts as consumed. */
@@ -302,25 +287,28 @@ parse_string(Parse *parse, const char *string)
 		alike++;
 	if (string[alike] != '\0')
 	{
-		reply = reply_at(parse, false, alike > 0);
-		note(&reply.error, NOTE_FOUND, shown(parse, start + alike, '"'));
-		note_text(&reply.error, NOTE_EXPECTED, true, string);
+		reply = reply_of(false, alike > 0);
+		if (parse->telling)
+		{
+			reply.error = new_error(parse, start, NOTE_FOUND, shown(parse, start + alike, '"'));
+			note(reply.error, NOTE_EXPECTED, quoted(parse->arena, string));
+		}
 		parse->at = start + alike;
 		return reply;
 	}
 	parse->at += alike;
-	return reply_at(parse, true, alike > 0);
+	return reply_of(true, alike > 0);
 }
 
 ParseReply
 parse_end(Parse *parse)
 {
-	ParseReply	reply = reply_at(parse, parse->at >= parse->length, false);
+	ParseReply	reply = reply_of(parse->at >= parse->length, false);
 
-	if (!reply.ok)
+	if (!reply.ok && parse->telling)
 	{
-		note(&reply.error, NOTE_UNEXPECTED, shown(parse, parse->at, '\''));
-		note(&reply.error, NOTE_EXPECTED, "end of input");
+		reply.error = new_error(parse, parse->at, NOTE_UNEXPECTED, shown(parse, parse->at, '\''));
+		note(reply.error, NOTE_EXPECTED, "end of input");
 	}
 	return reply;
 }
@@ -332,7 +320,7 @@ parse_ahead(Parse *parse, const char *string)
 	ParseReply	reply = parse_string(parse, string);
 
 	parse->at = start;
-	return reply.ok ? reply_at(parse, true, false) : reply;
+	return reply.ok ? reply_of(true, false) : reply;
 }
 
 ParseReply
@@ -343,9 +331,9 @@ parse_not_ahead(Parse *parse, const char *set, bool all_but, const char *expecte
 	if (in_set(parse, parse->at, set, all_but))
 	{
 		/* Told of the place behind it. */
-		reply = reply_at(parse, false, false);
-		reply.error.at += char_length(parse, parse->at);
-		note(&reply.error, NOTE_UNEXPECTED, shown(parse, parse->at, '\''));
+		reply = reply_of(false, false);
+		if (parse->telling)
+			reply.error = new_error(parse, parse->at + char_length(parse, parse->at), NOTE_UNEXPECTED, shown(parse, parse->at, '\''));
 		return reply;
 	}
 	reply = found_other(parse, expected);
@@ -378,8 +366,9 @@ parse_where(const Parse *parse, const ParseError *error)
 {
 	unsigned	line = 1;
 	unsigned	column = 1;
+	size_t		end = error == NULL ? parse->at : error->at;
 
-	for (size_t at = 0; at < error->at && at < parse->length; at += char_length(parse, at))
+	for (size_t at = 0; at < end && at < parse->length; at += char_length(parse, at))
 		if (parse->text[at] == '\n')
 		{
 			line++;
@@ -387,7 +376,7 @@ parse_where(const Parse *parse, const ParseError *error)
 		}
 		else
 			column += parse->text[at] == '\t' ? 8 - (column - 1) % 8 : 1;
-	return arena_print(parse->arena, "\"failed to parse %s (%s)\" (line %u, column %u)", parse->what, parse->shown, line, column);
+	return arena_print(parse->arena, "\"%s\" (line %u, column %u)", parse->name, line, column);
 }
 
 /* a, b or c */
@@ -403,10 +392,7 @@ add_list(RpcText *text, const ParseError *error, ParseNoteKind kind, const char 
 		if (error->notes[i].kind == kind && error->notes[i].text[0] != '\0')
 		{
 			text_add(text, done == 0 ? before : done == total - 1 ? " or " : ", ");
-			if (error->notes[i].quoted)
-				text_print(text, strcmp(error->notes[i].text, "\"") == 0 ? "\"\\%s\"" : "\"%s\"", error->notes[i].text);
-			else
-				text_add(text, error->notes[i].text);
+			text_add(text, error->notes[i].text);
 			done++;
 		}
 	return total;
@@ -417,7 +403,7 @@ parse_what(RpcArena *arena, const ParseError *error)
 {
 	RpcText		text = text_new(arena);
 
-	if (error->count == 0)
+	if (error == NULL || error->count == 0)
 		return "unknown parse error";
 	if (add_list(&text, error, NOTE_UNEXPECTED, "unexpected ") == 0)
 		for (int i = 0; i < error->count; i++)

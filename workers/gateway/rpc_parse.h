@@ -6,13 +6,15 @@
  * failed without consuming leaves the place as it was. An alternative is tried only
  * after a failure that consumed nothing; parse_try() makes a failure such a one.
  * Errors of the same place are added up, of different places the further one counts.
+ * They are noted only if the text is read to tell: what is right is read once, quietly,
+ * what is not a second time.
  */
 #ifndef BACKOFFICE_RPC_PARSE_H
 #define BACKOFFICE_RPC_PARSE_H
 
 #include "gateway/rpc_text.h"
 
-#define PARSE_MAX_NOTES 20
+#define PARSE_MAX_NOTES 16
 #define PARSE_MAX_DEPTH 24		/* of trees and nested selects */
 
 typedef enum ParseNoteKind
@@ -29,7 +31,6 @@ typedef struct ParseError
 	struct
 	{
 		ParseNoteKind kind;
-		bool		quoted;		/* the text is shown in quotes */
 		const char *text;		/* NOTE_FOUND "": end of input */
 	}			notes[PARSE_MAX_NOTES];
 } ParseError;
@@ -38,7 +39,7 @@ typedef struct ParseReply
 {
 	bool		ok;
 	bool		consumed;
-	ParseError	error;
+	ParseError *error;			/* NULL: nothing was noted. One reply's own: it goes on to the one it is merged into */
 } ParseReply;
 
 typedef struct Parse
@@ -48,8 +49,8 @@ typedef struct Parse
 	size_t		length;
 	size_t		at;
 	int			depth;
-	const char *what;			/* it is, and how to show it, in error messages */
-	const char *shown;
+	bool		telling;
+	const char *name;			/* of the text, in error messages */
 } Parse;
 
 extern ParseReply parse_nothing(const Parse *parse);	/* succeeds */
@@ -63,7 +64,7 @@ extern ParseReply parse_or(const ParseReply *first, ParseReply second);
 extern ParseReply parse_try(Parse *parse, size_t start, ParseReply reply);
 
 /* What was expected here is called so, instead of what the parts say. */
-extern ParseReply parse_called(ParseReply reply, const char *name);
+extern ParseReply parse_called(const Parse *parse, ParseReply reply, const char *name);
 
 extern ParseReply parse_char(Parse *parse, char c);
 extern ParseReply parse_string(Parse *parse, const char *string);

@@ -36,18 +36,18 @@ choose_schema(Planning *planning)
 {
 	const RpcConfig *config = planning->config;
 	const char *wanted = rpc_header(planning->request, planning->post ? "content-profile" : "accept-profile");
-	RpcText		hint = text_new(planning->arena);
+	RpcText		hint;
 
 	planning->schema = wanted != NULL ? wanted : config->schemas[0];
 	if (wanted != NULL || config->schema_count > 1)
 		planning->answering->profile = planning->schema;
-	text_add(&hint, "Only the following schemas are exposed: ");
 	for (size_t i = 0; i < config->schema_count; i++)
-	{
 		if (strcmp(config->schemas[i], planning->schema) == 0)
 			return true;
+	hint = text_new(planning->arena);
+	text_add(&hint, "Only the following schemas are exposed: ");
+	for (size_t i = 0; i < config->schema_count; i++)
 		text_print(&hint, "%s%s", i > 0 ? ", " : "", config->schemas[i]);
-	}
 	return refuse(planning, &(RpcProblem) {.status = 406, .code = "PGRST106", .hint = hint.at,
 		.message = arena_print(planning->arena, "Invalid schema: %s", planning->schema)});
 }
@@ -153,7 +153,7 @@ read_arguments(Planning *planning)
 	RpcCall    *call = &planning->call;
 	const RpcRequest *request = planning->request;
 	const char *body = request->body == NULL ? "" : request->body;
-	RpcText		json = text_new(planning->arena);
+	RpcText		json;
 	bool		good = true;
 
 	call->by_body = planning->post;
@@ -167,8 +167,11 @@ read_arguments(Planning *planning)
 	else if (planning->content.kind == MEDIA_FORM)
 		good = read_form(planning, body, request->body_length);
 	else if (planning->content.kind == MEDIA_CSV)
+	{
+		json = text_new(planning->arena);
 		good = rpc_csv_to_json(planning->arena, body, request->body_length, &json) ? read_json(planning, json.at, json.length) :
 			bad_body(planning, "All lines must have same number of fields");
+	}
 	else if (planning->content.kind == MEDIA_TEXT || planning->content.kind == MEDIA_XML || planning->content.kind == MEDIA_BYTES)
 	{
 		call->body = body;
@@ -349,13 +352,12 @@ choose_media(Planning *planning)
 	RpcAnswering *answering = planning->answering;
 	size_t		count;
 	RpcMedia   *accepted = rpc_media_accepted(planning->arena, planning->request, &count);
-	RpcText		names = text_new(planning->arena);
+	RpcText		names;
 
 	for (size_t i = 0; i < count; i++)
 	{
 		RpcMedia	media = accepted[i];
 
-		text_print(&names, "%s%s", i > 0 ? ", " : "", media.mime);
 		if (media.kind == MEDIA_OBJECT || media.kind == MEDIA_OBJECT_STRIPPED || media.kind == MEDIA_ARRAY_STRIPPED)
 		{
 			answering->media = media;
@@ -371,6 +373,9 @@ choose_media(Planning *planning)
 			return true;
 		}
 	}
+	names = text_new(planning->arena);
+	for (size_t i = 0; i < count; i++)
+		text_print(&names, "%s%s", i > 0 ? ", " : "", accepted[i].mime);
 	return refuse(planning, &(RpcProblem) {.status = 406, .code = "PGRST107",
 		.message = arena_print(planning->arena, "None of these media types are available: %s", names.at)});
 }
@@ -410,11 +415,12 @@ add_settings(Planning *planning)
 	const RpcFunction *function = planning->call.function;
 	const RpcPrefer *prefer = &planning->answering->prefer;
 	RpcArgument *settings = arena_take(planning->arena, (function->setting_count + 2) * sizeof(RpcArgument));
-	RpcText		path = text_new(planning->arena);
 	size_t		count = 0;
 
 	if (strcmp(planning->schema, planning->config->schemas[0]) != 0)
 	{
+		RpcText		path = text_new(planning->arena);
+
 		text_add_identifier(&path, planning->schema);
 		settings[count++] = (RpcArgument) {"search_path", path.at};
 	}

@@ -12,6 +12,7 @@ typedef struct Reading
 	RpcArgument *pairs;
 	size_t		pair_count;
 	bool		with_arguments;
+	bool		telling;		/* the second time, because something is wrong */
 	RpcQuery   *out;
 	RpcQueryError *error;
 } Reading;
@@ -59,18 +60,19 @@ ends_in(const char *name, const char *word)
 static Parse
 start_parse(const Reading *reading, const char *text, const char *what, const char *shown)
 {
-	return (Parse) {.arena = reading->arena, .text = text, .length = strlen(text),
-		.what = what, .shown = shown};
+	return (Parse) {.arena = reading->arena, .text = text, .length = strlen(text), .telling = reading->telling,
+		.name = reading->telling ? arena_print(reading->arena, "failed to parse %s (%s)", what, shown) : NULL};
 }
 
 static bool
 finish_parse(Reading *reading, const Parse *parse, const ParseReply *reply)
 {
-	if (reply->ok)
-		return true;
-	reading->error->message = parse_where(parse, &reply->error);
-	reading->error->details = parse_what(reading->arena, &reply->error);
-	return false;
+	if (!reply->ok && reading->telling)
+	{
+		reading->error->message = parse_where(parse, reply->error);
+		reading->error->details = parse_what(reading->arena, reply->error);
+	}
+	return reply->ok;
 }
 
 /* relation.relation.name->path of a parameter's name; what stands behind it is not looked at. */
@@ -88,7 +90,7 @@ read_path(Reading *reading, const char *name, RpcField *field)
 
 		if (!parse_then(&reply, rpc_parse_name(&parse, &field->name)))
 			return finish_parse(reading, &parse, &reply);
-		dot = parse_called(parse_char(&parse, '.'), "delimiter (.)");
+		dot = parse_called(&parse, parse_char(&parse, '.'), "delimiter (.)");
 		if (!parse_then(&reply, dot))
 			break;
 		first = first == NULL ? field->name : first;
@@ -155,7 +157,7 @@ read_logic(Reading *reading, const RpcArgument *pair)
 			relation = name;
 		if (!parse_then(&reply, rpc_parse_name(&path, &name)))
 			return finish_parse(reading, &path, &reply);
-		if (!parse_then(&reply, parse_called(parse_char(&path, '.'), "delimiter (.)")))
+		if (!parse_then(&reply, parse_called(&path, parse_char(&path, '.'), "delimiter (.)")))
 			break;
 	}
 	if (relation != NULL && reading->out->not_embedded == NULL)
@@ -378,12 +380,22 @@ read_each(Reading *reading, bool (*wanted) (const char *), ReadPair read)
 	return true;
 }
 
+static bool
+read_all(Reading *reading)
+{
+	memset(reading->out, 0, sizeof(*reading->out));
+	if (!read_each(reading, is_order, read_order) || !read_each(reading, is_logic, read_logic) ||
+		!read_columns(reading) || !read_select(reading) || !read_each(reading, is_filter, read_filter))
+		return false;
+	read_range(reading);
+	return true;
+}
+
 bool
 rpc_query_read(RpcArena *arena, const char *query, bool with_arguments, RpcQuery *out, RpcQueryError *error)
 {
 	Reading		reading = {.arena = arena, .with_arguments = with_arguments, .out = out, .error = error};
 
-	memset(out, 0, sizeof(*out));
 	if (query == NULL)
 		query = "";
 	if (!rpc_pairs(arena, query, strlen(query), &reading.pairs, &reading.pair_count))
@@ -392,9 +404,9 @@ rpc_query_read(RpcArena *arena, const char *query, bool with_arguments, RpcQuery
 		error->details = "It is not UTF-8 text, or has a NUL byte";
 		return false;
 	}
-	if (!read_each(&reading, is_order, read_order) || !read_each(&reading, is_logic, read_logic) ||
-		!read_columns(&reading) || !read_select(&reading) || !read_each(&reading, is_filter, read_filter))
-		return false;
-	read_range(&reading);
-	return true;
+	if (read_all(&reading))
+		return true;
+	reading.telling = true;
+	read_all(&reading);
+	return false;
 }

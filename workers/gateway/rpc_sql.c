@@ -31,7 +31,8 @@ add_argument(RpcSql *sql, const RpcParam *param)
 		sql_value(sql, sql_array(sql->text.arena, all, count));
 	else
 		sql_value(sql, all[count - 1]);
-	text_print(&sql->text, "::%s", param->wide_type);
+	sql_add(sql, "::");
+	sql_add(sql, param->wide_type);
 }
 
 static void
@@ -116,7 +117,8 @@ add_call(RpcSql *sql)
 		bool		bytes = strcmp(function->params[0].type, "bytea") == 0;
 
 		sql_bytes(sql, call->body, call->body_length, bytes);
-		text_print(&sql->text, "::%s", function->params[0].type);
+		sql_add(sql, "::");
+		sql_add(sql, function->params[0].type);
 	}
 	else
 		add_arguments(sql);

@@ -18,7 +18,8 @@ sql_bytes(RpcSql *sql, const char *value, size_t length, int format)
 		sql->formats[sql->count] = format;
 	}
 	sql->count++;
-	text_print(&sql->text, "$%d", sql->count);
+	text_add_char(&sql->text, '$');
+	text_add_number(&sql->text, (unsigned) sql->count);
 }
 
 void

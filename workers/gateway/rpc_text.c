@@ -53,7 +53,7 @@ arena_free(RpcArena *arena)
 }
 
 void *
-arena_take(RpcArena *arena, size_t size)
+arena_raw(RpcArena *arena, size_t size)
 {
 	Chunk	   *chunk = arena->first;
 	void	   *taken;
@@ -71,16 +71,23 @@ arena_take(RpcArena *arena, size_t size)
 	}
 	taken = chunk->at + chunk->used;
 	chunk->used += size;
-	return memset(taken, 0, size);
+	return taken;
+}
+
+void *
+arena_take(RpcArena *arena, size_t size)
+{
+	return memset(arena_raw(arena, size), 0, size);
 }
 
 char *
 arena_copy(RpcArena *arena, const char *text, size_t length)
 {
-	char	   *copy = arena_take(arena, length + 1);
+	char	   *copy = arena_raw(arena, length + 1);
 
 	if (length > 0)
 		memcpy(copy, text, length);
+	copy[length] = '\0';
 	return copy;
 }
 
@@ -120,7 +127,10 @@ arena_grow(RpcArena *arena, void *array, size_t count, size_t size)
 RpcText
 text_new(RpcArena *arena)
 {
-	return (RpcText) {.arena = arena, .at = arena_take(arena, 256), .room = 256};
+	RpcText		text = {.arena = arena, .at = arena_raw(arena, 128), .room = 128};
+
+	text.at[0] = '\0';
+	return text;
 }
 
 void
@@ -129,7 +139,7 @@ text_add_bytes(RpcText *text, const char *more, size_t length)
 	if (text->room - text->length <= length)
 	{
 		size_t		room = (text->length + length + 1) * 2;
-		char	   *larger = arena_take(text->arena, room);
+		char	   *larger = arena_raw(text->arena, room);
 
 		memcpy(larger, text->at, text->length);
 		text->at = larger;
@@ -151,6 +161,18 @@ void
 text_add_char(RpcText *text, char c)
 {
 	text_add_bytes(text, &c, 1);
+}
+
+void
+text_add_number(RpcText *text, unsigned number)
+{
+	char		digits[12];
+	size_t		at = sizeof(digits);
+
+	do
+		digits[--at] = (char) ('0' + number % 10);
+	while ((number /= 10) > 0);
+	text_add_bytes(text, digits + at, sizeof(digits) - at);
 }
 
 void
@@ -182,11 +204,17 @@ void
 text_add_identifier(RpcText *text, const char *name)
 {
 	text_add_char(text, '"');
-	for (const char *at = name; *at != '\0'; at++)
+	while (*name != '\0')
 	{
-		if (*at == '"')
-			text_add_char(text, '"');
-		text_add_char(text, *at);
+		size_t		plain = strcspn(name, "\"");
+
+		text_add_bytes(text, name, plain);
+		name += plain;
+		if (*name != '\0')
+		{
+			text_add(text, "\"\"");
+			name++;
+		}
 	}
 	text_add_char(text, '"');
 }
@@ -202,19 +230,23 @@ text_add_json(RpcText *text, const char *value)
 		return;
 	}
 	text_add_char(text, '"');
-	for (const char *at = value; *at != '\0'; at++)
+	while (*value != '\0')
 	{
-		unsigned char c = (unsigned char) *at;
+		const char *from = value;
 		const char *pair = shorts;
 
-		while (*pair != '\0' && *pair != *at)
+		while ((unsigned char) *value >= 0x20 && *value != '"' && *value != '\\')
+			value++;
+		text_add_bytes(text, from, (size_t) (value - from));
+		if (*value == '\0')
+			break;
+		while (*pair != '\0' && *pair != *value)
 			pair += 2;
 		if (*pair != '\0')
 			text_print(text, "\\%c", pair[1]);
-		else if (c < 0x20)
-			text_print(text, "\\u%04x", c);
 		else
-			text_add_char(text, *at);
+			text_print(text, "\\u%04x", (unsigned char) *value);
+		value++;
 	}
 	text_add_char(text, '"');
 }
@@ -257,7 +289,7 @@ hex_digit(char c)
 char *
 text_decoded(RpcArena *arena, const char *text, size_t length, bool plus, size_t *out_length)
 {
-	char	   *out = arena_take(arena, length + 1);
+	char	   *out = arena_raw(arena, length + 1);
 	size_t		n = 0;
 
 	for (size_t i = 0; i < length; i++)
@@ -270,6 +302,7 @@ text_decoded(RpcArena *arena, const char *text, size_t length, bool plus, size_t
 		else
 			out[n++] = plus && text[i] == '+' ? ' ' : text[i];
 	}
+	out[n] = '\0';
 	*out_length = n;
 	return out;
 }

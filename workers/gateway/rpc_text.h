@@ -12,6 +12,7 @@ typedef struct RpcArena RpcArena;
 extern RpcArena *arena_new(void);
 extern void arena_free(RpcArena *arena);
 extern void *arena_take(RpcArena *arena, size_t size);	/* zeroed */
+extern void *arena_raw(RpcArena *arena, size_t size);	/* not */
 extern char *arena_copy(RpcArena *arena, const char *text, size_t length);	/* with a NUL behind it */
 extern char *arena_print(RpcArena *arena, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
@@ -30,6 +31,7 @@ extern RpcText text_new(RpcArena *arena);
 extern void text_add(RpcText *text, const char *more);
 extern void text_add_bytes(RpcText *text, const char *more, size_t length);
 extern void text_add_char(RpcText *text, char c);
+extern void text_add_number(RpcText *text, unsigned number);
 extern void text_print(RpcText *text, const char *format, ...) __attribute__((format(printf, 2, 3)));
 extern void text_add_identifier(RpcText *text, const char *name);	/* "na""me" */
 extern void text_add_json(RpcText *text, const char *value);	/* "..." , NULL as null */
