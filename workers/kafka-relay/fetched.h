@@ -1,4 +1,4 @@
-/* Reads the packed batch that events.fetch() returns. */
+/* A batch of events.fetch() with the relay's shards. */
 #ifndef BACKOFFICE_RELAY_FETCHED_H
 #define BACKOFFICE_RELAY_FETCHED_H
 
@@ -6,32 +6,29 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "kafka-relay/event.h"
+#include "lib/event.h"
 #include "kafka-relay/window.h"
+#include "lib/packed.h"
 
 typedef struct FetchedBatch
 {
 	Batch		batch;			/* first: what the window counts */
 	void	   *result;			/* the PGresult that holds the bytes */
-	const unsigned char *at;
-	const unsigned char *end;
+	PackedEvents packed;
 	int			shard_count;
 	Position	until;			/* the log was read up to here */
 	bool		has_next;		/* next was read and not yet taken */
 	bool		shards[WINDOW_MAX_SHARDS];	/* that were asked for */
-	RelayEvent	next;
+	Event	next;
 } FetchedBatch;
 
 extern bool fetched_open(FetchedBatch *batch, const void *bytes, size_t len, int shard_count, const char **why);
 
 /* The next event, or NULL at the end; *why is set when the bytes are malformed. Stays the same until fetched_take(). */
-extern const RelayEvent *fetched_peek(FetchedBatch *batch, const char **why);
+extern const Event *fetched_peek(FetchedBatch *batch, const char **why);
 extern void fetched_take(FetchedBatch *batch);
 
-/* events.position in binary. */
-extern bool position_unpack(const void *bytes, size_t len, Position *position);
-
 /* As the server reckons it: FNV-1a of the key, or of the id without one, high bits folded in, modulo the shards. */
-extern int	event_shard(const RelayEvent *event, int shard_count);
+extern int	event_shard(const Event *event, int shard_count);
 
 #endif

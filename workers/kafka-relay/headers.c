@@ -89,7 +89,7 @@ add_own(rd_kafka_headers_t *headers, const Bytes *own)
 	rd_kafka_header_add(headers, name, (ssize_t) sizeof(name) - 1, value, (ssize_t) (len))
 
 rd_kafka_headers_t *
-headers_make(const RelayEvent *event, const char *source)
+headers_make(const Event *event, const char *source)
 {
 	rd_kafka_headers_t *headers = rd_kafka_headers_new(9);
 	char		text[64];

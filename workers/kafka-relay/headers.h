@@ -4,10 +4,10 @@
 
 #include <librdkafka/rdkafka.h>
 
-#include "kafka-relay/event.h"
+#include "lib/event.h"
 
 /* NULL: out of memory. source: the URI of ce_source. */
-extern rd_kafka_headers_t *headers_make(const RelayEvent *event, const char *source);
+extern rd_kafka_headers_t *headers_make(const Event *event, const char *source);
 
 #define UUID_TEXT_LEN 36
 extern void uuid_format(const unsigned char *uuid, char *out);	/* 37 bytes */

@@ -105,7 +105,7 @@ static void
 send_park(Relay *relay)
 {
 	Park	   *park = relay->parks;
-	RelayEvent *event = &park->slot->event;
+	Event *event = &park->slot->event;
 	PgParams	params = {.n = 0};
 	char		id[40];
 	char		organization[40];
@@ -241,7 +241,7 @@ send_due_event(Relay *relay)
 	const PGresult *rows = relay->due_rows;
 	int			row = relay->due_next++;
 	Slot	   *slot = &relay->due_slot;
-	RelayEvent *event = &slot->event;
+	Event *event = &slot->event;
 	char		key[STEP_KEY_MAX];
 	size_t		key_len;
 	RelayTopic *topic = topics_find(relay, (int32_t) strtol(PQgetvalue(rows, row, 10), NULL, 10));

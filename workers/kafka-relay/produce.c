@@ -238,7 +238,7 @@ produce_stop(Relay *relay)
 static rd_kafka_resp_err_t
 send_to(rd_kafka_t *producer, rd_kafka_topic_t *handle, const RelaySettings *settings, Slot *slot)
 {
-	const RelayEvent *event = &slot->event;
+	const Event *event = &slot->event;
 	rd_kafka_headers_t *headers = headers_make(event, settings->source);
 	rd_kafka_resp_err_t err;
 

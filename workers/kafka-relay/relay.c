@@ -150,7 +150,7 @@ not_taken(Relay *relay, Slot *slot, rd_kafka_resp_err_t err)
 
 /* False: this event has to wait, and those behind it. */
 static bool
-produce_event(Relay *relay, const RelayEvent *event, Batch *batch)
+produce_event(Relay *relay, const Event *event, Batch *batch)
 {
 	RelayTopic *topic = topics_find(relay, event->topic_id);
 	Verdict		verdict;
@@ -190,7 +190,7 @@ produce_event(Relay *relay, const RelayEvent *event, Batch *batch)
 static bool
 produce_batch(Relay *relay, FetchedBatch *batch)
 {
-	const RelayEvent *event;
+	const Event *event;
 	const char *why = NULL;
 
 	while ((event = fetched_peek(batch, &why)) != NULL)

@@ -14,7 +14,7 @@
 
 #include <librdkafka/rdkafka.h>
 
-#include "kafka-relay/event.h"
+#include "lib/event.h"
 #include "kafka-relay/fetched.h"
 #include "kafka-relay/idset.h"
 #include "kafka-relay/step.h"

@@ -20,7 +20,7 @@ step_key(int32_t topic_id, const Bytes *key, char *out, size_t size)
 }
 
 Verdict
-step_event(const Step *step, const RelayEvent *event, int64_t max_bytes)
+step_event(const Step *step, const Event *event, int64_t max_bytes)
 {
 	const WindowShard *shard;
 	char		key[STEP_KEY_MAX];

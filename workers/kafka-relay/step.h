@@ -4,7 +4,7 @@
 
 #include <librdkafka/rdkafka.h>
 
-#include "kafka-relay/event.h"
+#include "lib/event.h"
 #include "kafka-relay/idset.h"
 #include "kafka-relay/window.h"
 
@@ -38,7 +38,7 @@ typedef struct Step
 extern size_t step_key(int32_t topic_id, const Bytes *key, char *out, size_t size);
 
 /* max_bytes: the topic's limit of a record, 0 when it is not known. */
-extern Verdict step_event(const Step *step, const RelayEvent *event, int64_t max_bytes);
+extern Verdict step_event(const Step *step, const Event *event, int64_t max_bytes);
 extern Outcome step_report(rd_kafka_resp_err_t err);
 
 #endif

@@ -82,7 +82,7 @@ window_disown(Window *window, int shard)
 }
 
 Slot *
-window_add(Window *window, const RelayEvent *event, Batch *batch)
+window_add(Window *window, const Event *event, Batch *batch)
 {
 	WindowShard *state = &window->shards[event->shard];
 	Slot	   *slot = window->free;

@@ -9,7 +9,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "kafka-relay/event.h"
+#include "lib/event.h"
 
 #define WINDOW_MAX_SHARDS 256
 
@@ -30,7 +30,7 @@ typedef struct Slot
 	int32_t		shard;
 	bool		settled;
 	unsigned char id[16];
-	RelayEvent	event;			/* points into the batch */
+	Event	event;			/* points into the batch */
 } Slot;
 
 typedef struct WindowShard
@@ -63,7 +63,7 @@ extern void window_own(Window *window, int shard, int64_t fence, const Position 
 extern void window_disown(Window *window, int shard);
 
 /* The next event of a shard; NULL: the window is full. Takes a reference to the batch. */
-extern Slot *window_add(Window *window, const RelayEvent *event, Batch *batch);
+extern Slot *window_add(Window *window, const Event *event, Batch *batch);
 extern void window_settle(Window *window, Slot *slot);
 
 /* Everything of the shard up to here was read. */

@@ -13,9 +13,9 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static const IngestRules rules = {"kafka", "01a1fd86-ac37-7064-aa72-317f88726f05", 100000};
 	Inbound		inbound = {.topic = "T", .key = data, .key_len = size / 2, .value = data, .value_len = size};
-	FetchedBatch batch = {.at = NULL};
+	FetchedBatch batch = {.has_next = false};
 	const char *why = NULL;
-	const RelayEvent *event;
+	const Event *event;
 	Item		item;
 
 	if (fetched_open(&batch, data, size, 8, &why))

@@ -63,7 +63,7 @@ put_event(Packed *packed, int64_t tick, int64_t seq, const char *key, const char
 static int
 count_events(const unsigned char *bytes, size_t len, const char **why)
 {
-	FetchedBatch batch = {.at = NULL};
+	FetchedBatch batch = {.has_next = false};
 	int			count = 0;
 
 	*why = NULL;
@@ -81,8 +81,8 @@ static void
 batch_is_read(void **state)
 {
 	Packed		packed = {.len = 0};
-	FetchedBatch batch = {.at = NULL};
-	const RelayEvent *event;
+	FetchedBatch batch = {.has_next = false};
+	const Event *event;
 	const char *why = NULL;
 
 	(void) state;
@@ -176,10 +176,10 @@ release(Batch *batch)
 	released++;
 }
 
-static RelayEvent
+static Event
 event_at(int shard, int64_t tick, int64_t seq)
 {
-	return (RelayEvent) {.position = {1, tick, seq}, .shard = shard, .topic_id = 1, .key = {"k", 1}};
+	return (Event) {.position = {1, tick, seq}, .shard = shard, .topic_id = 1, .key = {"k", 1}};
 }
 
 static void
@@ -198,13 +198,13 @@ positions_move_past_settled_prefixes_only(void **state)
 	window_own(&window, 1, 1, &zero);
 	for (int i = 0; i < 5; i++)
 	{
-		RelayEvent	event = event_at(i % 2, 1, i + 1);
+		Event	event = event_at(i % 2, 1, i + 1);
 
 		slots[i] = window_add(&window, &event, &batch);
 		assert_non_null(slots[i]);
 	}
 	{
-		RelayEvent	event = event_at(0, 1, 6);
+		Event	event = event_at(0, 1, 6);
 
 		assert_null(window_add(&window, &event, &batch));
 	}
@@ -235,7 +235,7 @@ verdicts(void **state)
 	IdSet		held = {NULL, 0, 0};
 	IdSet		suspects = {NULL, 0, 0};
 	Step		step = {&window, &held, &suspects};
-	RelayEvent	event = event_at(3, 5, 5);
+	Event	event = event_at(3, 5, 5);
 	Position	from = {1, 5, 4};
 	char		key[STEP_KEY_MAX];
 
@@ -298,7 +298,7 @@ static void
 cloud_events(void **state)
 {
 	Packed		packed = {.len = 0};
-	FetchedBatch batch = {.at = NULL};
+	FetchedBatch batch = {.has_next = false};
 	const char *why = NULL;
 	rd_kafka_headers_t *headers;
 	const void *value;

@@ -1,6 +1,6 @@
-/* What the relay knows of an event: a view into a fetched batch. */
-#ifndef BACKOFFICE_RELAY_EVENT_H
-#define BACKOFFICE_RELAY_EVENT_H
+/* An event of the log: a view into a fetched batch. */
+#ifndef BACKOFFICE_EVENT_H
+#define BACKOFFICE_EVENT_H
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -20,10 +20,10 @@ typedef struct Bytes
 	size_t		len;
 } Bytes;
 
-typedef struct RelayEvent
+typedef struct Event
 {
 	Position	position;
-	int			shard;
+	int			shard;			/* as the reader divides the log, see fetched.h of the relay */
 	int32_t		topic_id;
 	unsigned char id[16];
 	bool		has_organization;
@@ -34,7 +34,7 @@ typedef struct RelayEvent
 	Bytes		type;
 	Bytes		headers;		/* JSON text of an object */
 	Bytes		payload;		/* JSON text */
-} RelayEvent;
+} Event;
 
 static inline int
 position_compare(const Position *a, const Position *b)
