@@ -4,6 +4,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "gateway/events.h"
 #include "gateway/fetch.h"
 #include "gateway/gateway.h"
 #include "gateway/health.h"
@@ -30,6 +31,7 @@ begin_draining(Gateway *gateway)
 	log_info("draining", F_INT("requests", server_requests(gateway->server)));
 	server_drain(gateway->server);
 	health_drain(gateway->health);
+	events_drain(gateway->events);
 }
 
 static int64_t
@@ -64,7 +66,7 @@ run(Gateway *gateway)
 		}
 		if (!gateway->draining)
 			continue;
-		if (server_requests(gateway->server) == 0 && calls_over(gateway))
+		if (server_requests(gateway->server) == 0 && calls_over(gateway) && events_listeners(gateway->events) == 0)
 			break;
 		if (loop_monotonic_ms() >= until_ms)
 		{
@@ -92,7 +94,8 @@ process_child(Gateway *gateway)
 	gateway->rpc = rpc_service_open(gateway);
 	gateway->fetcher = fetcher_open(gateway);
 	gateway->server = gateway->fetcher == NULL ? NULL : gateway->health != NULL && gateway->rpc != NULL ? server_open(gateway) : NULL;
-	if (gateway->server == NULL)
+	gateway->events = gateway->server != NULL ? events_start(gateway) : NULL;
+	if (gateway->events == NULL)
 		return 1;
 	log_info("serving", F_INT("process", gateway->process), F_INT("port", gateway->port), F_INT("pid", getpid()));
 	run(gateway);

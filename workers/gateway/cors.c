@@ -52,8 +52,8 @@ cors_check(const char *origins, FILE *err)
 	return true;
 }
 
-static const char *
-allowed_origin(const Request *request)
+const char *
+cors_allowed_origin(const Request *request)
 {
 	const char *origin = request_header(request, "origin");
 	const char *origins = request->gateway->settings.allow_origins;
@@ -71,7 +71,7 @@ cors_preflight(Request *request, unsigned int allowed_methods)
 	if (request->method != METHOD_OPTIONS || request_header(request, "origin") == NULL ||
 		request_header(request, "access-control-request-method") == NULL)
 		return false;
-	if (allowed_origin(request) != NULL)
+	if (cors_allowed_origin(request) != NULL)
 	{
 		method_list(allowed_methods | 1u << METHOD_OPTIONS, methods, sizeof(methods));
 		reply_header(request, "Access-Control-Allow-Methods", methods);
@@ -85,7 +85,7 @@ cors_preflight(Request *request, unsigned int allowed_methods)
 void
 cors_answer(const Request *request, struct MHD_Response *response)
 {
-	const char *origin = allowed_origin(request);
+	const char *origin = cors_allowed_origin(request);
 
 	if (*request->gateway->settings.allow_origins == '\0')
 		return;

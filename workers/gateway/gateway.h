@@ -51,6 +51,12 @@ typedef struct Settings
 	const char *tls_certificate;
 	const char *tls_key;
 	int64_t		heartbeat_ms;
+	int64_t		listeners;		/* event streams per process */
+	int64_t		listeners_per_principal;
+	int64_t		listener_buffer;
+	int64_t		events_ping_ms;
+	int64_t		events_check_ms;
+	int64_t		events_retry_ms;
 	bool		oidc_insecure;	/* http on loopback for tests */
 	const char *public_url;
 } Settings;
@@ -70,6 +76,7 @@ typedef struct Gateway
 	struct RpcService *rpc;
 	struct Shared *shared;
 	struct Fetcher *fetcher;
+	struct Events *events;
 } Gateway;
 
 extern int64_t gateway_monotonic_us(void);

@@ -62,6 +62,12 @@ static const ConfItem items[] = {
 	{"tls-certificate", CONF_TEXT, S(tls_certificate), "", 0, 0, NULL, "PEM file of the certificate and its chain; with tls-key: HTTPS"},
 	{"tls-key", CONF_TEXT, S(tls_key), "", 0, 0, NULL, "PEM file of its private key"},
 	{"heartbeat-ms", CONF_INT, S(heartbeat_ms), "5000", 100, 60000, "ms", "how often backoffice.workers hears of us, and we of the database"},
+	{"listeners", CONF_INT, S(listeners), "20000", 0, 1000000, "streams", "of events (SSE and WebSocket) at a time, per process"},
+	{"listeners-per-principal", CONF_INT, S(listeners_per_principal), "100", 1, 1000000, "streams", "of one principal, per process"},
+	{"listener-buffer", CONF_INT, S(listener_buffer), "1048576", 65536, 67108864, "bytes", "may wait for a client that is slow; with more it is closed"},
+	{"events-ping-ms", CONF_INT, S(events_ping_ms), "15000", 100, 600000, "ms", "between two signs of life on a stream"},
+	{"events-check-ms", CONF_INT, S(events_check_ms), "10000", 100, 600000, "ms", "between two checks of a stream's rights"},
+	{"events-retry-ms", CONF_INT, S(events_retry_ms), "3000", 0, 600000, "ms", "after which a client that was closed comes again (and up to twice that)"},
 	{"public-url", CONF_TEXT, S(public_url), "", 0, 0, NULL, "this server as browsers see it (https://api.example.com): for the redirects of OIDC log-ins"},
 	{"oidc-insecure", CONF_BOOL, S(oidc_insecure), "off", 0, 0, NULL, "let OIDC providers on this machine be reached without TLS (for tests)"},
 };

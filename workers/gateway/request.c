@@ -239,8 +239,8 @@ call_done(Call *call, CallOutcome outcome, PGresult *result, const char *princip
 }
 
 /* The organization that the header names, else the token's. */
-static Pool *
-pool_of(const Request *request)
+Pool *
+request_pool(const Request *request)
 {
 	Pools	   *pools = request->gateway->pools;
 	char		organization[37];
@@ -271,7 +271,7 @@ request_call(Request *request, const Statement *before, const Statement *main, b
 	call->done = call_done;
 	call->context = request;
 	request->call_done = done;
-	pool_submit(pool_of(request), call);
+	pool_submit(request_pool(request), call);
 }
 
 void

@@ -148,6 +148,9 @@ extern void request_call(Request *request, const Statement *before, const Statem
 /* One statement of the gateway's own, as the role it logged in as, without begin_request. */
 extern void request_call_internal(Request *request, const Statement *main, RequestDone done);
 
+/* The pool of the organization that the header names, else the token's. */
+extern Pool *request_pool(const Request *request);
+
 /* The request's reply is ready: the sleeping connection wakes. Called by reply_*. */
 extern void request_wake(Request *request);
 

@@ -1,6 +1,7 @@
 /* The table itself; match.c finds routes in it, call.c makes the calls, openapi.c describes it. */
 #include "gateway/routes.h"
 
+#include "gateway/events.h"
 #include "gateway/health.h"
 #include "gateway/oidc_login.h"
 #include "gateway/openapi.h"
@@ -15,6 +16,12 @@
 #define CERTIFICATE_ID PATH("id", ARGUMENT_UUID, "the certificate")
 #define REASON BODY_OPTIONAL("reason", ARGUMENT_TEXT, "told in the event")
 #define PAGE(type) QUERY("after", type, "next of the page before"), QUERY("max_items", ARGUMENT_INT4, "1 to 1000, 100 if left out")
+
+#define LISTEN QUERY("topics", ARGUMENT_TEXT, "only these, separated by commas"), \
+	QUERY("types", ARGUMENT_TEXT, "only these, separated by commas; one that ends in * stands for all that begin so"), \
+	QUERY("key", ARGUMENT_TEXT, "only events with this key"), \
+	QUERY("last_event_id", ARGUMENT_TEXT, "go on after this position; the header Last-Event-ID says the same"), \
+	QUERY("ticket", ARGUMENT_TEXT, "of POST /events/tickets, instead of the Authorization header")
 
 /* A function of schema api that needs a token. */
 #define API(verb, path, name, ...) \
@@ -174,6 +181,12 @@ const Route routes[] = {
 	API(GET, "/audit", "audit", .tag = "administration", .summary = "What happened to users and rights, the newest first", .answer = "#AuditPage",
 		.arguments = {PAGE(ARGUMENT_UUID)}),
 
+	{METHOD_GET, "/events", .handler = events_open, .auth = AUTH_OPTIONAL, .rate = RATE_STREAM, .status = 200, .tag = "events",
+		.summary = "Events as they happen, as Server-Sent Events", .arguments = {LISTEN}},
+	{METHOD_GET, "/ws", .handler = events_open, .auth = AUTH_OPTIONAL, .rate = RATE_STREAM, .status = 101, .tag = "events",
+		.summary = "The same as a WebSocket", .arguments = {LISTEN}},
+	{METHOD_POST, "/events/tickets", .handler = events_ticket, .auth = AUTH_TOKEN, .rate = RATE_STREAM, .status = 201, .tag = "events",
+		.summary = "A ticket for one stream, for browsers", .answer = "#Ticket"},
 	API(GET, "/events/topics", "event_topics", .tag = "events", .summary = "Topics that one may listen to", .answer = "#TopicPage"),
 };
 

@@ -112,6 +112,7 @@ const Schema schemas[] = {
 					M("name", TEXT) "," M("permissions", LIST(TEXT)) "," M("inherits", LIST(TEXT)) "," M("created_at", TIME))},
 	{"RolePage", PAGE_OF("{\"$ref\":\"#/components/schemas/Role\"}")},
 	{"PermissionPage", PAGE_OF(OBJECT("\"name\"", M("name", TEXT) "," M("description", TEXT_OR_NULL)))},
+	{"Ticket", OBJECT("\"ticket\",\"expires_in\"", M("ticket", TEXT) "," M("expires_in", INT))},
 	{"TopicPage", PAGE_OF(OBJECT("\"topic\"", M("topic", TEXT) "," M("description", TEXT_OR_NULL)))},
 };
 

@@ -239,6 +239,8 @@ handle(void *context, struct MHD_Connection *connection, const char *url, const 
 			return MHD_YES;
 		}
 	}
+	if (request->taken)
+		return MHD_NO;
 	if (request->reply.ready)
 		return respond(request, server->gateway->draining) ? MHD_YES : MHD_NO;
 	return MHD_YES;

@@ -30,7 +30,7 @@ extern void server_wake(Server *server, Request *request);
  * will send, the answer itself). For streams and WebSockets: libmicrohttpd walks
  * through all sleeping connections whenever one wakes, so thousands of them would
  * slow down every request. -1: not possible (TLS): use reply_response() then.
- * Call it from the handler, and return without any reply.
+ * Call it from the handler, and return without any reply; or later, and server_wake().
  */
 extern int	server_take_socket(Request *request);
 

@@ -2,6 +2,7 @@
 #ifndef BACKOFFICE_SHARED_H
 #define BACKOFFICE_SHARED_H
 
+#include "gateway/events_ticket.h"
 #include "gateway/limits.h"
 #include "gateway/stats.h"
 
@@ -9,6 +10,7 @@ typedef struct Shared
 {
 	atomic_int_fast64_t restarts;
 	Bucket		buckets[LIMITS_BUCKETS];
+	Ticket		tickets[TICKETS];
 	ProcessStats processes[];
 } Shared;
 

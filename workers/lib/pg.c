@@ -13,6 +13,8 @@
 #define GRACE_MS 5000
 
 static void pg_ready(void *context, uint32_t events);
+static void watch_output(Pg *pg);
+static void connect_failed(Pg *pg, const char *why);
 
 static void
 keep_error(Pg *pg, const char *text)
@@ -33,6 +35,11 @@ drop(Pg *pg, const char *why)
 
 	if (pg->conn == NULL)
 		return;
+	if (pg->connecting != NULL)
+	{
+		connect_failed(pg, why);
+		return;
+	}
 	keep_error(pg, why);
 	log_warn("database connection lost", F_STR("connection", pg->name), F_STR("error", pg->error));
 	pg_close(pg);
@@ -43,9 +50,24 @@ drop(Pg *pg, const char *why)
 }
 
 static void
+connect_failed(Pg *pg, const char *why)
+{
+	void		(*connected) (void *context, bool good) = pg->connecting;
+
+	keep_error(pg, why);
+	pg_close(pg);
+	connected(pg->context, false);
+}
+
+static void
 query_overdue(void *context)
 {
-	drop(context, "the server did not answer within the statement timeout");
+	Pg		   *pg = context;
+
+	if (pg->connecting != NULL)
+		connect_failed(pg, "the server did not answer in time");
+	else
+		drop(pg, "the server did not answer within the statement timeout");
 }
 
 void
@@ -69,19 +91,33 @@ quiet_notice(void *context, const PGresult *result)
 	log_debug("database notice", F_STR("notice", message));
 }
 
-bool
-pg_connect(Pg *pg, int timeout_s)
+static PGconn *
+begin_connecting(Pg *pg, int timeout_s, PGconn *(*connect) (const char *const *keywords, const char *const *values, int expand))
 {
 	char		timeout[16];
-	char		settings[160];
 	const char *keywords[] = {"dbname", "connect_timeout", "fallback_application_name", "client_encoding",
 	"keepalives_idle", "keepalives_interval", "keepalives_count", "tcp_user_timeout", NULL};
 	const char *values[] = {pg->dsn, timeout, pg->name, "UTF8", "10", "5", "3", "20000", NULL};
-	PGresult   *result;
 
 	pg_close(pg);
 	snprintf(timeout, sizeof(timeout), "%d", timeout_s);
-	pg->conn = PQconnectdbParams(keywords, values, 1);
+	return connect(keywords, values, 1);
+}
+
+static void
+session_settings(const Pg *pg, char *sql, size_t size)
+{
+	snprintf(sql, size, "SET statement_timeout = %" PRId64 "; SET idle_in_transaction_session_timeout = 60000; SET lock_timeout = 10000",
+			 pg->statement_timeout_ms);
+}
+
+bool
+pg_connect(Pg *pg, int timeout_s)
+{
+	char		settings[160];
+	PGresult   *result;
+
+	pg->conn = begin_connecting(pg, timeout_s, PQconnectdbParams);
 	if (pg->conn == NULL || PQstatus(pg->conn) != CONNECTION_OK)
 	{
 		keep_error(pg, pg->conn == NULL ? NULL : PQerrorMessage(pg->conn));
@@ -89,9 +125,7 @@ pg_connect(Pg *pg, int timeout_s)
 		return false;
 	}
 	PQsetNoticeReceiver(pg->conn, quiet_notice, NULL);
-	snprintf(settings, sizeof(settings),
-			 "SET statement_timeout = %" PRId64 "; SET idle_in_transaction_session_timeout = 60000; SET lock_timeout = 10000",
-			 pg->statement_timeout_ms);
+	session_settings(pg, settings, sizeof(settings));
 	result = PQexec(pg->conn, settings);
 	pg->watched_fd = PQsocket(pg->conn);
 	if (PQresultStatus(result) != PGRES_COMMAND_OK || PQsetnonblocking(pg->conn, 1) != 0 ||
@@ -106,9 +140,84 @@ pg_connect(Pg *pg, int timeout_s)
 	return true;
 }
 
+/* ---- connecting without waiting ---- */
+
+static void
+settings_done(void *context, PGresult *result)
+{
+	Pg		   *pg = context;
+	void		(*connected) (void *context, bool good) = pg->connecting;
+	bool		good = pg_good(pg, result, NULL);
+
+	PQclear(result);
+	if (!good)
+	{
+		char		why[sizeof(pg->error)];
+
+		memcpy(why, pg->error, sizeof(why));
+		connect_failed(pg, why);
+		return;
+	}
+	pg->connecting = NULL;
+	connected(pg->context, true);
+}
+
+static void
+is_connected(Pg *pg)
+{
+	char		settings[160];
+
+	session_settings(pg, settings, sizeof(settings));
+	pg->on_result = settings_done;
+	pg->result_context = pg;
+	if (PQsetnonblocking(pg->conn, 1) != 0 || !PQsendQuery(pg->conn, settings))
+		connect_failed(pg, PQerrorMessage(pg->conn));
+	else
+		watch_output(pg);
+}
+
+static void
+go_on_connecting(void *context, uint32_t events)
+{
+	Pg		   *pg = context;
+	PostgresPollingStatusType status = PQconnectPoll(pg->conn);
+
+	(void) events;
+	if (status == PGRES_POLLING_FAILED)
+	{
+		connect_failed(pg, PQerrorMessage(pg->conn));
+		return;
+	}
+	/* libpq may have gone on to another address with another socket. */
+	if (pg->watched_fd != PQsocket(pg->conn))
+		loop_forget(pg->loop, pg->watched_fd);
+	pg->watched_fd = PQsocket(pg->conn);
+	if (status == PGRES_POLLING_OK)
+		is_connected(pg);
+	else
+		loop_watch(pg->loop, pg->watched_fd, status == PGRES_POLLING_READING ? EPOLLIN : EPOLLOUT, go_on_connecting, pg);
+}
+
+void
+pg_start(Pg *pg, int timeout_s, void (*connected) (void *context, bool good))
+{
+	pg->conn = begin_connecting(pg, timeout_s, PQconnectStartParams);
+	pg->connecting = connected;
+	if (pg->conn == NULL || PQstatus(pg->conn) == CONNECTION_BAD)
+	{
+		connect_failed(pg, pg->conn == NULL ? NULL : PQerrorMessage(pg->conn));
+		return;
+	}
+	PQsetNoticeReceiver(pg->conn, quiet_notice, NULL);
+	loop_timer_in(pg->loop, &pg->deadline, (int64_t) timeout_s * 1000);
+	pg->watched_fd = PQsocket(pg->conn);
+	loop_watch(pg->loop, pg->watched_fd, EPOLLOUT, go_on_connecting, pg);
+}
+
 void
 pg_close(Pg *pg)
 {
+	pg->connecting = NULL;
 	if (pg->conn == NULL)
 		return;
 	loop_forget(pg->loop, pg->watched_fd);

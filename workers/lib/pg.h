@@ -39,6 +39,7 @@ struct Pg
 	void		(*notified) (void *context);	/* any notification came */
 	void		(*lost) (void *context);
 	void	   *context;
+	void		(*connecting) (void *context, bool good);	/* whom pg_start() is to tell */
 	PgResultFunction on_result; /* NULL: idle */
 	void	   *result_context;
 	LoopTimer	deadline;		/* of the running query */
@@ -49,6 +50,9 @@ extern void pg_init(Pg *pg, Loop *loop, const char *dsn, const char *name, int64
 
 /* Connects, at most timeout_s long; sets session settings. False: see pg->error. */
 extern bool pg_connect(Pg *pg, int timeout_s);
+
+/* The same without waiting: connected() is told once, perhaps at once; lost() only after it was told that all is good. */
+extern void pg_start(Pg *pg, int timeout_s, void (*connected) (void *context, bool good));
 extern void pg_close(Pg *pg);
 extern bool pg_idle(const Pg *pg);
 
