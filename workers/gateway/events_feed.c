@@ -353,7 +353,7 @@ feed_ping(Feed *feed, Form form)
 			feed->pings[i] = NULL;
 		}
 	feed->pinged = feed->position;
-	if (feed->pings[form] == NULL)
-		feed->pings[form] = format_ping(&feed->position, form);
+	if (feed->pings[form] == NULL && (feed->pings[form] = format_ping(&feed->position, form)) != NULL)
+		feed->pings[form]->position = feed->position;
 	return feed->pings[form];
 }

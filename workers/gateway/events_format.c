@@ -33,7 +33,7 @@ chunk_of(size_t room)
 void
 position_text(const Position *position, char *text)
 {
-	snprintf(text, POSITION_TEXT, "%08" PRIx32 ":%" PRId64 ":%" PRId64, position->epoch, position->tick, position->seq);
+	snprintf(text, POSITION_TEXT, "%" PRIx32 ":%" PRId64 ":%" PRId64, position->epoch, position->tick, position->seq);
 }
 
 static bool
@@ -173,6 +173,7 @@ format_event(const Event *event, Form form)
 
 	if (chunk == NULL)
 		return NULL;
+	chunk->position = event->position;
 	if (form == FORM_WEBSOCKET)
 	{
 		at = put_event(chunk->bytes + FRAME_HEAD_MAX, event);

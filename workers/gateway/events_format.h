@@ -21,6 +21,7 @@ typedef struct Chunk
 {
 	int			refs;
 	size_t		len;
+	Position	position;		/* of whoever was sent it; zeros: it says nothing of that */
 	char		bytes[];
 } Chunk;
 

@@ -129,7 +129,7 @@ struct Listener
 	size_t		queued;			/* bytes */
 	size_t		allowance;		/* that may wait besides: what it joined with */
 	bool		overflowed;
-	bool		progress;		/* since the last ping something went out, or nothing waited */
+	bool		progress;		/* since the last ping, nothing waited at some time */
 	bool		watching_out;
 	bool		dirty;
 	bool		closing;

@@ -14,7 +14,7 @@
 #define IOVECS 64
 #define READ_BYTES 4096
 #define QUEUE_FIRST 8
-#define CLOSING_MS 2000
+#define CLOSING_MS 3000
 #define MAX_UNANSWERED 2		/* pings */
 #define MAX_TICK_PINGS 2000
 
@@ -91,6 +91,10 @@ listener_queue(Listener *listener, Chunk *chunk)
 static void
 drop_first(Listener *listener)
 {
+	const Chunk *chunk = listener->queue[listener->first];
+
+	if (chunk->position.tick > 0)
+		listener->cursor = chunk->position;
 	chunk_free(listener->queue[listener->first]);
 	listener->first = (listener->first + 1) % listener->size;
 	listener->count--;
@@ -127,7 +131,6 @@ free_queue(Listener *listener)
 static void
 sent(Listener *listener, size_t n)
 {
-	listener->progress = true;
 	listener->queued -= n;
 	while (n > 0)
 	{
@@ -181,6 +184,7 @@ static void
 drained(Listener *listener)
 {
 	free_queue(listener);
+	listener->progress = true;
 	listener->allowance = 0;
 	watch(listener, false);
 	if (listener->closing && !listener->shut)
@@ -190,6 +194,25 @@ drained(Listener *listener)
 	}
 	if (listener->catch_up != NULL)
 		catch_up_go_on(listener);
+}
+
+/*
+ * More waits than may: what was not begun to be sent is dropped, and read from the log again, page by
+ * page, as it is taken.
+ */
+static void
+fall_behind(Listener *listener)
+{
+	drop_queue(listener);
+	if (listener->count > 0 && listener->queue[listener->first]->position.tick > 0)
+		listener->cursor = listener->queue[listener->first]->position;
+	if (!catch_up_start(listener))
+	{
+		listener_close(listener, "out_of_memory", "the server is out of memory", CLOSE_INTERNAL);
+		return;
+	}
+	feed_leave(listener);
+	watch(listener, true);
 }
 
 void
@@ -206,8 +229,8 @@ listener_flush(Listener *listener)
 		listener_close(listener, "out_of_memory", "the server is out of memory", CLOSE_INTERNAL);
 	else if (listener->count == 0)
 		drained(listener);
-	else if (listener->count > 1 && listener->queued > room && listener->catch_up == NULL && !listener->closing)
-		listener_close(listener, "slow", "events come faster than they are taken; go on from the last position", CLOSE_SLOW);
+	else if (listener->count > 1 && listener->queued > room && listener->audience != NULL)
+		fall_behind(listener);
 	else
 		watch(listener, true);
 }
@@ -458,7 +481,7 @@ due(Listener *listener, int64_t now_ms)
 	if (listener->frames != NULL && listener->unanswered++ >= MAX_UNANSWERED)
 		listener_end(listener, "no answer");
 	else if (listener->count > 0 && !listener->progress)
-		listener_close(listener, "slow", "nothing is taken any more; go on from the last position", CLOSE_SLOW);
+		listener_close(listener, "slow", "what was sent is not taken; go on from the last position", CLOSE_SLOW);
 	else
 	{
 		listener->progress = listener->count == 0;

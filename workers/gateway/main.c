@@ -64,7 +64,7 @@ static const ConfItem items[] = {
 	{"heartbeat-ms", CONF_INT, S(heartbeat_ms), "5000", 100, 60000, "ms", "how often backoffice.workers hears of us, and we of the database"},
 	{"listeners", CONF_INT, S(listeners), "20000", 0, 1000000, "streams", "of events (SSE and WebSocket) at a time, per process"},
 	{"listeners-per-principal", CONF_INT, S(listeners_per_principal), "100", 1, 1000000, "streams", "of one principal, per process"},
-	{"listener-buffer", CONF_INT, S(listener_buffer), "1048576", 65536, 67108864, "bytes", "may wait for a client that is slow; with more it is closed"},
+	{"listener-buffer", CONF_INT, S(listener_buffer), "1048576", 65536, 67108864, "bytes", "may wait for a client; what is more is read from the log again when it has taken them"},
 	{"events-ping-ms", CONF_INT, S(events_ping_ms), "15000", 100, 600000, "ms", "between two signs of life on a stream"},
 	{"events-check-ms", CONF_INT, S(events_check_ms), "10000", 100, 600000, "ms", "between two checks of a stream's rights"},
 	{"events-retry-ms", CONF_INT, S(events_retry_ms), "3000", 0, 600000, "ms", "after which a client that was closed comes again (and up to twice that)"},

@@ -1,0 +1,413 @@
+"""Event streams: order, tenants, filters, resuming, rights, slow readers, many listeners."""
+import contextlib
+import json
+import threading
+import time
+
+from harness.gateway import Site
+from harness.streams import CLOSE, PING, PONG, TEXT, Refused, Sse, WebSocket
+
+TOPIC, SECRET = "news", "secrets"
+
+
+@contextlib.contextmanager
+def environment():
+    with Site() as site:
+        for topic, permission in ((TOPIC, "events.read"), ("orders", "events.read"), (SECRET, "certificates.read")):
+            site.query("SELECT events.define_topic(%s)", (topic,))
+            site.query("SELECT events.let_listen(%s, %s)", (topic, permission))
+        site.query("SELECT events.define_topic('unheard')")
+        site.other = site.organization("Other")
+        site.stranger = site.person("eve@other.test", site.other, "owner")
+        site.settings = {"events_ping_ms": 3000, "events_check_ms": 1500, "listeners_per_principal": 1000}
+        site.web = site.gateway(**site.settings)
+        yield site
+
+
+def emit(site, n, topic=TOPIC, key=None, type="news.made", organization=None, first=0, payload=""):
+    """Emits n events, and waits until they can be read: a stream that is opened then begins behind them."""
+    before = site.query("SELECT events.position()::text")[0][0]
+    site.as_org(f"SELECT count(events.emit('{topic}', {repr(key) if key else 'NULL'}, '{type}', jsonb_build_object('n', i, 'text', '{payload}')))"
+                f" FROM generate_series({first}, {first + n - 1}) i", organization=organization)
+    deadline = time.time() + 10
+    while site.query("SELECT count(*) FROM events.read(%s, 1000000, ARRAY[%s])", (before, topic))[0][0] < n and time.time() < deadline:
+        time.sleep(0.002)
+
+
+def numbers(events):
+    return [e["payload"]["n"] for e in events]
+
+
+def both(site, **kw):
+    """A stream of each kind."""
+    token = kw.pop("token", None) or site.token()
+    return [Sse(site.web.port, token=token, **kw), WebSocket(site.web.port, token=token, **kw)]
+
+
+def test_in_order(site):
+    for stream in both(site):
+        with stream:
+            for part in range(5):
+                emit(site, 100, first=part * 100)
+            events = stream.events(500)
+            assert numbers(events) == list(range(500)), numbers(events)
+            event = events[0]
+            assert event["topic"] == TOPIC and event["type"] == "news.made" and event["key"] is None and event["headers"] is None
+            assert event["occurred_at"].endswith("Z") and len(event["id"]) == 36 and event["position"].count(":") == 2
+            row = site.as_org(f"SELECT position::text, to_char(occurred_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"') FROM events.read(NULL, 100000) WHERE id = '{event['id']}'")
+            assert row == [(event["position"], event["occurred_at"])], (row, event)
+
+
+def test_heads(site):
+    with Sse(site.web.port, token=site.token()) as stream:
+        assert stream.headers["content-type"] == "text/event-stream" and stream.headers["cache-control"] == "no-store", stream.headers
+        assert stream.headers["x-request-id"] and stream.headers["traceparent"] and stream.retry == 3000
+    with WebSocket(site.web.port, token=site.token(), headers={"Sec-WebSocket-Protocol": "chat, backoffice.events.v1"}) as socket:
+        assert socket.headers["sec-websocket-protocol"] == "backoffice.events.v1"
+    assert site.web.call("HEAD", "/events", token=site.token()).headers["content-type"] == "text/event-stream"
+
+
+def test_tenants(site):
+    """Never another tenant's event, nor one of nobody's; live and from the log."""
+    mine, theirs = both(site), both(site, token=site.token(site.stranger, site.other))
+    start = mine[0].start
+    emit(site, 50)
+    emit(site, 50, organization=site.other, first=1000)
+    site.query(f"SELECT events.emit('{TOPIC}', NULL, 'news.made', '{{\"n\": -1}}')")
+    emit(site, 50, first=50)
+    emit(site, 1, organization=site.other, first=1050)
+    late = [Sse(site.web.port, token=site.token(), query="last_event_id=" + start), WebSocket(site.web.port, token=site.token(), query="last_event_id=" + start)]
+    for stream in mine + late:
+        assert numbers(stream.events(101, 2)) == list(range(100))
+        stream.close()
+    for stream in theirs:
+        assert numbers(stream.events(52, 2)) == list(range(1000, 1051))
+        stream.close()
+
+
+def test_filters(site):
+    port, token = site.web.port, site.token()
+    streams = {q: Sse(port, token=token, query=q) for q in ("topics=orders", "topics=orders,news&key=k%201", "types=news.*", "types=a,order.paid", "key=k%201", "")}
+    for topic, key, type in (("orders", "k 1", "order.paid"), ("news", "k 1", "news.made"), ("orders", "k2", "order.sent"), ("news", None, "old.news")):
+        emit(site, 1, topic, key, type)
+    emit(site, 1, "unheard", "k 1", "order.paid")
+    wanted = {"topics=orders": ["order.paid", "order.sent"], "topics=orders,news&key=k%201": ["order.paid", "news.made"], "types=news.*": ["news.made"],
+              "types=a,order.paid": ["order.paid"], "key=k%201": ["order.paid", "news.made"], "": ["order.paid", "news.made", "order.sent", "old.news"]}
+    for q, stream in streams.items():
+        assert [e["type"] for e in stream.events(5, 1)] == wanted[q], q
+        with Sse(port, token=token, query=q + "&last_event_id=" + stream.start) as again:
+            assert [e["type"] for e in again.events(5, 1)] == wanted[q], "from the log: " + q
+        stream.close()
+
+
+def refused(site, status, code, kind=Sse, token=None, **kw):
+    try:
+        kind(site.web.port, token=site.token() if token is None else token, **kw).close()
+    except Refused as e:
+        assert (e.status, e.code) == (status, code), (status, code, e)
+        return e
+    raise AssertionError(f"not refused: {status} {code} {kw}")
+
+
+def test_refusals(site):
+    for query, code in (("topics=", "bad_topics"), ("topics=a,,b", "bad_topics"), ("topics=" + ",".join(["x"] * 33), "bad_topics"), ("topics=" + "x" * 250, "bad_topics"),
+                        ("types=" + "x" * 256, "bad_types"), ("key=", "bad_key"), ("key=" + "x" * 1025, "bad_key"), ("key=%ff", "bad_encoding"),
+                        ("nonsense=1", "unknown_parameter"), ("key=a&key=b", "duplicate_parameter"), ("last_event_id=x", "bad_position"),
+                        ("last_event_id=1:2", "bad_position"), ("last_event_id=1:2:99999999999999999999", "bad_position"), ("ticket=x", "two_credentials")):
+        refused(site, 400, code, query=query)
+    refused(site, 400, "bad_position", headers={"Last-Event-ID": "x"})
+    for topic in ("unheard", "nonsense", "news,unheard"):
+        refused(site, 403, "topic_forbidden", query="topics=" + topic)
+    assert "www-authenticate" in refused(site, 401, "no_token", token="").headers
+    refused(site, 401, "token_malformed", token="nonsense")
+    refused(site, 401, "token_expired", token=site.token(seconds=-100))
+    refused(site, 401, "ticket_unknown", token="", query="ticket=x")
+    nobody = site.person("nobody@acme.test", site.org)
+    refused(site, 403, "permission_denied", token=site.token(nobody))
+    ws = lambda status, code, **headers: refused(site, status, code, WebSocket, headers={k.replace("_", "-"): v for k, v in headers.items()})
+    ws(426, "bad_websocket_version", Sec_WebSocket_Version="8")
+    ws(426, "upgrade_required", Upgrade="h2c")
+    ws(400, "bad_websocket_key", Sec_WebSocket_Key="short")
+    ws(403, "origin_not_allowed", Origin="https://evil.example")
+    with WebSocket(site.web.port, token=site.token(), headers={"Origin": "http://localhost"}):
+        pass
+    refused(site, 426, "upgrade_required", type("Plain", (Sse,), {"path": "/ws"}))
+
+
+def test_tickets(site):
+    """A ticket stands in for the token once, and for half a minute."""
+    answer = site.web.call("POST", "/events/tickets", token=site.token())
+    assert answer.status == 201 and answer.json["expires_in"] == 30 and answer.headers["cache-control"] == "no-store", answer
+    with Sse(site.web.port, query="ticket=" + answer.json["ticket"]) as stream:
+        emit(site, 3)
+        assert numbers(stream.events(3)) == [0, 1, 2]
+    refused(site, 401, "ticket_unknown", token="", query="ticket=" + answer.json["ticket"])
+    ticket = site.web.call("POST", "/events/tickets", token=site.token()).json["ticket"]
+    wrong = ticket[:-1] + ("0" if ticket[-1] != "0" else "1")
+    refused(site, 401, "ticket_unknown", token="", query="ticket=" + wrong)
+    with WebSocket(site.web.port, query="ticket=" + ticket):
+        pass
+    assert site.web.call("POST", "/events/tickets").code == "no_token"
+    assert site.web.call("POST", "/events/tickets", token=site.token(seconds=-100)).code == "token_expired"
+    assert ticket not in site.web.text() and answer.json["ticket"] not in site.web.text(), "a ticket in the log"
+
+
+def test_signs_of_life(site):
+    """The position moves on with what others do, so that a quiet listener does not fall behind."""
+    stream, socket = both(site, query="topics=orders")
+    with stream, socket:
+        emit(site, 10)
+        now = site.as_org("SELECT events.position()::text")[0][0]
+        deadline = time.time() + 5
+        while stream.last_id != now and stream.block(deadline):
+            pass
+        assert stream.last_id >= now, (stream.last_id, now)
+        seen = []
+        while len(seen) < 4:
+            opcode, payload = socket.frame(3)
+            seen.append("ping" if opcode == PING else json.loads(payload)["control"])
+            if opcode == PING:
+                socket.send(PONG, payload)
+        assert set(seen) == {"ping", "position"}, seen
+
+
+def test_resume(site):
+    """From the log in pages, joined with what happens meanwhile: no gap, nothing twice."""
+    with Sse(site.web.port, token=site.token()) as stream:
+        start = stream.start
+    emit(site, 3000)
+    stop = threading.Event()
+    made = [3000]
+
+    def go_on():
+        while not stop.is_set():
+            emit(site, 5, first=made[0])
+            made[0] += 5
+    emitter = threading.Thread(target=go_on)
+    emitter.start()
+    try:
+        streams = [Sse(site.web.port, token=site.token(), headers={"Last-Event-ID": start}) for _ in range(5)]
+        streams += [WebSocket(site.web.port, token=site.token(), query="last_event_id=" + start) for _ in range(5)]
+        time.sleep(2)
+    finally:
+        stop.set()
+        emitter.join()
+    for stream in streams:
+        with stream:
+            got = numbers(stream.events(made[0], 20))
+            assert got == list(range(made[0])), (len(got), made[0], [i for i, n in enumerate(got) if i != n][:5])
+    # From any position in between.
+    with Sse(site.web.port, token=site.token(), query="last_event_id=" + start) as stream:
+        middle = stream.events(1234)[-1]["position"]
+    with Sse(site.web.port, token=site.token(), query="last_event_id=" + middle) as stream:
+        assert numbers(stream.events(10)) == list(range(1234, 1244))
+
+
+def test_positions_that_are_gone(site):
+    for position, code in (("00000001:99999999:1", "position_unknown"), ("deadbeef:1:1", "position_unknown")):
+        stream, socket = both(site, query="last_event_id=" + position)
+        with stream, socket:
+            assert stream.closing() == code and stream.last_id == "", (position, stream.last_id)
+            assert socket.closing() == code and socket.close_code == 4410, socket.close_code
+
+
+def test_gateway_restarts(site):
+    with Sse(site.web.port, token=site.token()) as stream, WebSocket(site.web.port, token=site.token()) as socket:
+        emit(site, 10)
+        last = stream.events(10)[-1]["position"]
+        assert socket.events(10)[-1]["position"] == last
+        started = time.time()
+        assert site.web.stop() == 0 and time.time() - started < 8
+        assert stream.closing() == "shutting_down" and 3000 <= stream.retry <= 6000, stream.retry
+        assert socket.closing() == "shutting_down" and socket.close_code == 1001
+    emit(site, 10, first=10)
+    site.web.start().ready()
+    for stream in both(site, query="last_event_id=" + last):
+        with stream:
+            assert numbers(stream.events(10)) == list(range(10, 20))
+            emit(site, 1, first=20)
+            assert numbers(stream.events(1)) == [20]
+
+
+def test_database_dies(site):
+    """Streams stay open and go on without a gap when the database comes back."""
+    stream, socket = both(site)
+    with stream, socket:
+        emit(site, 100)
+        assert len(stream.events(100)) == 100 and len(socket.events(100)) == 100
+        site.pg.kill9()
+        time.sleep(1)
+        site.pg.start()
+        deadline = time.time() + 20
+        while True:
+            try:
+                emit(site, 100, first=100)
+                break
+            except Exception:
+                if time.time() > deadline:
+                    raise
+                time.sleep(0.2)
+        site.web.ready()
+        for s in (stream, socket):
+            assert numbers(s.events(100, 20)) == list(range(100, 200))
+
+
+def test_rights_end(site):
+    """What a listener may no longer hear ends its stream within seconds, with the reason."""
+    ann = site.person(f"listener{time.time()}@acme.test", site.org)
+    site.query("SELECT access.define_role('listener', ARRAY['events.read', 'certificates.read'], organization => %s)", (site.org,))
+    grant = lambda: site.query("SELECT access.grant_role(%s, 'listener', organization => %s)", (ann, site.org))
+    grant()
+    for streams, end, code in (
+            (both(site, token=site.token(ann)), lambda: site.query("SELECT access.revoke_role(%s, 'listener', organization => %s)", (ann, site.org)), "permission_denied"),
+            (None, lambda: site.query("SELECT access.define_role('listener', ARRAY['events.read'], organization => %s)", (site.org,)), "rights_changed"),
+            (None, lambda: site.query("SELECT events.let_listen('orders', NULL)"), "rights_changed")):
+        if streams is None:
+            grant()
+            streams = both(site, token=site.token(ann))
+        keep = Sse(site.web.port, token=site.token(ann), query="topics=news") if code == "rights_changed" else None
+        end()
+        started = time.time()
+        for stream in streams:
+            with stream:
+                assert stream.closing(6) == code, code
+        assert time.time() - started < 6
+        if keep:
+            emit(site, 1)
+            assert numbers(keep.events(1)) == [0], "a stream that lost nothing goes on"
+            keep.close()
+    site.query("SELECT events.let_listen('orders', 'events.read')")
+
+
+def test_tokens_end(site):
+    stream, socket = both(site, token=site.token(seconds=2))
+    with stream, socket:
+        assert stream.closing(6) == "token_expired"
+        assert socket.closing(6) == "token_expired" and socket.close_code == 4401
+
+
+def test_logout_ends(site):
+    site.person("ben@acme.test", site.org, "owner", "correct horse battery")
+    answer = site.web.call("POST", "/auth/login", {"email": "ben@acme.test", "password": "correct horse battery"})
+    assert answer.status == 200, answer
+    with Sse(site.web.port, token=answer.json["access_token"]) as stream:
+        assert site.web.call("POST", "/auth/logout", token=answer.json["access_token"]).status == 200
+        started = time.time()
+        assert stream.closing(6) == "session_ended"
+        assert time.time() - started < 3, "the audit event tells at once"
+
+
+def test_bursts(site):
+    """More than may wait for a client is read from the log again, as it is taken: no gap, and nobody is closed."""
+    web = site.gateway(**{**site.settings, "listener_buffer": 65536})
+    total = 4000
+    with Sse(web.port, token=site.token(), receive_buffer=4096) as one, WebSocket(web.port, token=site.token(), receive_buffer=4096) as two:
+        for part in range(0, total, 500):
+            emit(site, 500, first=part, payload="x" * 500)
+        for stream in (one, two):
+            assert numbers(stream.events(total, 20)) == list(range(total))
+        emit(site, 10, first=total)
+        for stream in (one, two):
+            assert numbers(stream.events(10)) == list(range(total, total + 10))
+    assert '"code":"slow"' not in web.text()
+    web.stop()
+
+
+def test_slow_reader(site):
+    """Who takes nothing any more is closed; from its last position it goes on without a gap."""
+    web = site.gateway(**{**site.settings, "listener_buffer": 65536, "events_ping_ms": 500})
+    total = 4000
+    for kind in (Sse, WebSocket):
+        with kind(web.port, token=site.token(), receive_buffer=4096) as slow:
+            for part in range(0, total, 500):
+                emit(site, 500, first=part, payload="x" * 500)
+            assert web.wait_log('"code":"slow"' if kind is Sse else '"why":"no answer"', 10), "not closed"
+            got = slow.events(total, 20)
+        assert numbers(got) == list(range(len(got))) and 0 < len(got) < total, len(got)
+        with kind(web.port, token=site.token(), query="last_event_id=" + got[-1]["position"]) as again:
+            assert numbers(got + again.events(total - len(got), 20)) == list(range(total))
+    web.stop()
+
+
+def test_frames(site):
+    """What RFC 6455 forbids ends the socket with its code."""
+    def after(*sends, code):
+        with WebSocket(site.web.port, token=site.token()) as socket:
+            for opcode, payload, more in sends:
+                socket.send(opcode, payload, **more)
+            socket.closing(5)
+            assert socket.close_code == code, (sends, socket.close_code, code)
+    after((TEXT, b"hello", {"mask": False}), code=1002)
+    after((TEXT, b"hello", {"head": 0xc0}), code=1002)
+    after((3, b"", {}), code=1002)
+    after((0, b"x", {}), code=1002)
+    after((PING, b"x", {"head": 0}), code=1002)
+    after((PING, b"x" * 126, {}), code=1002)
+    after((TEXT, b"x", {"head": 0}), (TEXT, b"y", {}), code=1002)
+    after((TEXT, b"\xff", {}), code=1007)
+    after((TEXT, b"\xe2\x82", {"head": 0}), (0, b"x", {}), code=1007)
+    after((TEXT, b"x" * 4097, {}), code=1009)
+    after((CLOSE, b"\x03", {}), code=1002)
+    after((CLOSE, (1005).to_bytes(2, "big"), {}), code=1002)
+    after((CLOSE, (1000).to_bytes(2, "big") + b"\xff", {}), code=1007)
+    after((CLOSE, (1000).to_bytes(2, "big") + b"bye", {}), code=1000)
+    after((CLOSE, b"", {}), code=1005)
+    with WebSocket(site.web.port, token=site.token()) as socket:
+        socket.send(TEXT, b"\xe2", head=0)
+        socket.send(PING, b"between")
+        socket.send(0, b"\x82\xac")
+        while True:
+            opcode, payload = socket.frame(5)
+            if opcode == PONG:
+                break
+        assert payload == b"between"
+        emit(site, 1)
+        assert numbers(socket.events(1)) == [0]
+
+
+def test_limits(site):
+    web = site.gateway(listeners=5, listeners_per_principal=3)
+    one = [Sse(web.port, token=site.token()) for _ in range(3)]
+    try:
+        Sse(web.port, token=site.token())
+        raise AssertionError("a fourth stream of one principal")
+    except Refused as e:
+        assert (e.status, e.code) == (429, "too_many_listeners") and e.headers["retry-after"]
+    two = [Sse(web.port, token=site.token(site.stranger, site.other)) for _ in range(2)]
+    try:
+        Sse(web.port, token=site.token(site.stranger, site.other))
+        raise AssertionError("a sixth stream")
+    except Refused as e:
+        assert (e.status, e.code) == (503, "no_listener_free") and e.headers["retry-after"]
+    one.pop().close()
+    deadline = time.time() + 5
+    while web.metric("backoffice_gateway_streams") != 4 and time.time() < deadline:
+        time.sleep(0.05)
+    with Sse(web.port, token=site.token()):
+        pass
+    for stream in one + two:
+        stream.close()
+    web.stop()
+
+
+def test_reads_only_for_listeners(site):
+    """Without listeners there is no connection that reads the log."""
+    web = site.gateway(**site.settings)
+    count = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'backoffice-gateway events'"
+    before = site.query(count)[0][0]
+    with Sse(web.port, token=site.token()), Sse(web.port, token=site.token(site.stranger, site.other)):
+        deadline = time.time() + 5
+        while site.query(count)[0][0] != before + 1 and time.time() < deadline:
+            time.sleep(0.05)
+        assert site.query(count)[0][0] == before + 1
+    deadline = time.time() + 15
+    while site.query(count)[0][0] > before and time.time() < deadline:
+        time.sleep(0.2)
+    assert site.query(count)[0][0] <= before
+    web.stop()
+
+
+def test_no_secrets_in_the_log(site):
+    for gateway in site.gateways:
+        text = gateway.text()
+        assert "eyJ" not in text and "hunter2" not in text and "ticket=" not in text
