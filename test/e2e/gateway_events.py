@@ -164,7 +164,7 @@ def test_signs_of_life(site):
         assert stream.last_id >= now, (stream.last_id, now)
         seen = []
         while len(seen) < 4:
-            opcode, payload = socket.frame(3)
+            opcode, payload = socket.frame(6)
             seen.append("ping" if opcode == PING else json.loads(payload)["control"])
             if opcode == PING:
                 socket.send(PONG, payload)

@@ -115,7 +115,7 @@ loses(const Listener *listener, const Rights *rights)
 
 /* ---- persons ---- */
 
-Person *
+static Person *
 person_of(Events *events, const char *principal)
 {
 	Person	  **bucket = &events->persons[text_hash(principal, strlen(principal)) & (EVENTS_BUCKETS - 1)];
@@ -123,25 +123,27 @@ person_of(Events *events, const char *principal)
 
 	while (person != NULL && strcmp(person->principal, principal) != 0)
 		person = person->next;
-	if (person != NULL)
-		return person;
-	person = calloc(1, sizeof(*person));
-	if (person == NULL || (person->principal = strdup(principal)) == NULL)
+	if (person == NULL)
 	{
-		free(person);
-		return NULL;
+		person = calloc(1, sizeof(*person));
+		if (person == NULL || (person->principal = strdup(principal)) == NULL)
+		{
+			free(person);
+			return NULL;
+		}
+		person->next = *bucket;
+		*bucket = person;
 	}
-	person->next = *bucket;
-	*bucket = person;
+	person->refs++;
 	return person;
 }
 
-void
+static void
 person_release(Events *events, Person *person)
 {
 	Person	  **link = &events->persons[text_hash(person->principal, strlen(person->principal)) & (EVENTS_BUCKETS - 1)];
 
-	if (person->listeners > 0)
+	if (--person->refs > 0)
 		return;
 	while (*link != person)
 		link = &(*link)->next;
@@ -240,8 +242,8 @@ make_identity(Feed *feed, const Request *request, const unsigned char *hash)
 	memcpy(identity->hash, hash, sizeof(identity->hash));
 	identity->token = strdup(request->token);
 	identity->asked = request->organization != NULL ? strdup(request->organization) : NULL;
-	identity->person = person_of(events, request->principal);
-	if (identity->token == NULL || (request->organization != NULL && identity->asked == NULL) || identity->person == NULL)
+	if (identity->token == NULL || (request->organization != NULL && identity->asked == NULL) ||
+		(identity->person = person_of(events, request->principal)) == NULL)
 	{
 		free_identity(identity);
 		return NULL;

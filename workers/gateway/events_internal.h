@@ -80,6 +80,7 @@ typedef struct Feed
 typedef struct Person
 {
 	char	   *principal;
+	int			refs;			/* identities */
 	int			listeners;
 	struct Person *next;
 } Person;
@@ -214,8 +215,6 @@ extern void identities_hint(Feed *feed, const Event *event);
 /* At the end: nobody waits for the checks under way. */
 extern void identities_abandon(Events *events);
 extern void identities_tick(Events *events, int64_t now_ms);
-extern Person *person_of(Events *events, const char *principal);
-extern void person_release(Events *events, Person *person);
 
 /* events_catch_up.c */
 extern bool catch_up_start(Listener *listener);
