@@ -27,10 +27,10 @@ install: deps ## install the extension into the system's PostgreSQL (as root), a
 	$(MAKE) -C extension install
 	$(MAKE) -C workers install
 
-demo: build ## a day of a gift-certificate business, from Kafka to Kafka, in a minute
+demo: build ## a day of a gift-certificate business, from Kafka to Kafka and over HTTP, in a minute
 	@$(PYTHON) test/demo/demo.py
 
-demo-stop: ## stop the database server that the demo left for looking around
+demo-stop: ## stop the database server and the gateway that the demo left for looking around
 	@$(PYTHON) test/demo/demo.py --end
 
 psql: ## psql in the demo's database

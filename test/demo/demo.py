@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """make demo: a day of a gift-certificate business, from Kafka to Kafka, in about a minute.
 
-    test/demo/demo.py                      the whole day; afterwards the database server stays for half an hour
+    test/demo/demo.py                      the whole day; afterwards database server and gateway stay for half an hour
     test/demo/demo.py --orders 300 --stop  a short one that leaves nothing behind (also with CI=true in the environment)
     test/demo/demo.py --psql               psql in the database of the last demo
     test/demo/demo.py --end                stops that database server
@@ -12,7 +12,9 @@ feed's own model says, and the conservation check is zero.
 import argparse
 import collections
 import os
+import secrets
 import signal
+import subprocess
 import sys
 import textwrap
 import threading
@@ -30,6 +32,12 @@ import server  # noqa: E402
 STREAM = "GiftCertificates.Stream"
 IN_TOPICS = ["All_SalesOrder", "All_Payments", "All_Clients"]
 ORGANIZATION = "Demo Gifts"
+CURLS = [
+    "curl -s {url}/health/ready; echo",
+    """TOKEN=$(curl -s {url}/auth/login -H 'Content-Type: application/json' """
+    """-d '{{"email": "ann@demo.test", "password": "{password}"}}' | sed 's/.*"access_token": *"\\([^"]*\\).*/\\1/')""",
+    """curl -s '{url}/certificates/next?pool=GIFT-50&channel=internet_store' -H "Authorization: Bearer $TOKEN"; echo""",
+]
 WIDTH = 78
 
 
@@ -41,7 +49,7 @@ def arguments(argv):
                    help="leave nothing running")
     p.add_argument("--timeout", type=float, default=180, metavar="SECONDS")
     p.add_argument("--psql", nargs=argparse.REMAINDER, help="psql in the database of the last demo")
-    p.add_argument("--end", action="store_true", help="stop the database server of the last demo")
+    p.add_argument("--end", action="store_true", help="stop the database server and the gateway of the last demo")
     p.add_argument("--watchdog", metavar="FOLDER", help=argparse.SUPPRESS)
     return p.parse_args(argv)
 
@@ -105,6 +113,7 @@ class Demo:
             self.report()
             self.judge()
             self.end_workers()
+            self.serve()
             print(f"\n{time.time() - began:.0f} s")
             kept = self.leave()
         finally:
@@ -298,6 +307,28 @@ class Demo:
         if not self.failures:
             print("  Every count matches, and no certificate was lost or made up.")
 
+    # -- over HTTP --
+
+    def serve(self):
+        """A gateway, somebody who may log in, and what they can do, done here as it is printed."""
+        heading("The same functions over HTTP")
+        password = secrets.token_urlsafe(12)
+        self.sql("CREATE ROLE demo_web LOGIN IN ROLE backoffice_gateway")
+        user = self.sql("SELECT access.create_user('ann@demo.test', %s, %s)", (password, self.organization))[0][0]
+        self.sql("SELECT access.grant_role(%s, 'owner', organization => %s)", (user, self.organization))
+        url = f"http://127.0.0.1:{server.start_gateway(self.pg, 'demo_web')}"
+        tell(f"A gateway serves {url}. These three lines work, in this order:")
+        lines = [line.format(url=url, password=password) for line in CURLS]
+        for line in lines:
+            print("\n  " + line)
+        out = subprocess.run(["bash", "-c", "\n".join(lines)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=60).stdout
+        print("\nThe first and the last have just answered:\n")
+        for line in out.splitlines():
+            print(textwrap.indent(textwrap.fill(line, WIDTH), "  "), flush=True)
+        for what in ('"status":"ok"', '"state": "reserved"', '"pool": "GIFT-50"'):
+            if what.replace(" ", "") not in out.replace(" ", ""):
+                self.failures.append(f"over HTTP: no {what} in {out}")
+
     # -- the end --
 
     def end_workers(self):
@@ -313,10 +344,10 @@ class Demo:
             return False
         server.leave_running(self.pg)
         heading("Look around")
-        tell(f"""The broker and the workers have ended. The database server stays for {server.LINGER_MINUTES} minutes, then it stops and removes
-            itself; only you and root can connect. The README has something to paste.""")
+        tell(f"""The broker and the Kafka workers have ended. The database server and the gateway stay for {server.LINGER_MINUTES} minutes, then they
+            stop and are removed; only you and root can connect to the database. The README has something to paste.""")
         print(f"\n  make psql          or: {server.psql_command(self.pg.dir, self.pg.port)}"
-              f"\n  make demo-stop     stops and removes it now")
+              f"\n  make demo-stop     stops and removes both now")
         return True
 
     def tear_down(self, kept):
@@ -325,6 +356,7 @@ class Demo:
         if self.kafka is not None:
             self.kafka.__exit__(None, None, None)
         if self.pg is not None and not kept:
+            server.stop_gateway(self.pg)
             self.pg.destroy()
 
 

@@ -35,6 +35,19 @@ def claim(folder, pid="self"):
         f.write(identity(pid) + "\n")
 
 
+def end(program):
+    """Ends the processes that run this program of a folder."""
+    mine = [pid for pid in running_in(os.path.dirname(program)) if _program(pid) == os.path.basename(program)]
+    for pid in mine:
+        try:
+            os.kill(pid, signal.SIGTERM)
+        except ProcessLookupError:
+            pass
+    deadline = time.time() + 20
+    while any(identity(pid) for pid in mine) and time.time() < deadline:
+        time.sleep(0.05)
+
+
 def sweep():
     for folder in (f for p in PATTERNS for f in glob.glob(p)):
         try:
@@ -54,7 +67,7 @@ def remove(folder):
     """Ends the servers that run in the folder, and removes it."""
     for pid in running_in(folder):
         try:
-            os.kill(pid, signal.SIGQUIT if os.path.exists(os.path.join(folder, "data/postmaster.pid")) else signal.SIGKILL)
+            os.kill(pid, signal.SIGTERM if _program(pid) == "gateway" else signal.SIGQUIT if os.path.exists(os.path.join(folder, "data/postmaster.pid")) else signal.SIGKILL)
         except ProcessLookupError:
             pass
     deadline = time.time() + 20
@@ -63,8 +76,16 @@ def remove(folder):
     shutil.rmtree(folder, ignore_errors=True)
 
 
+def _program(pid):
+    try:
+        with open(f"/proc/{pid}/cmdline") as f:
+            return os.path.basename(f.read().split("\0")[0])
+    except OSError:
+        return None
+
+
 def running_in(folder):
-    """Processes that name the folder in their command line: postgres -D folder/data, java … folder/server.properties."""
+    """Processes that name the folder in their command line: postgres -D folder/data, java … folder/server.properties, folder/gateway."""
     pids = []
     for name in os.listdir("/proc"):
         if name.isdigit() and int(name) != os.getpid():
@@ -73,6 +94,6 @@ def running_in(folder):
                     words = f.read().split("\0")
             except OSError:
                 continue
-            if any(w.startswith(folder + "/") for w in words) and os.path.basename(words[0]) in ("postgres", "java"):
+            if any(w.startswith(folder + "/") for w in words) and os.path.basename(words[0]) in ("postgres", "java", "gateway"):
                 pids.append(int(name))
     return pids

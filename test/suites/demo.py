@@ -8,7 +8,8 @@ from harness.pg import ROOT
 
 # What a stranger must find in the output.
 SAYS = ["GiftCertificates.Stream", "certificate.issued", "refund.pendingDetails", "issue.blocked", "pool.replenished", "internet_store", "pos",
-        "stateDiagram", "kafka-relay", "kafka-ingest", "Every count matches"]
+        "stateDiagram", "kafka-relay", "kafka-ingest", "Every count matches",
+        "curl -s http://127.0.0.1:", "have just answered", "GIFT-50"]
 
 
 def run(only=None):

@@ -32,7 +32,7 @@ class Stage:
 
     def __init__(self, bench):
         if shutil.which("wrk") is None:
-            subprocess.check_call([os.path.join(ROOT, "scripts/deps"), "--peers"])
+            subprocess.check_call([os.path.join(ROOT, "scripts/deps"), "--bench"])
         self.bench = bench
         bench.query("CREATE ROLE bench_gateway LOGIN IN ROLE backoffice_gateway")
         bench.query(f"ALTER DATABASE {DATABASE} SET backoffice.access_token_lifetime = '1d'")
