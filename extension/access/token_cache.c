@@ -77,27 +77,30 @@ copy_text(const char *text)
 	return text == NULL ? NULL : MemoryContextStrdup(young.context, text);
 }
 
+/* A full young half becomes the old one; what has to be dropped for it is returned. */
+static Half
+make_room(void)
+{
+	Half		dropped = {0};
+
+	if (young.context != NULL && MemoryContextMemAllocated(young.context, true) > (Size) token_cache_kb * 1024 / 2)
+	{
+		dropped = old;
+		old = young;
+		memset(&young, 0, sizeof(young));
+	}
+	if (young.context == NULL)
+		half_create(&young);
+	return dropped;
+}
+
 static VerifiedToken *
 keep(const VerifiedToken *verified)
 {
 	VerifiedToken *kept;
 	VerifiedToken copy = *verified;
+	Half		dropped = make_room();
 
-	if (young.context != NULL &&
-		MemoryContextMemAllocated(young.context, true) > (Size) token_cache_kb * 1024 / 2)
-	{
-		/* What is being kept may lie in the old half: copied first, dropped afterwards. */
-		Half		dropped = old;
-
-		old = young;
-		memset(&young, 0, sizeof(young));
-		half_create(&young);
-		kept = keep(verified);
-		half_drop(&dropped);
-		return kept;
-	}
-	if (young.context == NULL)
-		half_create(&young);
 	copy.issuer = copy_text(verified->issuer);
 	copy.subject = copy_text(verified->subject);
 	copy.sid = copy_text(verified->sid);
@@ -111,6 +114,8 @@ keep(const VerifiedToken *verified)
 	}
 	kept = hash_search(young.table, verified->hash, HASH_ENTER, NULL);
 	*kept = copy;
+	/* Last: what is being kept may have lain there. */
+	half_drop(&dropped);
 	return kept;
 }
 

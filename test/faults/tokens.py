@@ -200,6 +200,26 @@ def case_stale():
             time.sleep(0.05)
 
 
+def case_cache():
+    """Memory for verified tokens is bounded, and what is used stays in it."""
+    with Shop() as shop:
+        ann = shop.login()["user"]["id"]
+        shop.one("SELECT access.add_verification_key('svc', 'HS256', %s)", ("s" * 40,))
+        now = int(time.time())
+        tokens = [sign_hs256({"sub": ann, "exp": now + 300, "jti": str(i), "x": "y" * 2000}, b"s" * 40, kid="svc") for i in range(1000)]
+        conn = shop.connect()
+        used = "SELECT sum(total_bytes) FROM pg_backend_memory_contexts WHERE name LIKE 'backoffice verified tokens%'"
+        with conn.cursor() as cur:
+            for kb, limit in ((64, 300000), (1024, 1300000), (4096, 4500000)):
+                cur.execute(f"SET backoffice.token_cache_memory = {kb}")
+                for token in tokens:
+                    expect(authenticate(conn, token), ann, "any of them")
+                    expect(authenticate(conn, tokens[0]), ann, "the one that is used")
+                cur.execute(used)
+                size = cur.fetchone()[0]
+                assert 0 < size < limit, f"{size} bytes with {kb} kB"
+
+
 def case_requests():
     """begin_request(): settings, roles, read-only; nothing of it outlives the transaction."""
     with Shop() as shop:
