@@ -150,6 +150,7 @@ typedef struct TokenSubject
 	int			aal;			/* 1 or 2 */
 	const char *amr;			/* RFC 8176, separated by spaces: "pwd otp" */
 	TimestampTz issued_at;
+	TimestampTz expires_at;		/* of the session: no token outlives it */
 } TokenSubject;
 
 /* An access token (compact JWS), palloc'd, good for token_lifetime() seconds. */

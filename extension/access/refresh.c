@@ -29,11 +29,12 @@ answer_tokens(JsonOut *json, const Session *session, const Person *person)
 	subject.aal = session->aal;
 	subject.amr = session->amr;
 	subject.issued_at = bo_now();
+	subject.expires_at = session->expires_at;
 
 	json_text(json, "status", "ok");
 	json_text(json, "access_token", token_issue(&subject));
 	json_text(json, "token_type", "Bearer");
-	json_int(json, "expires_in", token_lifetime());
+	json_int(json, "expires_in", Min(token_lifetime(), (session->expires_at - subject.issued_at) / USECS_PER_SEC));
 	json_text(json, "refresh_token", refresh_token_write(session));
 	json_uuid(json, "session_id", &session->id);
 	json_text(json, "aal", session->aal == 2 ? "aal2" : "aal1");

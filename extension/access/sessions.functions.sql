@@ -68,6 +68,22 @@ COMMENT ON VIEW access.my_sessions IS
 'The acting user''s sessions that have not ended. Permission: any user.';
 GRANT SELECT ON access.my_sessions TO backoffice_service, backoffice_definer;
 
+CREATE OR REPLACE FUNCTION access.member_sessions(OUT id uuid, OUT user_id uuid, OUT email text, OUT device_info jsonb, OUT ip inet, OUT created_at timestamptz,
+                                                  OUT last_seen_at timestamptz, OUT expires_at timestamptz, OUT aal text)
+    RETURNS SETOF record LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+    SELECT s.id, s.user_id, u.email, s.device_info, s.ip, s.created_at, s.last_seen_at, s.expires_at, 'aal' || s.aal
+    FROM access.sessions s
+    JOIN access.memberships m ON m.organization_id = s.for_organization AND m.user_id = s.user_id
+    JOIN access.users u ON u.id = s.user_id
+    WHERE s.for_organization = backoffice.current_organization() AND s.state = 'active' AND s.expires_at > backoffice.now()
+      AND access.can('access.manage_members')
+    ORDER BY s.last_seen_at DESC, s.id
+$$;
+COMMENT ON FUNCTION access.member_sessions() IS
+'The sessions that members have for the organization acted for, to be ended with access.end_session(). Permission: access.manage_members, else no rows.';
+ALTER FUNCTION access.member_sessions() OWNER TO backoffice_kernel;
+GRANT EXECUTE ON FUNCTION access.member_sessions() TO backoffice_service, backoffice_definer;
+
 SELECT events.define_topic('access.users', 'user id', '7 days', 6, 'out', 'Users: user.created, user.updated, user.logged_in.');
 SELECT events.define_schema('access.users', NULL, '{
     "type": "object",

@@ -56,7 +56,7 @@ put_claims(StringInfo json, const TokenSubject *subject)
 	put_text(json, "aal", subject->aal >= 2 ? "aal2" : "aal1");
 	put_amr(json, subject->amr ? subject->amr : "");
 	put_seconds(json, "iat", issued);
-	put_seconds(json, "exp", issued + token_lifetime_s);
+	put_seconds(json, "exp", Min(issued + token_lifetime_s, seconds_from_time(subject->expires_at)));
 	put_text(json, "jti", bo_uuid_text(&id));
 	appendStringInfoChar(json, '}');
 }

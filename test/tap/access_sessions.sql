@@ -1,5 +1,5 @@
 -- Sessions: refresh tokens, ends of every kind, limits of time, and what their owner sees of them.
-SELECT plan(76);
+SELECT plan(80);
 
 CREATE FUNCTION pg_temp.code_of(statement text) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE state text; code text;
@@ -136,6 +136,11 @@ SELECT is(pg_temp.as_session(:'c', 'SELECT jsonb_array_length(access.me()->''per
 SELECT is(pg_temp.as_session(:'c', 'SELECT access.me()->''session''->>''id'''), (:'c')::jsonb->>'session_id', 'in which session');
 SELECT is(pg_temp.code_of('SELECT access.me()'), 'PT401 no_principal', 'nobody is nobody');
 
+SELECT is(pg_temp.as_session(:'c', 'SELECT string_agg(DISTINCT email, '' '' ORDER BY email) FROM access.member_sessions()'), 'ann@acme.test bob@acme.test', 'who manages members sees their sessions');
+SELECT is(pg_temp.as_session(:'a', 'SELECT count(*) FROM access.member_sessions()'), '0', 'others do not');
+SELECT pg_temp.login('eve@bolt.test') AS e \gset
+SELECT is(pg_temp.as_session(:'e', 'SELECT string_agg(DISTINCT email, '' '') FROM access.member_sessions()'), 'eve@bolt.test', 'nor those of another organization');
+
 -- ---- users and members change ----
 SELECT access.set_user_state(:'ann', 'disabled') \gset ignored_
 SELECT is(pg_temp.state(:'a'), 'user_disabled', 'a disabled user''s sessions have ended');
@@ -166,6 +171,9 @@ SELECT pg_temp.refresh(:'a3') AS a4 \gset
 SELECT set_config('backoffice.frozen_now', (now() + interval '29 days')::text, false) \gset ignored_
 SELECT pg_temp.refresh(:'a4') AS a5 \gset
 SELECT is((:'a5')::jsonb->>'status', 'ok', 'until');
+SELECT set_config('backoffice.frozen_now', ((SELECT expires_at FROM access.sessions WHERE id = ((:'a5')::jsonb->>'session_id')::uuid) - interval '2 minutes')::text, false) \gset ignored_
+SELECT access.refresh((:'a5')::jsonb->>'refresh_token') AS a5 \gset
+SELECT is((:'a5')::jsonb->>'expires_in', '120', 'no access token outlives its session');
 SELECT set_config('backoffice.frozen_now', (now() + interval '30 days 1 minute')::text, false) \gset ignored_
 SELECT is(pg_temp.refresh(:'a5'), '{"status": "expired"}', 'its life is over');
 SELECT is(pg_temp.state(:'a5'), 'expired', 'however busy it was');

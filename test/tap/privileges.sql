@@ -50,6 +50,7 @@ INSERT INTO intended_functions VALUES
     ('access.logout_all()', 'service'),
     ('access.may_see(permission text, owner uuid, team uuid)', 'admin anon service user worker'),
     ('access.me()', 'service'),
+    ('access.member_sessions(OUT id uuid, OUT user_id uuid, OUT email text, OUT device_info jsonb, OUT ip inet, OUT created_at timestamp with time zone, OUT last_seen_at timestamp with time zone, OUT expires_at timestamp with time zone, OUT aal text)', 'service as kernel'),
     ('access.mfa_activate(factor uuid, code text)', 'service'),
     ('access.mfa_disable(factor uuid, code text)', 'service'),
     ('access.mfa_enroll(label text)', 'service'),
