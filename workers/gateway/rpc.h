@@ -67,6 +67,7 @@ typedef struct RpcResponse
 	size_t		header_count;
 	const char *body;
 	size_t		body_length;
+	const char *code;			/* of an error; else NULL */
 } RpcResponse;
 
 #define RPC_MAX_PARAMS 64

@@ -44,6 +44,7 @@ rpc_problem_response(RpcArena *arena, const RpcProblem *problem, RpcResponse *re
 	text_add_char(&body, '}');
 	memset(response, 0, sizeof(*response));
 	response->status = problem->status;
+	response->code = problem->code;
 	response->reason = problem->reason;
 	response->body = body.at;
 	response->body_length = body.length;

@@ -287,6 +287,7 @@ send_response(Request *request, const RpcResponse *response)
 			type = response->headers[i].value;
 		else
 			reply_header(request, response->headers[i].name, response->headers[i].value);
+	request->reply.code = response->code == NULL ? NULL : request_copy(request, response->code, strlen(response->code));
 	/* Without a type there is no body. */
 	reply_text(request, response->status, type, response->body, response->body_length);
 }

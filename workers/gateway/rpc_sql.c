@@ -219,18 +219,23 @@ add_page(RpcSql *sql)
 static const char *const response_settings =
 ", nullif(pg_catalog.current_setting('response.headers', true), ''), nullif(pg_catalog.current_setting('response.status', true), '')";
 
+/* The query string has no part in the text, but for a page's limits. */
+static bool
+is_unshaped(const RpcQuery *query)
+{
+	return query->condition_count == 0 && query->order_count == 0 && query->select_count == 1 &&
+		strcmp(query->selects[0].field.name, "*") == 0 && query->selects[0].aggregate == NULL &&
+		query->selects[0].field.step_count == 0 && query->selects[0].cast == NULL && query->selects[0].alias == NULL;
+}
+
 /* Nothing is asked of the one value but itself: most calls. */
 static bool
 is_plain(const RpcCall *call)
 {
-	const RpcQuery *query = call->query;
 	RpcMediaKind kind = call->answering->media.kind;
 	RpcRange	range = call->answering->range;
 
-	return rpc_function_is_scalar(call->function) && query->condition_count == 0 && query->order_count == 0 &&
-		query->select_count == 1 && strcmp(query->selects[0].field.name, "*") == 0 && query->selects[0].aggregate == NULL &&
-		query->selects[0].field.step_count == 0 && query->selects[0].cast == NULL &&
-		query->selects[0].alias == NULL && range.lower == 0 && range.upper == INT64_MAX &&
+	return rpc_function_is_scalar(call->function) && is_unshaped(call->query) && range.lower == 0 && range.upper == INT64_MAX &&
 		(call->answering->handled || (call->answering->handler == NULL && (kind == MEDIA_JSON || kind == MEDIA_OBJECT)));
 }
 
@@ -309,7 +314,7 @@ rpc_sql(RpcArena *arena, const RpcCall *call, RpcStatement *out)
 	if (sql.count > RPC_MAX_PARAMS)
 		return false;
 	finish(&sql, out);
-	out->one_off = !is_plain(call);
+	out->one_off = !is_unshaped(call->query);
 	return true;
 }
 

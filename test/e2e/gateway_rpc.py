@@ -1,0 +1,86 @@
+"""/rpc/{function} in the gateway: the list of functions follows the database, and survives it."""
+import contextlib
+import time
+
+from harness.gateway import Site
+
+
+@contextlib.contextmanager
+def environment():
+    with Site() as site:
+        site.function("rpc_one", "a integer", "BEGIN RETURN jsonb_build_object('a', a); END", kind="STABLE")
+        site.rpc = site.gateway(schemas="api", pool=2)
+        assert site.rpc.wait_log('"msg":"functions loaded"')
+        yield site
+
+
+def eventually(what, timeout_s=15):
+    deadline = time.time() + timeout_s
+    while not what():
+        assert time.time() < deadline
+        time.sleep(0.05)
+
+
+def test_calls(env):
+    answer = env.rpc.call("POST", "/rpc/rpc_one", {"a": 1})
+    assert (answer.status, answer.json) == (200, {"a": 1}), answer
+    answer = env.rpc.call("GET", "/rpc/rpc_one?a=2")
+    assert (answer.status, answer.json, answer.headers["content-range"]) == (200, {"a": 2}, "0-0/*"), answer
+
+
+def test_a_function_of_the_extension(env):
+    answer = env.rpc.call("POST", "/rpc/me", {}, token=env.token())
+    assert answer.status == 200 and env.user in answer.body.decode(), answer
+    assert env.rpc.call("POST", "/rpc/me", {}).status == 401
+
+
+def test_a_new_function_after_notify(env):
+    assert env.rpc.call("POST", "/rpc/rpc_new", {}).json["code"] == "PGRST202"
+    env.function("rpc_new", "", "BEGIN RETURN '1'; END")
+    env.query("NOTIFY pgrst, 'reload schema'")
+    eventually(lambda: env.rpc.call("POST", "/rpc/rpc_new", {}).status == 200)
+    env.query("DROP FUNCTION api.rpc_new()")
+    answer = env.rpc.call("POST", "/rpc/rpc_new", {})
+    assert (answer.status, answer.json["code"]) == (404, "42883"), answer
+    env.query("NOTIFY pgrst")
+    eventually(lambda: env.rpc.call("POST", "/rpc/rpc_new", {}).json["code"] == "PGRST202")
+
+
+def test_a_changed_function(env):
+    env.function("rpc_changing", "a integer", "BEGIN RETURN '1'; END")
+    env.query("NOTIFY pgrst")
+    eventually(lambda: env.rpc.call("POST", "/rpc/rpc_changing", {"a": 1}).status == 200)
+    env.query("DROP FUNCTION api.rpc_changing(integer)")
+    env.function("rpc_changing", "a integer", "BEGIN RETURN QUERY SELECT i FROM generate_series(1, a) i; END", returns="SETOF integer")
+    env.query("NOTIFY pgrst")
+    eventually(lambda: env.rpc.call("POST", "/rpc/rpc_changing", {"a": 2}).body == b"[1, \n 2]" or
+               env.rpc.call("POST", "/rpc/rpc_changing", {"a": 2}).json == [1, 2])
+
+
+def test_a_bad_token_before_anything_else(env):
+    answer = env.rpc.call("POST", "/rpc/no_such_thing", {}, token="a.b.c")
+    assert (answer.status, answer.json["code"]) == (401, "PGRST301"), answer
+    answer = env.rpc.call("POST", "/rpc/no_such_thing", {}, token=env.token())
+    assert (answer.status, answer.json["code"]) == (404, "PGRST202"), answer
+    assert env.rpc.wait_log('"status":404,"code":"PGRST202"')
+
+
+def test_the_database_away_and_back(env):
+    env.pg.stop("immediate")
+    answer = env.rpc.call("POST", "/rpc/rpc_one", {"a": 1})
+    assert answer.status == 503 and answer.json["code"] in ("PGRST000", "PGRST001", "PGRST003") and "retry-after" in answer.headers, answer
+    env.pg.start()
+    eventually(lambda: env.rpc.call("POST", "/rpc/rpc_one", {"a": 1}).status == 200, 30)
+    env.function("rpc_after", "", "BEGIN RETURN '1'; END")
+
+    # The connection that listens comes back by itself, too.
+    def there():
+        env.query("NOTIFY pgrst")
+        return env.rpc.call("POST", "/rpc/rpc_after", {}).status == 200
+    eventually(there, 30)
+
+
+def test_it_is_described(env):
+    paths = env.rpc.call("GET", "/openapi.json").json["paths"]
+    assert paths["/rpc/rpc_one"]["post"]["requestBody"]["content"]["application/json"]["schema"]["properties"] == \
+        {"a": {"type": "integer", "format": "int32"}}
