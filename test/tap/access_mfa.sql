@@ -1,5 +1,5 @@
 -- Second factors: RFC 6238, enrolling, single use, throttled guesses, recovery codes, and what a session without is worth.
-SELECT plan(81);
+SELECT plan(82);
 
 -- ---- RFC 6238, appendix B (SHA-1) ----
 SELECT is(access.totp('12345678901234567890', to_timestamp(at), 8), code, 'RFC 6238 at ' || at)
@@ -118,6 +118,12 @@ SELECT is(pg_temp.verify(pg_temp.login('10.0.0.7'), pg_temp.shown(:'secret'))->>
 SELECT pg_sleep(2.1) \gset ignored_
 SELECT pg_temp.wait(2) \gset ignored_
 SELECT is(pg_temp.verify(:'a', pg_temp.shown(:'secret'))->>'status', 'ok', 'the wait ends by itself');
+
+BEGIN;
+SELECT count(pg_temp.verify(:'a', '000000')) FROM generate_series(1, 6) \gset ignored_
+ROLLBACK;
+SELECT is(pg_temp.verify(:'a', '000000')->>'status', 'locked', 'a rollback forgets no wrong code');
+SELECT pg_sleep(1.1) \gset ignored_
 
 -- ---- recovery codes ----
 SELECT pg_temp.login() AS a \gset
