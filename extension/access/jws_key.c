@@ -12,6 +12,7 @@
 #include <openssl/bn.h>
 #include <openssl/core_names.h>
 #include <openssl/ec.h>
+#include <openssl/err.h>
 #include <openssl/param_build.h>
 #include <openssl/rsa.h>
 #include <openssl/x509.h>
@@ -209,7 +210,10 @@ jws_key_from_jwk(const JsonDocument *document, const JsonNode *jwk, JwsAlgorithm
 			return "its type and algorithm are not accepted";
 	}
 	if (problem != NULL)
+	{
 		jws_key_free(key);
+		ERR_clear_error();
+	}
 	return problem;
 }
 

@@ -15,7 +15,7 @@ COMMENT ON COLUMN backoffice.idempotency_keys.request_hash IS 'SHA-256 of the ar
 COMMENT ON COLUMN backoffice.idempotency_keys.response IS 'What a repeated request is answered.';
 SELECT pg_catalog.pg_extension_config_dump('backoffice.idempotency_keys', '');
 GRANT SELECT, INSERT, UPDATE ON backoffice.idempotency_keys TO backoffice_definer;
-GRANT SELECT, DELETE ON backoffice.idempotency_keys TO backoffice_kernel;
+GRANT SELECT, INSERT, UPDATE, DELETE ON backoffice.idempotency_keys TO backoffice_kernel;
 
 ALTER TABLE backoffice.idempotency_keys ENABLE ROW LEVEL SECURITY;
 CREATE POLICY tenant ON backoffice.idempotency_keys

@@ -84,6 +84,13 @@ idempotency_hash_end(IdempotencyHash *hash)
 	return result;
 }
 
+/* The tenants' policy would not let a user write who acts for none. */
+static BoUser
+become_writer(void)
+{
+	return principal_require()->without_organization ? bo_user_kernel() : bo_user_definer();
+}
+
 /* Organization, scope and key as the first three arguments of a statement. */
 static void
 key_arguments(const char *scope, const char *key, Datum *args)
@@ -97,7 +104,8 @@ key_arguments(const char *scope, const char *key, Datum *args)
 				 errmsg("invalid idempotency key"),
 				 bo_code("invalid_idempotency_key", "the key is a text of 1 to %d bytes", IDEMPOTENCY_KEY_MAX_BYTES),
 				 errhint("Send a fresh UUID per operation, and the same one when you repeat it.")));
-	*organization = principal->organization_id;
+	/* The keys of a user who acts for no organization are the user's own. */
+	*organization = principal->without_organization ? principal->user_id : principal->organization_id;
 	args[0] = UUIDPGetDatum(organization);
 	args[1] = CStringGetTextDatum(scope);
 	args[2] = CStringGetTextDatum(key);
@@ -151,7 +159,7 @@ idempotency_begin(const char *scope, const char *key, IdempotencyHash *hash, Jso
 	key_arguments(scope, key, args);
 	args[3] = PointerGetDatum(request_hash);
 
-	saved = bo_user_definer();
+	saved = become_writer();
 	bo_spi_begin();
 	for (int attempt = 1;; attempt++)
 	{
@@ -194,7 +202,7 @@ idempotency_finish(const char *scope, const char *key, Jsonb *response)
 	if (response == NULL)
 		nulls[3] = 'n';
 
-	saved = bo_user_definer();
+	saved = become_writer();
 	bo_spi_begin();
 	if (bo_spi_run(&store, args, nulls, 0) != 1)
 		elog(ERROR, "idempotency_finish without idempotency_begin in scope \"%s\"", scope);

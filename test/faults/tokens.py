@@ -293,6 +293,29 @@ def case_pipeline():
         expect((shop.one("SELECT array_agg(id) FROM public.a"), shop.one("SELECT count(*) FROM public.b")), ([2], 0), "what was committed")
 
 
+def case_nowhere():
+    """A user who belongs to no organization: no rights, but its own account; repeated requests too."""
+    with Shop() as shop:
+        shop.one("SELECT access.create_user('new@nowhere.test', 'correct horse')")
+        token = shop.one("SELECT access.login('new@nowhere.test', 'correct horse')")["access_token"]
+        web = shop.connect("web")
+
+        def request(call, key=None):
+            with web.cursor() as cur:
+                cur.execute("BEGIN; SELECT access.begin_request(%s, NULL, false, 'POST', '/x', %s, '{}')",
+                            (token, json.dumps({"idempotency-key": key} if key else {})))
+                got = code(web, call)
+                cur.execute("COMMIT")
+                return got
+
+        expect(request("SELECT api.pools()"), "permission_denied", "nothing of a tenant's")
+        expect(request("SELECT api.me()")["user"]["email"], "new@nowhere.test", "itself")
+        first = request("SELECT api.mfa_enroll('phone')", "k1")
+        expect(request("SELECT api.mfa_enroll('phone')", "k1"), first, "the same answer again")
+        expect(request("SELECT api.mfa_enroll('other')", "k1"), "idempotency_conflict", "another request with that key")
+        expect(request("SELECT api.logout()"), {"ended": True}, "logged out")
+
+
 def provider(shop, issuer, **options):
     arguments = {"issuer": issuer.name, "client_id": "backoffice", "algorithms": ["ES256", "RS256"], **options}
     names = ", ".join(f"{name} => %({name})s" for name in arguments)
