@@ -134,3 +134,16 @@ SELECT pg_temp.answer(api.accept_invitation((api.my_invitations() #>> '{items,0,
 SELECT api.my_invitations();
 COMMIT;
 RESET ROLE;
+
+-- A wrong password is an answer, so that it is counted and told; too many of them are another.
+BEGIN;
+SET LOCAL ROLE backoffice_anon;
+SELECT set_config('request.headers', '{"x-forwarded-for": "203.0.113.1, 192.0.2.1", "user-agent": "pg_regress"}', true);
+SELECT api.login('ann@acme.test', 'no such password') AS body, current_setting('response.status') AS status, current_setting('response.headers') AS headers;
+SELECT count(api.login('ann@acme.test', 'no such password ' || i)) FROM generate_series(1, 5) AS i;
+SELECT api.login('ann@acme.test', 'no such password') ->> 'code' AS code, current_setting('response.status') AS status,
+       current_setting('response.headers') ~ '^\[{"Retry-After": "\d+"}\]$' AS retry_after;
+SELECT api.refresh('bor_nonsense') ->> 'code' AS code, current_setting('response.status') AS status;
+COMMIT;
+RESET ROLE;
+SELECT payload ->> 'ip' AS ip, payload ->> 'why' AS why, count(*) FROM events.log WHERE type = 'login.failed' GROUP BY 1, 2;
