@@ -20,7 +20,7 @@ class _Forms(html.parser.HTMLParser):
 
 
 class Browser:
-    """Keeps cookies per host and port. Secure cookies go to loopback without TLS too, as browsers do."""
+    """Keeps cookies per host, port and path. Secure cookies go to loopback without TLS too, as browsers do."""
 
     def __init__(self):
         self.cookies = {}
@@ -29,17 +29,21 @@ class Browser:
 
     def ask(self, method, url, form=None, headers=None):
         """One request without following; keeps what Set-Cookie says."""
-        jar = self.cookies.setdefault(urllib.parse.urlsplit(url).netloc, {})
+        where = urllib.parse.urlsplit(url)
+        jar = self.cookies.setdefault(where.netloc, {})
         headers = dict(headers or {})
-        if jar:
-            headers["Cookie"] = "; ".join(f"{k}={v}" for k, v in jar.items())
+        sent = [f"{name}={value}" for (name, path), value in jar.items() if where.path.startswith(path)]
+        if sent:
+            headers["Cookie"] = "; ".join(sent)
         answer = request(method, url, form, headers=headers)
         for line in answer.headers.get_all("Set-Cookie") or []:
             name, _, value = line.split(";")[0].partition("=")
+            path = re.search(r";\s*path=([^;\s]+)", line, re.I)
+            key = (name.strip(), path.group(1) if path else "/")
             if not value or re.search(r";\s*max-age=0", line, re.I):
-                jar.pop(name.strip(), None)
+                jar.pop(key, None)
             else:
-                jar[name.strip()] = value
+                jar[key] = value
         self.url, self.page = url, answer
         return answer
 

@@ -4,6 +4,7 @@ import contextlib
 import http.server
 import json
 import os
+import re
 import threading
 import time
 import urllib.parse
@@ -391,6 +392,53 @@ def test_a_real_browser(env):
         assert server.call("GET", "/auth/me", token=done["access_token"]).status == 200
         # The cookie that bound the log-in to this browser is gone, and was never a script's.
         assert browser.script("return document.cookie") == ""
+
+
+def partner(env):
+    """A company that speaks SAML only: a realm with one user, who is one of its cashiers, and a client that is Keycloak of the shop."""
+    keycloak = env.keycloak
+    keycloak.create_realm("partner", roles={"realm": [{"name": "cashiers"}]}, users=[{
+        "username": "carla", "enabled": True, "email": "carla@partner.test", "emailVerified": True, "firstName": "Carla", "lastName": "Cash",
+        "credentials": [{"type": "password", "value": "carla-secret", "temporary": False}], "realmRoles": ["cashiers"]}])
+    config = keycloak.admin("POST", "/identity-provider/import-config",
+                            {"providerId": "saml", "fromUrl": f"{keycloak.base}/realms/partner/protocol/saml/descriptor"})
+    config.update({"nameIDPolicyFormat": "urn:oasis:names:tc:SAML:2.0:nameid-format:persistent", "wantAssertionsSigned": "true",
+                   "validateSignature": "true", "principalType": "SUBJECT"})
+    keycloak.admin("POST", "/identity-provider/instances", {"alias": "partner", "providerId": "saml", "enabled": True, "trustEmail": True,
+                                                            "config": config})
+    for name, kind, mapping in (
+            ("e-mail", "saml-user-attribute-idp-mapper", {"attribute.name": "email", "user.attribute": "email"}),
+            ("first", "saml-user-attribute-idp-mapper", {"attribute.name": "firstName", "user.attribute": "firstName"}),
+            ("last", "saml-user-attribute-idp-mapper", {"attribute.name": "lastName", "user.attribute": "lastName"}),
+            ("cashiers", "saml-role-idp-mapper", {"attribute.name": "Role", "attribute.value": "cashiers", "role": "backoffice.cashier"})):
+        keycloak.admin("POST", "/identity-provider/instances/partner/mappers", {
+            "name": name, "identityProviderAlias": "partner", "identityProviderMapper": kind, "config": {"syncMode": "FORCE", **mapping}})
+    properties = [{"name": name, "protocol": "saml", "protocolMapper": "saml-user-property-mapper",
+                   "config": {"user.attribute": name, "attribute.name": name}} for name in ("email", "firstName", "lastName")]
+    keycloak.admin("POST", "/clients", {
+        "clientId": env.keycloak.issuer, "protocol": "saml", "enabled": True, "frontchannelLogout": True,
+        "redirectUris": [env.keycloak.issuer + "/broker/partner/endpoint*"], "protocolMappers": properties,
+        "attributes": {"saml.assertion.signature": "true", "saml.server.signature": "true", "saml.client.signature": "false",
+                       "saml.force.post.binding": "true", "saml_name_id_format": "persistent"}}, realm="partner")
+
+
+def test_saml_through_keycloak(env):
+    """The log-in goes gateway, Keycloak, the partner's SAML, and back: somebody that only the partner knows is taken in with her role."""
+    partner(env)
+    with gateway(env) as server:
+        browser = Browser()
+        page = browser.go("GET", login_address(env))
+        link = re.search(r'href="([^"]*/broker/partner/login[^"]*)"', page.text).group(1).replace("&amp;", "&")
+        answer = browser.go("GET", urllib.parse.urljoin(browser.url, link))
+        for _ in range(8):
+            if browser.url.startswith(env.gateway):
+                break
+            # A script would send the forms that carry SAML's messages by itself.
+            own = "name=\"password\"" in answer.text
+            answer = browser.submit({"username": "carla", "password": "carla-secret"} if own else {})
+        assert browser.url.startswith(env.gateway + "/auth/oidc/callback") and answer.status == 200, (browser.url, answer.status, answer.text[-2000:])
+        me = server.call("GET", "/auth/me", token=answer.json()["access_token"])
+        assert me.status == 200 and "carla@partner.test" in me.body.decode() and "certificates.redeem" in me.body.decode(), me
 
 
 def test_disabled_user_and_client(env):
