@@ -4,6 +4,7 @@ import json
 import threading
 import time
 
+from harness.crowd import Crowd, children, memory, raise_file_limit
 from harness.gateway import Site
 from harness.streams import CLOSE, PING, PONG, TEXT, Refused, Sse, WebSocket
 
@@ -404,6 +405,45 @@ def test_reads_only_for_listeners(site):
     while site.query(count)[0][0] > before and time.time() < deadline:
         time.sleep(0.2)
     assert site.query(count)[0][0] <= before
+    web.stop()
+
+
+def test_ten_thousand(site):
+    """Idle listeners, each with a token of its own: no database connection more, at most 16 KiB each; an event comes to all."""
+    n = min(10000, (raise_file_limit() - 500) // 2 * 2)
+    web = site.gateway(listeners_per_principal=n + 100, connections=n + 100)
+    pids = children(web.process.pid)
+    with Sse(web.port, token=site.token()) as warm:
+        connections = site.query("SELECT count(*) FROM pg_stat_activity WHERE usename = 'web'")[0][0]
+        before = memory(pids)
+        started = time.time()
+        with Crowd(web.port, [("/ws" if i % 2 else "/events", site.token(jti=str(i))) for i in range(n)]) as crowd:
+            opened_s = time.time() - started
+            crowd.drain(3)
+            each = (memory(pids) - before) / n
+            print(f"       {n} listeners opened in {opened_s:.1f} s, {each:.0f} bytes each")
+            assert crowd.open_count() == n and each <= 16384, (crowd.open_count(), each)
+            assert site.query("SELECT count(*) FROM pg_stat_activity WHERE usename = 'web'")[0][0] == connections
+            started = time.time()
+            emit(site, 3)
+            crowd.drain(20, lambda: crowd.events >= 3 * n)
+            print(f"       3 events at all of them after {time.time() - started:.2f} s")
+            assert crowd.events == 3 * n and len(warm.events(3)) == 3, crowd.events
+            # All their rights are looked at again, and requests are answered meanwhile.
+            slowest = 0
+            for _ in range(30):
+                started = time.time()
+                assert web.call("GET", "/events/topics", token=site.token()).status == 200
+                slowest = max(slowest, time.time() - started)
+                crowd.drain(0.5)
+            print(f"       slowest request beside them {slowest * 1000:.0f} ms; {crowd.pings} signs of life")
+            assert crowd.open_count() == n and crowd.pings >= n and slowest < 2, (crowd.open_count(), crowd.pings, slowest)
+            started = time.time()
+            site.query("SELECT access.set_organization_state(%s, 'suspended')", (site.org,))
+            crowd.drain(30, lambda: crowd.open_count() == 0)
+            print(f"       all closed {time.time() - started:.1f} s after the organization was suspended")
+            assert crowd.open_count() == 0, crowd.open_count()
+        site.query("SELECT access.set_organization_state(%s, 'active')", (site.org,))
     web.stop()
 
 

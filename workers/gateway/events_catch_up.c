@@ -209,6 +209,10 @@ next_pages(Events *events)
 	int64_t		now = loop_monotonic_ms();
 	CatchUp    *next;
 
+	/* A call that fails at once comes back here. */
+	if (events->starting_pages)
+		return;
+	events->starting_pages = true;
 	for (CatchUp *catch_up = events->waiting_first; catch_up != NULL && events->reading < PAGES_AT_ONCE; catch_up = next)
 	{
 		next = catch_up->next;
@@ -217,9 +221,10 @@ next_pages(Events *events)
 		unlink_waiting(catch_up);
 		catch_up->again_ms = 0;
 		read_page(catch_up);
-		/* A call that fails at once may have changed the list. */
+		/* It may have changed the list, if it failed at once. */
 		next = events->waiting_first;
 	}
+	events->starting_pages = false;
 }
 
 /* ---- from outside ---- */

@@ -12,6 +12,11 @@
 #include "lib/log.h"
 
 #define CHECKS_AT_ONCE 8
+/* Looked at again because it is time, not because something happened: at most so many a second. */
+#define CHECKS_PER_S 250
+#define TICKS_PER_S 4
+/* Looked through for one that is due, when a check is over. */
+#define LOOK_AT 64
 /* After a hint, not more often than this. */
 #define HINTED_MS 500
 #define RETRY_MS 1000
@@ -27,6 +32,7 @@ const char	events_check_sql[] =
 " events.position()::pg_catalog.text";
 
 static void take_rights(Identity *identity, Rights *rights);
+static void start_checks(Events *events, int64_t now_ms, int look_at);
 
 typedef struct Check
 {
@@ -251,6 +257,7 @@ make_identity(Feed *feed, const Request *request, const unsigned char *hash)
 	identity->bucket_next = events->identities[bucket_of(hash)];
 	events->identities[bucket_of(hash)] = identity;
 	order_last(events, identity, 0);
+	events->identity_count++;
 	return identity;
 }
 
@@ -303,6 +310,7 @@ identity_unref(Identity *identity)
 		link = &(*link)->bucket_next;
 	*link = identity->bucket_next;
 	order_remove(events, identity);
+	events->identity_count--;
 	person_release(events, identity->person);
 	free_identity(identity);
 }
@@ -386,10 +394,11 @@ check_done(Call *call, CallOutcome outcome, PGresult *result, const char *princi
 {
 	Check	   *check = call->context;
 	Identity   *identity = check->identity;
+	Events	   *events = identity->feed->events;
 	Rights		rights;
 
 	(void) principal;
-	identity->feed->events->checks--;
+	events->checks--;
 	identity->check = NULL;
 	free(check);
 	if (outcome == CALL_DONE && rights_read(result, &rights))
@@ -400,6 +409,7 @@ check_done(Call *call, CallOutcome outcome, PGresult *result, const char *princi
 		check_failed(identity, outcome, result);
 	PQclear(result);
 	identity_unref(identity);
+	start_checks(events, loop_monotonic_ms(), LOOK_AT);
 }
 
 static void
@@ -410,6 +420,8 @@ check_rights(Events *events, Identity *identity, int64_t now_ms)
 	order_last(events, identity, now_ms + events->gateway->settings.events_check_ms);
 	if (check == NULL)
 		return;
+	events->budget -= !identity->hinted;
+	identity->hinted = false;
 	check->identity = identity;
 	check->statement = (Statement) {.sql = events_check_sql};
 	check->call = (Call) {.begin = {identity->token, identity->asked, "t", "GET", "/events", "{}", "{}"}, .main = &check->statement,
@@ -461,37 +473,57 @@ identities_hint(Feed *feed, const Event *event)
 	for (Identity *identity = feed->events->first_due; identity != NULL; identity = next)
 	{
 		next = identity->next;
-		if (identity->feed == feed && concerns(event, identity))
-			order_first(feed->events, identity, identity->checked_ms + HINTED_MS);
+		if (identity->feed != feed || !concerns(event, identity))
+			continue;
+		identity->hinted = true;
+		order_first(feed->events, identity, identity->checked_ms + HINTED_MS);
 	}
 }
 
 /* ---- time ---- */
 
 static void
-check_time(Events *events, Identity *identity, int64_t now_ms, int64_t now_s)
+check_time(Identity *identity, int64_t now_ms, int64_t now_s, int64_t interval_ms)
 {
 	if (identity->expires_s > 0 && identity->expires_s <= now_s)
 		close_listeners(identity, NULL, "token_expired", "the token has expired", CLOSE_NO_TOKEN);
-	else if (identity->feed->connected && now_ms - identity->checked_ms > TOO_LONG * events->gateway->settings.events_check_ms + RETRY_MS)
+	else if (identity->feed->connected && now_ms - identity->checked_ms > TOO_LONG * interval_ms + RETRY_MS)
 		close_listeners(identity, NULL, "not_checked", "the rights could not be checked", CLOSE_INTERNAL);
+}
+
+static void
+start_checks(Events *events, int64_t now_ms, int look_at)
+{
+	Identity   *next;
+
+	/* A call that fails at once comes back here. */
+	if (events->starting_checks)
+		return;
+	events->starting_checks = true;
+	for (Identity *identity = events->first_due; identity != NULL && events->checks < CHECKS_AT_ONCE && look_at > 0; identity = next)
+	{
+		next = identity->next;
+		look_at--;
+		if (identity->due_ms <= now_ms && identity->check == NULL && (identity->hinted || events->budget > 0))
+			check_rights(events, identity, now_ms);
+	}
+	events->starting_checks = false;
 }
 
 void
 identities_tick(Events *events, int64_t now_ms)
 {
 	int64_t		now_s = (int64_t) time(NULL);
+	int64_t		interval_ms = events->identity_count * INT64_C(1000) / CHECKS_PER_S;
 	Identity   *next;
 
+	if (interval_ms < events->gateway->settings.events_check_ms)
+		interval_ms = events->gateway->settings.events_check_ms;
 	for (Identity *identity = events->first_due; identity != NULL; identity = next)
 	{
 		next = identity->next;
-		check_time(events, identity, now_ms, now_s);
+		check_time(identity, now_ms, now_s, interval_ms);
 	}
-	for (Identity *identity = events->first_due; identity != NULL && events->checks < CHECKS_AT_ONCE; identity = next)
-	{
-		next = identity->next;
-		if (identity->due_ms <= now_ms && identity->check == NULL)
-			check_rights(events, identity, now_ms);
-	}
+	events->budget = CHECKS_PER_S / TICKS_PER_S;
+	start_checks(events, now_ms, events->identity_count);
 }

@@ -98,6 +98,7 @@ typedef struct Identity
 	int64_t		expires_s;		/* 0: never */
 	int64_t		checked_ms;		/* when its rights were seen last */
 	int64_t		due_ms;
+	bool		hinted;			/* something happened: it is looked at out of turn */
 	struct Check *check;		/* under way */
 	int			refs;			/* listeners, and a check under way */
 	Listener   *first;
@@ -164,12 +165,16 @@ struct Events
 	Identity   *identities[EVENTS_BUCKETS];
 	Identity   *first_due;
 	Identity   *last_due;
+	int			identity_count;
 	int			checks;			/* under way */
+	bool		starting_checks;
+	int			budget;			/* checks that may be begun until the next tick because it is time for them */
 	Person	   *persons[EVENTS_BUCKETS];
 	Chunk	   *pings[FORMS];	/* without a position */
 	CatchUp    *waiting_first;	/* for their turn to read a page */
 	CatchUp    *waiting_last;
 	int			reading;		/* pages under way */
+	bool		starting_pages;
 };
 
 /* events_feed.c */
