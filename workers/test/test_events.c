@@ -274,7 +274,7 @@ notices_are_formatted(void **state)
 		memcpy(message + 79, i == 0 ? "\xe2\x82\xac" : "xxx", 3);
 		chunk = format_closing("a_code_that_is_long_for_one", message, 4410, 1000000, true, FORM_SSE);
 		assert_true(chunk->len > 400 && memcmp(chunk->bytes + chunk->len - 4, "\"}\n\n", 4) == 0);
-		assert_null(memchr(chunk->bytes, '\xe2', chunk->len));
+		assert_null(memchr(chunk->bytes, 0xe2, chunk->len));
 		chunk_free(chunk);
 	}
 }
