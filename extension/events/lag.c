@@ -99,10 +99,14 @@ events_lag(PG_FUNCTION_ARGS)
 
 		MemoryContextSwitchTo(caller);
 		edata = CopyErrorData();
-		if (edata->sqlerrcode == ERRCODE_QUERY_CANCELED)
-			PG_RE_THROW();
 		FlushErrorState();
+		/* Whatever it was: a subtransaction left open would leave the session in an aborted transaction for ever. */
 		RollbackAndReleaseCurrentSubTransaction();
+		if (edata->sqlerrcode == ERRCODE_QUERY_CANCELED)
+		{
+			CurrentResourceOwner = owner;
+			ReThrowError(edata);
+		}
 		FreeErrorData(edata);
 	}
 	PG_END_TRY();

@@ -289,6 +289,8 @@ land(Line *line)
 	}
 	if (line->state == LINE_SETTING_UP)
 		is_usable(line);
+	if (flight.error != NULL && call_found_aborted(flight.error))
+		line_break(line, "a call left an aborted transaction behind");
 	pool_landed(pool, &flight, flight.error != NULL ? CALL_FAILED : CALL_DONE);
 }
 

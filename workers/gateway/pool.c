@@ -213,6 +213,15 @@ pool_continue(Pool *pool)
 
 /* ---- outcomes ---- */
 
+/* Every call begins and ends a transaction of its own, so this is not its own error. */
+bool
+call_found_aborted(const PGresult *error)
+{
+	const char *state = PQresultErrorField(error, PG_DIAG_SQLSTATE);
+
+	return state != NULL && strcmp(state, "25P02") == 0;
+}
+
 /* A plan that no longer fits, or a statement the server forgot: prepared anew, and once more. */
 static bool
 out_of_date(const Flight *flight)
@@ -220,6 +229,8 @@ out_of_date(const Flight *flight)
 	const char *state = flight->error != NULL ? PQresultErrorField(flight->error, PG_DIAG_SQLSTATE) : NULL;
 	const char *message = state != NULL ? PQresultErrorField(flight->error, PG_DIAG_MESSAGE_PRIMARY) : NULL;
 
+	if (flight->error != NULL && call_found_aborted(flight->error))
+		return true;
 	return flight->known != NULL && state != NULL &&
 		(strcmp(state, "26000") == 0 || (strcmp(state, "0A000") == 0 && message != NULL && strstr(message, "cached plan") != NULL));
 }
@@ -236,7 +247,7 @@ pool_landed(Pool *pool, Flight *flight, CallOutcome outcome)
 		stats_count(pool->gateway, STAT_CALLS_FAILED);
 	else if (outcome == CALL_LOST)
 		stats_count(pool->gateway, STAT_CALLS_LOST);
-	if (out_of_date(flight))
+	if (out_of_date(flight) && flight->known != NULL)
 		known_renew(flight->known);
 	if (call == NULL || (out_of_date(flight) && !call->retried))
 	{

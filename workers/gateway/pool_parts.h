@@ -105,6 +105,8 @@ extern int64_t line_head_age_us(const Line *line, int64_t now_us);
 
 /* pool.c: a line has become free, or usable */
 extern void pool_continue(Pool *pool);
+/* pool.c: the call found the connection in another call's aborted transaction; nothing was done of it */
+extern bool call_found_aborted(const PGresult *error);
 /* pool.c: a flight ended */
 extern void pool_landed(Pool *pool, Flight *flight, CallOutcome outcome);
 extern void pool_line_changed(Pool *pool);
