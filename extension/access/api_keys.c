@@ -28,7 +28,7 @@
 #define NAME_BYTES_MAX	200
 #define USES			256
 #define NOTE_EVERY		(INT64CONST(10) * USECS_PER_SEC)
-#define KEEPER_INTERVAL_MS	60000
+#define KEEPER_INTERVAL_MS	10000
 
 typedef struct Use
 {

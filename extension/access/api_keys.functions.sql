@@ -15,7 +15,7 @@ SELECT k.organization_id, k.id, k.name, k.user_id, k.scopes, k.state, k.created_
 FROM access.api_key_records k
 WHERE k.organization_id = backoffice.current_organization() AND access.can('access.manage_api_keys');
 COMMENT ON VIEW access.api_keys IS
-'The API keys of the organization acted for, revoked ones too; last_used_at to about a minute. Permission: access.manage_api_keys, else no rows.';
+'The API keys of the organization acted for, revoked ones too; last_used_at to some ten seconds. Permission: access.manage_api_keys, else no rows.';
 GRANT SELECT ON access.api_keys TO backoffice_service, backoffice_definer;
 
 SELECT access.define_permission('access.manage_api_keys', 'create, list and revoke API keys');

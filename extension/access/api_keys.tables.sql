@@ -15,7 +15,7 @@ CREATE TABLE access.api_key_records (
     FOREIGN KEY (organization_id, user_id) REFERENCES access.memberships ON DELETE CASCADE
 );
 CREATE INDEX api_key_records_user_idx ON access.api_key_records (organization_id, user_id);
-COMMENT ON TABLE access.api_key_records IS 'API keys. user_id: whom the key acts for (NULL: for itself, a machine); scopes: what it may do at most, permissions or patterns of them; hash: keyed, with the key file. last_used_at: to about a minute.';
+COMMENT ON TABLE access.api_key_records IS 'API keys. user_id: whom the key acts for (NULL: for itself, a machine); scopes: what it may do at most, permissions or patterns of them; hash: keyed, with the key file. last_used_at: to some ten seconds.';
 
 ALTER TABLE access.api_key_records ENABLE ROW LEVEL SECURITY;
 CREATE POLICY tenant ON access.api_key_records USING (backoffice.of_current_organization(organization_id));

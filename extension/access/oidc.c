@@ -24,7 +24,7 @@
 #define TEXT_SIZE		48		/* of 32 bytes in base64url */
 #define LIFETIME		(INT64CONST(600) * USECS_PER_SEC)
 #define URL_MAX			2048
-#define KEEPER_INTERVAL_MS	60000
+#define KEEPER_INTERVAL_MS	10000
 
 PG_FUNCTION_INFO_V1(access_oidc_begin);
 PG_FUNCTION_INFO_V1(access_oidc_pending);

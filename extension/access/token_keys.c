@@ -21,7 +21,7 @@
 #include "utils/timestamp.h"
 
 #define REMEMBERED_MAX	64
-#define KEEPER_INTERVAL_MS	60000
+#define KEEPER_INTERVAL_MS	10000
 #define RETIRED_EXTRA	(INT64CONST(3600) * USECS_PER_SEC)	/* for transactions that began before the rotation */
 
 PG_FUNCTION_INFO_V1(access_rotate_signing_key);

@@ -220,6 +220,25 @@ def case_cache():
                 assert 0 < size < limit, f"{size} bytes with {kb} kB"
 
 
+def case_keeper():
+    """What the keeper does: rotates old keys, writes down when API keys were used, forgets log-ins that never came back."""
+    with Shop(**{"backoffice.signing_key_lifetime": "'1s'"}) as shop:
+        token = shop.login()["access_token"]
+        kid = json.loads(decode(token.split(".")[0]))["kid"]
+        issuer = Issuer("https://id.test")
+        provider(shop, issuer)
+        shop.one("SELECT access.oidc_begin(%s, 'https://shop.test/')", (issuer.name,))
+        shop.pg.query("UPDATE access.oidc_logins SET expires_at = now() - interval '1 s'", dbname="shop")
+        key = shop.one("SELECT access.create_api_key('k', '{shop.sell}', organization => %s)", (shop.acme,))["key"]
+        expect(authenticate(shop.connect(), key), None, "used")
+        deadline = time.time() + 90
+        state = "SELECT (SELECT state FROM access.token_keys WHERE kid = %s), (SELECT last_used_at IS NOT NULL FROM access.api_key_records), (SELECT count(*) FROM access.oidc_logins)"
+        while shop.pg.query(state, (kid,), dbname="shop") != [("retired", True, 0)]:
+            assert time.time() < deadline, shop.pg.query(state, (kid,), dbname="shop")
+            time.sleep(0.5)
+        assert len(authenticate(shop.connect(), token)) == 36, "the token of the retired key is good"
+
+
 def case_requests():
     """begin_request(): settings, roles, read-only; nothing of it outlives the transaction."""
     with Shop() as shop:
