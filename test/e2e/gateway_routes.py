@@ -137,7 +137,8 @@ def test_ids_go_in_and_out(site):
     assert answer.headers["x-request-id"] == "mine-1"
     ours = answer.headers["traceparent"]
     assert ours.startswith(parent[:36]) and ours.endswith("-01") and ours != parent
-    assert '"request_id":"mine-1"' in site.web.text() and parent[3:35] in site.web.text()
+    line = site.web.wait_log('"request_id":"mine-1"', 5)    # written when the last byte went out
+    assert line and parent[3:35] in line, line
     answer = site.web.call("GET", "/pools", headers={"X-Request-Id": 'a"b', "traceparent": "junk"})
     assert re.fullmatch("[0-9a-f]{32}", answer.headers["x-request-id"]) and re.fullmatch("00-[0-9a-f]{32}-[0-9a-f]{16}-00", answer.headers["traceparent"])
     site.function("show_headers", "", "BEGIN RETURN current_setting('request.headers')::jsonb; END")

@@ -8,6 +8,7 @@
 #include "gateway/fetch.h"
 #include "gateway/gateway.h"
 #include "gateway/health.h"
+#include "gateway/intercept.h"
 #include "gateway/pool.h"
 #include "gateway/process.h"
 #include "gateway/rpc_serve.h"
@@ -58,7 +59,10 @@ run(Gateway *gateway)
 	{
 		loop_once(&gateway->loop, shorter(server_wait_ms(gateway->server), gateway->draining ? 20 : 1000));
 		gateway->now_us = gateway_monotonic_us();
+		/* The database goes on with what took the place of finished calls, while their answers are sent. */
+		pools_flush(gateway->pools);
 		server_run(gateway->server);
+		pools_flush(gateway->pools);
 		if (gateway->loop.stopping && !gateway->draining)
 		{
 			until_ms = loop_monotonic_ms() + gateway->settings.drain_ms;
@@ -79,7 +83,7 @@ run(Gateway *gateway)
 int
 process_child(Gateway *gateway)
 {
-	if (!loop_init(&gateway->loop, loop_monotonic_ms))
+	if (!intercept_init() || !loop_init(&gateway->loop, loop_monotonic_ms))
 	{
 		log_error("could not start the loop");
 		return 1;

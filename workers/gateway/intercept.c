@@ -6,20 +6,39 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 
 #define SCRATCH 32768
 
 int64_t		intercept_now_ms;
 
-static Guard **guards;			/* by descriptor */
-static int	guard_count;
+/*
+ * By descriptor, as many as this process may have: other threads (cancel requests, name look-ups) look up theirs here,
+ * find nothing, and must not meet a table that grows.
+ */
+static Guard **guards;
+static Outbox **outboxes;
+static int	fd_limit;
 static Guard *first;
+
+bool
+intercept_init(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+		return false;
+	fd_limit = limit.rlim_cur > 1048576 ? 1048576 : (int) limit.rlim_cur;
+	guards = calloc((size_t) fd_limit, sizeof(*guards));
+	outboxes = calloc((size_t) fd_limit, sizeof(*outboxes));
+	return guards != NULL && outboxes != NULL;
+}
 
 Guard *
 intercept_find(int fd)
 {
-	return fd >= 0 && fd < guard_count ? guards[fd] : NULL;
+	return fd >= 0 && fd < fd_limit ? guards[fd] : NULL;
 }
 
 Guard *
@@ -31,17 +50,8 @@ intercept_first(void)
 bool
 intercept_attach(Guard *guard)
 {
-	if (guard->fd >= guard_count)
-	{
-		int			count = guard->fd * 2 + 64;
-		Guard	  **grown = realloc(guards, (size_t) count * sizeof(*guards));
-
-		if (grown == NULL)
-			return false;
-		memset(grown + guard_count, 0, (size_t) (count - guard_count) * sizeof(*guards));
-		guards = grown;
-		guard_count = count;
-	}
+	if (guard->fd < 0 || guard->fd >= fd_limit)
+		return false;
 	guards[guard->fd] = guard;
 	guard->phase_since_ms = intercept_now_ms;
 	guard->previous = NULL;
@@ -66,6 +76,12 @@ intercept_detach(Guard *guard)
 	guard->next = guard->previous = NULL;
 }
 
+static ssize_t
+real_send(int fd, const void *bytes, size_t n, int flags)
+{
+	return sendto(fd, bytes, n, flags, NULL, 0);
+}
+
 void
 intercept_end(Guard *guard, int status, const char *reason)
 {
@@ -80,7 +96,7 @@ intercept_end(Guard *guard, int status, const char *reason)
 	guard->phase = GUARD_REFUSED;
 	guard->broken = reason;
 	/* What does not fit into the socket's buffer is not worth waiting for. */
-	if (!guard->tls && send(guard->fd, text, (size_t) len, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
+	if (!guard->tls && real_send(guard->fd, text, (size_t) len, MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
 		guard->broken = "client_gone";
 	shutdown(guard->fd, SHUT_RDWR);
 }
@@ -168,6 +184,75 @@ recv(int fd, void *bytes, size_t n, int flags)
 	if (guard == NULL || guard->tls)
 		return recvfrom(fd, bytes, n, flags, NULL, NULL);
 	return read_guarded(guard, bytes, n, false, from_socket, &fd);
+}
+
+/* ---- what libpq sends ---- */
+
+bool
+outbox_attach(Outbox *outbox, int fd)
+{
+	*outbox = (Outbox) {.fd = fd};
+	if (fd < 0 || fd >= fd_limit)
+		return false;
+	outboxes[fd] = outbox;
+	return true;
+}
+
+void
+outbox_detach(Outbox *outbox)
+{
+	if (outbox->fd >= 0 && outbox->fd < fd_limit && outboxes[outbox->fd] == outbox)
+		outboxes[outbox->fd] = NULL;
+	free(outbox->bytes);
+	*outbox = (Outbox) {.fd = -1};
+}
+
+bool
+outbox_flush(Outbox *outbox)
+{
+	size_t		sent = 0;
+
+	while (sent < outbox->len)
+	{
+		ssize_t		n = real_send(outbox->fd, outbox->bytes + sent, outbox->len - sent, MSG_NOSIGNAL | MSG_DONTWAIT);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0 && errno != EAGAIN)
+			return false;
+		if (n < 0)
+			break;
+		sent += (size_t) n;
+	}
+	if (sent > 0 && sent < outbox->len)
+		memmove(outbox->bytes, outbox->bytes + sent, outbox->len - sent);
+	outbox->len -= sent;
+	return true;
+}
+
+ssize_t
+send(int fd, const void *bytes, size_t n, int flags)
+{
+	Outbox	   *outbox = fd >= 0 && fd < fd_limit ? outboxes[fd] : NULL;
+
+	if (outbox == NULL)
+		return real_send(fd, bytes, n, flags);
+	if (outbox->len + n > outbox->size)
+	{
+		size_t		size = (outbox->len + n) * 2;
+		char	   *grown = realloc(outbox->bytes, size);
+
+		if (grown == NULL)
+		{
+			errno = ENOMEM;
+			return -1;
+		}
+		outbox->bytes = grown;
+		outbox->size = size;
+	}
+	memcpy(outbox->bytes + outbox->len, bytes, n);
+	outbox->len += n;
+	return (ssize_t) n;
 }
 
 /* ---- TLS: the same behind decryption; GnuTLS's answers are its own codes ---- */

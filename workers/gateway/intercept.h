@@ -1,13 +1,33 @@
 /*
- * How the guard comes between libmicrohttpd and its sockets: libmicrohttpd has no
- * hook for it, so this program defines recv() and gnutls_record_recv() itself, which
- * the dynamic linker then gives to every library of the process. Descriptors
- * without a guard (libpq's, curl's) are read as ever.
+ * What comes between libraries and their sockets. libmicrohttpd and libpq have no hooks
+ * for it, so this program defines recv(), send() and gnutls_record_recv() itself, which
+ * the dynamic linker then gives to every library of the process:
+ *	- a guard reads what libmicrohttpd is going to read;
+ *	- an outbox collects what libpq sends: it sends each Sync at once, where one
+ *	  system call, and one waking of the server, could do for all calls of a round.
+ * Descriptors that have neither (curl's, those of cancel requests) are read and written as ever.
  */
 #ifndef BACKOFFICE_INTERCEPT_H
 #define BACKOFFICE_INTERCEPT_H
 
 #include "gateway/guard.h"
+
+/* Before the first connection, and before any thread. False: out of memory. */
+extern bool intercept_init(void);
+
+typedef struct Outbox
+{
+	int			fd;
+	char	   *bytes;
+	size_t		len;
+	size_t		size;
+} Outbox;
+
+extern bool outbox_attach(Outbox *outbox, int fd);
+extern void outbox_detach(Outbox *outbox);
+
+/* Sends what was collected. False: the connection is broken. Something may be left: outbox->len > 0. */
+extern bool outbox_flush(Outbox *outbox);
 
 /* The guard of a descriptor begins and ends with libmicrohttpd's connection. False: out of memory. */
 extern bool intercept_attach(Guard *guard);

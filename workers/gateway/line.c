@@ -47,6 +47,7 @@ close_connection(Line *line)
 {
 	loop_forget(&line->pool->gateway->loop, line->watched_fd);
 	line->watched_fd = -1;
+	outbox_detach(&line->outbox);
 	release_cancel(line);
 	if (line->conn != NULL)
 		PQfinish(line->conn);
@@ -172,6 +173,9 @@ static void
 is_usable(Line *line)
 {
 	line->state = LINE_READY;
+	/* Under TLS what libpq sends goes through OpenSSL, piece by piece. */
+	if (!PQsslInUse(line->conn))
+		outbox_attach(&line->outbox, PQsocket(line->conn));
 	line->pool->failing = false;
 	loop_timer_off(&line->retry);
 	backoff_reset(&line->backoff);
@@ -248,6 +252,17 @@ line_send(Line *line, Call *call, Known *known)
 	if (flushed != 0)
 		watch(line, EPOLLIN | EPOLLOUT);
 	return true;
+}
+
+void
+line_flush(Line *line)
+{
+	if (line->outbox.len == 0)
+		return;
+	if (!outbox_flush(&line->outbox))
+		line_break(line, "what was sent did not arrive");
+	else if (line->outbox.len > 0)
+		watch(line, EPOLLIN | EPOLLOUT);
 }
 
 /* ---- results ---- */
@@ -373,7 +388,12 @@ line_ready(void *context, uint32_t events)
 		return;
 	}
 	if (events & EPOLLOUT)
+	{
 		watch(line, PQflush(line->conn) == 1 ? EPOLLIN | EPOLLOUT : EPOLLIN);
+		line_flush(line);
+		if (line->conn == NULL)
+			return;
+	}
 	if (!PQconsumeInput(line->conn))
 	{
 		/* The server's last words may be in the buffer. */
@@ -453,6 +473,7 @@ void
 line_open(Line *line)
 {
 	line->watched_fd = -1;
+	line->outbox.fd = -1;
 	loop_timer_init(&line->pool->gateway->loop, &line->retry, connect_line, line);
 	backoff_init(&line->backoff, 50, 5000, (uint64_t) gateway_monotonic_us() * 31 + (uint64_t) line->number);
 	loop_timer_in(&line->pool->gateway->loop, &line->retry, 0);

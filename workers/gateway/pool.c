@@ -312,6 +312,14 @@ pool_line_changed(Pool *pool)
 	stats_gauge(pool->gateway, GAUGE_DATABASE_CONNECTIONS, ready);
 }
 
+void
+pools_flush(Pools *pools)
+{
+	for (int i = 0; i < pools->pool_count; i++)
+		for (int j = 0; j < pools->pools[i]->line_count; j++)
+			line_flush(&pools->pools[i]->lines[j]);
+}
+
 /* ---- time ---- */
 
 static void
@@ -406,6 +414,7 @@ pool_open(Pools *pools, const char *dsn)
 		pool->lines[i].pool = pool;
 		pool->lines[i].number = i;
 		pool->lines[i].watched_fd = -1;
+		pool->lines[i].outbox.fd = -1;
 	}
 	pools->pools[pools->pool_count++] = pool;
 	return pool;

@@ -77,6 +77,9 @@ extern bool pools_placed(const Pools *pools);
 /* Pure check of the file's form, for --check. */
 extern bool pools_check(const char *file, FILE *err);
 
+/* Sends what was submitted since the last time: called twice a round of the loop. */
+extern void pools_flush(Pools *pools);
+
 extern void pool_submit(Pool *pool, Call *call);
 
 /* Nobody waits for it any more: forgets it; cancels it on the server when it is alone on its connection. */

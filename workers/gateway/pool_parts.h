@@ -4,6 +4,7 @@
 
 #include <stdatomic.h>
 
+#include "gateway/intercept.h"
 #include "gateway/pool.h"
 #include "gateway/statements.h"
 #include "lib/backoff.h"
@@ -56,6 +57,7 @@ typedef struct Line
 	int			slow;			/* flights that nothing may wait behind */
 	int64_t		last_sync_us;
 	uint16_t	prepared[STATEMENTS_MAX];	/* generation of each that is */
+	Outbox		outbox;			/* what was sent since the last flush; the connection has no TLS */
 	Cancel	   *cancel;
 	LoopTimer	retry;
 	Backoff		backoff;
@@ -98,6 +100,8 @@ struct Pools
 extern void line_open(Line *line);
 extern void line_close(Line *line);
 extern bool line_send(Line *line, Call *call, Known *known);
+/* Sends what this round of the loop has collected. */
+extern void line_flush(Line *line);
 extern void line_cancel(Line *line);
 /* A flight that takes too long proves the server dead. */
 extern void line_check(Line *line, int64_t now_us);

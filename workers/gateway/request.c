@@ -10,7 +10,13 @@
 #include "gateway/server.h"
 #include "gateway/text.h"
 
-#define CHUNK_SIZE 2048
+#define CHUNK_SIZE 4096
+/* Chunks of that size are kept for the next requests. */
+#ifdef __SANITIZE_ADDRESS__
+#define KEPT_CHUNKS 0			/* so that what is used after its request is found */
+#else
+#define KEPT_CHUNKS 256
+#endif
 
 typedef struct MemoryChunk
 {
@@ -18,6 +24,9 @@ typedef struct MemoryChunk
 	size_t		used;
 	size_t		size;
 } MemoryChunk;
+
+static MemoryChunk *kept;
+static int	kept_count;
 
 void *
 request_alloc(Request *request, size_t size)
@@ -30,7 +39,14 @@ request_alloc(Request *request, size_t size)
 	{
 		size_t		room = size > CHUNK_SIZE ? size : CHUNK_SIZE;
 
-		chunk = malloc(sizeof(MemoryChunk) + 8 + room);
+		if (room == CHUNK_SIZE && kept != NULL)
+		{
+			chunk = kept;
+			kept = chunk->next;
+			kept_count--;
+		}
+		else
+			chunk = malloc(sizeof(MemoryChunk) + 8 + room);
 		if (chunk == NULL)
 			return NULL;
 		chunk->next = request->memory;
@@ -83,7 +99,14 @@ request_free_memory(Request *request)
 	{
 		MemoryChunk *next = chunk->next;
 
-		free(chunk);
+		if (chunk->size == CHUNK_SIZE && kept_count < KEPT_CHUNKS)
+		{
+			chunk->next = kept;
+			kept = chunk;
+			kept_count++;
+		}
+		else
+			free(chunk);
 		chunk = next;
 	}
 	request->memory = NULL;
@@ -238,6 +261,16 @@ call_done(Call *call, CallOutcome outcome, PGresult *result, const char *princip
 	request->call_done(request, outcome, result);
 }
 
+/* The end of a token tells it from all others: in a JWT it is the signature's. */
+static uint32_t
+token_hash(const char *token)
+{
+	size_t		len = strlen(token);
+	size_t		tail = len < 32 ? len : 32;
+
+	return text_hash(token + len - tail, tail);
+}
+
 /* The organization that the header names, else the token's. */
 Pool *
 request_pool(const Request *request)
@@ -266,7 +299,7 @@ request_call(Request *request, const Statement *before, const Statement *main, b
 	call->before = before;
 	call->main = main;
 	call->rollback = rollback;
-	call->fair_key = request->token != NULL ? text_hash(request->token, strlen(request->token)) :
+	call->fair_key = request->token != NULL ? token_hash(request->token) :
 		text_hash(request->peer, strlen(request->peer));
 	call->done = call_done;
 	call->context = request;
