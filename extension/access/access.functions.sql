@@ -61,25 +61,25 @@ GRANT EXECUTE ON FUNCTION access.add_member(uuid, uuid) TO backoffice_service;
 CREATE OR REPLACE FUNCTION access.remove_member(organization uuid, "user" uuid) RETURNS boolean
     LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'access_remove_member';
 COMMENT ON FUNCTION access.remove_member(uuid, uuid) IS
-'Ends a membership with all its roles; the user stays. Permission: access.manage_members and every right the member has; without principal a service. Returns false when the user was no member. Errors: beyond_own_rights, unknown_organization, other_organization, no_principal, permission_denied, missing_argument.';
+'Ends a membership with all its roles; the user stays. Permission: access.manage_members and every right the member has; without principal a service. Returns false when the user was no member. Errors: last_owner, beyond_own_rights, unknown_organization, other_organization, no_principal, permission_denied, missing_argument.';
 GRANT EXECUTE ON FUNCTION access.remove_member(uuid, uuid) TO backoffice_service, backoffice_definer;
 
 CREATE OR REPLACE FUNCTION access.define_role(name text, permissions text[], inherits text[] DEFAULT '{}', organization uuid DEFAULT NULL) RETURNS void
     LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'access_define_role';
 COMMENT ON FUNCTION access.define_role(text, text[], text[], uuid) IS
-'Makes or redefines a role of an organization (by default the one acted for). permissions: names, context.* for all of a context, * for all, also those defined later (a name that nobody defined is defined by the way when backoffice_admin or a superuser calls, not for a user); inherits: roles whose permissions it has too. Permission: access.manage_roles and every right of the role, as it was and as it will be; without principal a service. Errors: bad_role_name, unknown_permission, unknown_role, role_cycle, bad_list, beyond_own_rights, no_principal, permission_denied, other_organization, unknown_organization, missing_argument.';
+'Makes or redefines a role of an organization (by default the one acted for). permissions: names, context.* for all of a context, * for all, also those defined later (a name that nobody defined is defined by the way when backoffice_admin or a superuser calls, not for a user); inherits: roles whose permissions it has too. Permission: access.manage_roles and every right of the role, as it was and as it will be; without principal a service. Errors: bad_role_name, unknown_permission, unknown_role, role_cycle, bad_list, owner_role, beyond_own_rights, no_principal, permission_denied, other_organization, unknown_organization, missing_argument.';
 GRANT EXECUTE ON FUNCTION access.define_role(text, text[], text[], uuid) TO backoffice_service, backoffice_definer;
 
 CREATE OR REPLACE FUNCTION access.grant_role("user" uuid, role text, valid_until timestamptz DEFAULT NULL, organization uuid DEFAULT NULL) RETURNS void
     LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'access_grant_role';
 COMMENT ON FUNCTION access.grant_role(uuid, text, timestamptz, uuid) IS
-'Gives a member a role, until valid_until or until revoked; when a service calls, a user of no organization becomes a member. Given again, only valid_until changes. Permission: access.manage_roles and every right of the role; without principal a service. Errors: unknown_user, unknown_role, bad_valid_until, beyond_own_rights, no_principal, permission_denied, other_organization, unknown_organization, missing_argument.';
+'Gives a member a role, until valid_until or until revoked; when a service calls, a user of no organization becomes a member. Given again, only valid_until changes. Permission: access.manage_roles and every right of the role; without principal a service. Errors: unknown_user, unknown_role, bad_valid_until, last_owner, beyond_own_rights, no_principal, permission_denied, other_organization, unknown_organization, missing_argument.';
 GRANT EXECUTE ON FUNCTION access.grant_role(uuid, text, timestamptz, uuid) TO backoffice_service, backoffice_definer;
 
 CREATE OR REPLACE FUNCTION access.revoke_role("user" uuid, role text, organization uuid DEFAULT NULL) RETURNS boolean
     LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'access_revoke_role';
 COMMENT ON FUNCTION access.revoke_role(uuid, text, uuid) IS
-'Takes a role away: transactions that start after this one''s COMMIT returned do not have its rights, those open by then keep them. Permission: access.manage_roles and every right of the role; without principal a service. Returns false when the user did not have it. Errors: unknown_role, beyond_own_rights, no_principal, permission_denied, other_organization, unknown_organization, missing_argument.';
+'Takes a role away: transactions that start after this one''s COMMIT returned do not have its rights, those open by then keep them. Permission: access.manage_roles and every right of the role; without principal a service. Returns false when the user did not have it. Errors: unknown_role, last_owner, beyond_own_rights, no_principal, permission_denied, other_organization, unknown_organization, missing_argument.';
 GRANT EXECUTE ON FUNCTION access.revoke_role(uuid, text, uuid) TO backoffice_service, backoffice_definer;
 
 CREATE OR REPLACE FUNCTION access.define_permission(name text, description text, aal2 boolean DEFAULT false) RETURNS void

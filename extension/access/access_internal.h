@@ -104,6 +104,14 @@ extern void rights_behind(const pg_uuid_t *organization, Datum permissions, uint
 extern bool role_rights(const pg_uuid_t *organization, const char *name, uint64 *rights);
 extern void refuse_unknown_role(const char *name);
 
+/* ---- owners.c: users do not leave their organization without an owner ---- */
+
+/* Error: owner_role, when a user would redefine it. */
+extern void refuse_other_owner_role(const AdminCall *call, const char *role);
+
+/* Error: last_owner, when a user would take the role owner from the last who has it.  Within SPI. */
+extern void require_other_owner(const AdminCall *call, const pg_uuid_t *user, const char *role);
+
 /* ---- audit.c ---- */
 
 /* What is not concerned is NULL or 0. */

@@ -414,6 +414,7 @@ access_remove_member(PG_FUNCTION_ARGS)
 	admin_begin(&call, &removed.organization_id, "access.manage_members");
 	if (rights_of(&removed) == ACTING_ALLOWED)
 		require_rights(&call, removed.rights, "this member");
+	require_other_owner(&call, &removed.user_id, "owner");
 	revoke_all(&removed.organization_id, &removed.user_id);
 	teams_leave_all(&removed.organization_id, &removed.user_id);
 	found = bo_spi_run(&plan, args, NULL, 0);

@@ -216,6 +216,7 @@ access_define_role(PG_FUNCTION_ARGS)
 	admin_begin(&call, optional_uuid(fcinfo, 3), "access.manage_roles");
 	if (role_rights(&call.organization_id, name, rights))
 		require_rights(&call, rights, "the role as it is");
+	refuse_other_owner_role(&call, name);
 	for (int i = 0; i < npatterns; i++)
 	{
 		if (may_define)
@@ -270,6 +271,8 @@ access_grant_role(PG_FUNCTION_ARGS)
 		refuse_unknown_role(role);
 	require_rights(&call, rights, "the role");
 	require_member(&call, user);
+	if (!PG_ARGISNULL(2))
+		require_other_owner(&call, user, role);
 
 	args[0] = UUIDPGetDatum(&call.organization_id);
 	args[1] = UUIDPGetDatum(user);
@@ -305,6 +308,7 @@ access_revoke_role(PG_FUNCTION_ARGS)
 	if (!role_rights(&call.organization_id, role, rights))
 		refuse_unknown_role(role);
 	require_rights(&call, rights, "the role");
+	require_other_owner(&call, user, role);
 	args[0] = UUIDPGetDatum(&call.organization_id);
 	args[1] = UUIDPGetDatum(user);
 	args[2] = PG_GETARG_DATUM(1);

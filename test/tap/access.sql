@@ -1,6 +1,6 @@
 -- Organizations, users, roles: what works, and what every kind of garbage is answered with.
 BEGIN;
-SELECT plan(109);
+SELECT plan(117);
 
 -- Runs a statement as a role and answers its SQLSTATE and symbolic code, or 'ok'.
 CREATE FUNCTION pg_temp.code_of(statement text, as_role text DEFAULT 'backoffice_service') RETURNS text LANGUAGE plpgsql AS $$
@@ -160,6 +160,16 @@ SELECT is(pg_temp.code_as(:'acme', :'bob', format($$SELECT access.grant_role(%L,
 SELECT is(pg_temp.code_as(:'acme', :'bob', format($$SELECT access.revoke_role(%L, 'owner')$$, :'ann')), '42501 beyond_own_rights', 'nor revoke it');
 SELECT is(pg_temp.code_as(:'acme', :'bob', format($$SELECT access.remove_member(%L, %L)$$, :'acme', :'ann')), '42501 beyond_own_rights', 'nor remove an owner');
 SELECT is(pg_temp.code_as(:'acme', :'bob', $$SELECT access.define_role('mine', '{access.read}')$$), 'ok', 'what he has he can hand out');
+
+-- an organization keeps an owner
+SELECT is(pg_temp.code_as(:'acme', :'ann', $$SELECT access.define_role('owner', '{access.*}')$$), 'PT409 owner_role', 'an owner cannot weaken the role of owners');
+SELECT is(pg_temp.code_as(:'acme', :'ann', format($$SELECT access.revoke_role(%L, 'owner')$$, :'ann')), 'PT409 last_owner', 'nor give it up as the last one');
+SELECT is(pg_temp.code_as(:'acme', :'ann', format($$SELECT access.grant_role(%L, 'owner', 'infinity'::timestamptz - '1 day'::interval)$$, :'ann')), 'PT409 last_owner', 'nor let it run out');
+SELECT is(pg_temp.code_as(:'acme', :'ann', format($$SELECT access.remove_member(%L, %L)$$, :'acme', :'ann')), 'PT409 last_owner', 'nor leave');
+SELECT is(pg_temp.code_as(:'acme', :'ann', format($$SELECT access.grant_role(%L, 'owner', '2100-01-01')$$, :'bob')), 'ok', 'another owner for a while');
+SELECT is(pg_temp.code_as(:'acme', :'ann', format($$SELECT access.revoke_role(%L, 'owner')$$, :'ann')), 'PT409 last_owner', 'is not enough');
+SELECT is(pg_temp.code_as(:'acme', :'ann', format($$SELECT access.grant_role(%1$L, 'owner'), access.revoke_role(%1$L, 'owner')$$, :'bob')), 'ok', 'one of two can be let go');
+SELECT is(pg_temp.code_of(format($$SELECT access.revoke_role(%1$L, 'owner', %2$L); SELECT access.grant_role(%1$L, 'owner', NULL, %2$L)$$, :'ann', :'acme')), 'ok', 'a service is not held up');
 
 SELECT is(pg_temp.code_of($$SELECT access.define_default_role('owner', '{}')$$, 'backoffice_admin'), 'PT409 built_in_role', 'the default roles of the extension stay');
 SELECT is(pg_temp.code_of($$SELECT access.define_default_role('guest', '{access.read}'), access.define_default_role('guest', '{}')$$, 'backoffice_admin'), 'ok', 'others come and change');
