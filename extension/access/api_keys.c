@@ -228,6 +228,8 @@ api_key_verify(const char *text, Size length, VerifiedToken *verified)
 	verified->has_api_key = verified->has_organization = true;
 	verified->api_key_id = key.id;
 	verified->organization_id = key.organization_id;
+	verified->is_bound = true;
+	verified->bound_to = key.organization_id;
 	verified->aal = 2;			/* its scopes were given by somebody who had them */
 	verified->label = psprintf("apikey:%s", bo_uuid_text(&key.id));
 	verified->claims = psprintf("{\"role\":\"backoffice_user\",\"api_key\":\"%s\"}", bo_uuid_text(&key.id));

@@ -45,18 +45,19 @@ only_organization(const pg_uuid_t *user, pg_uuid_t *organization)
 static void
 choose_organization(const VerifiedToken *verified, const pg_uuid_t *asked, Principal *principal)
 {
-	if (verified->has_api_key && asked != NULL && memcmp(asked, &verified->organization_id, UUID_LEN) != 0)
-		ereport(ERROR,
-				(errcode(BO_FORBIDDEN),
-				 errmsg("the API key belongs to another organization"),
-				 bo_code("other_organization", "a key is good for the organization it was made for"),
-				 errhint("Leave the organization out.")));
 	if (asked != NULL)
 		principal->organization_id = *asked;
 	else if (verified->has_organization)
 		principal->organization_id = verified->organization_id;
 	else
 		principal->without_organization = !only_organization(&principal->user_id, &principal->organization_id);
+	if (verified->is_bound &&
+		(principal->without_organization || memcmp(&principal->organization_id, &verified->bound_to, UUID_LEN) != 0))
+		ereport(ERROR,
+				(errcode(BO_FORBIDDEN),
+				 errmsg("the token is good for another organization only"),
+				 bo_code("other_organization", "an API key, or an OpenID provider that speaks for one organization, opens no other"),
+				 errhint("Leave the organization out, or log in by other means.")));
 }
 
 /* No more than the token's own limits. */

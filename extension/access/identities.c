@@ -327,6 +327,9 @@ identity_of(const JwsToken *token, const JwsToken *roles, const TokenKey *key, V
 	verified->user_id = identity.user_id;
 	verified->has_organization = key->has_home;
 	verified->organization_id = key->home_organization;
+	/* Who may say which user has which address is trusted beyond its organization. */
+	verified->is_bound = key->has_home && !key->link_by_email;
+	verified->bound_to = key->home_organization;
 }
 
 /* ---- tokens ---- */
@@ -379,6 +382,26 @@ read_external(const JwsToken *token, const TokenKey *key, VerifiedToken *verifie
 	read_external_claims(token, key, verified);
 	identity_of(token, token, key, verified);
 	verified->label = psprintf("user:%s", bo_uuid_text(&verified->user_id));
+}
+
+void
+bind_session(VerifiedToken *verified)
+{
+	static BoPlan plan = {
+		"SELECT i.home_organization FROM access.external_sessions e JOIN access.issuers i ON i.issuer = e.issuer "
+		"WHERE e.session_id = $1 AND i.home_organization IS NOT NULL AND NOT i.link_by_email", 1, {UUIDOID}
+	};
+	Datum		args[1] = {UUIDPGetDatum(&verified->session_id)};
+	BoUser		saved = bo_user_kernel();
+
+	PushActiveSnapshot(GetLatestSnapshot());
+	bo_spi_begin();
+	verified->is_bound = bo_spi_run_readonly(&plan, args, NULL, 1) > 0;
+	if (verified->is_bound)
+		verified->bound_to = bo_spi_uuid(0, 1);
+	bo_spi_end();
+	PopActiveSnapshot();
+	bo_user_restore(saved);
 }
 
 bool

@@ -373,7 +373,7 @@ insert_external_session(const Completion *completion, const Session *session)
 	bo_spi_run(&plan, args, verified->sid ? NULL : "  n ", 0);
 }
 
-/* False: the user is disabled. */
+/* False: the user is disabled, or may not act for the organization that the issuer speaks for. */
 static bool
 start_session(const Completion *completion, Session *session, Person *person)
 {
@@ -386,6 +386,9 @@ start_session(const Completion *completion, Session *session, Person *person)
 		return false;
 	if (organization == NULL && person->has_organization)
 		organization = &person->organization_id;
+	if (completion->verified.is_bound &&
+		(organization == NULL || memcmp(organization, &completion->verified.bound_to, UUID_LEN) != 0))
+		return false;
 	login_start(session, organization, person);
 	insert_external_session(completion, session);
 	return true;

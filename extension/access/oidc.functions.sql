@@ -13,7 +13,7 @@ GRANT EXECUTE ON FUNCTION access.oidc_pending(text) TO backoffice_gateway;
 CREATE OR REPLACE FUNCTION access.oidc_complete(state text, id_token text, access_token text DEFAULT NULL, device_info jsonb DEFAULT NULL, ip inet DEFAULT NULL) RETURNS jsonb
     LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'access_oidc_complete';
 COMMENT ON FUNCTION access.oidc_complete(text, text, text, jsonb, inet) IS
-'Ends a log-in with the tokens that the code was exchanged for, once: checks them, finds the user or takes it in, maps its roles (those of the access token, where it is a JWT of the issuer), starts a session. device_info, ip: as of access.login(). Returns what access.login() does; status denied: the user is disabled. Permission: EXECUTE (backoffice_gateway). Errors: unknown_login, those of access.authenticate, not_a_member, bad_device_info, missing_argument.';
+'Ends a log-in with the tokens that the code was exchanged for, once: checks them, finds the user or takes it in, maps its roles (those of the access token, where it is a JWT of the issuer), starts a session. device_info, ip: as of access.login(). Returns what access.login() does; status denied: the user is disabled, or asked for another organization than the one the issuer speaks for. Permission: EXECUTE (backoffice_gateway). Errors: unknown_login, those of access.authenticate, not_a_member, bad_device_info, missing_argument.';
 GRANT EXECUTE ON FUNCTION access.oidc_complete(text, text, text, jsonb, inet) TO backoffice_gateway;
 
 CREATE OR REPLACE FUNCTION access.backchannel_logout(logout_token text) RETURNS integer

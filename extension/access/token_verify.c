@@ -183,6 +183,7 @@ read_own(const JwsToken *token, VerifiedToken *verified)
 	verified->has_session = token_claim_uuid(token, "sid", &verified->session_id);
 	if (!verified->has_session)
 		refuse_token(TOKEN_MALFORMED, "there is no session");
+	bind_session(verified);
 }
 
 /* The string at a path of names with dots, or NULL. */

@@ -110,7 +110,9 @@ typedef struct VerifiedToken
 	bool		has_organization;
 	bool		has_session;
 	bool		has_api_key;
+	bool		is_bound;		/* good for the organization bound_to only */
 	uint8		aal;
+	pg_uuid_t	bound_to;
 	pg_uuid_t	user_id;
 	pg_uuid_t	organization_id;
 	pg_uuid_t	session_id;
@@ -170,6 +172,9 @@ extern void identity_of(const JwsToken *token, const JwsToken *roles, const Toke
 
 /* Fills issuer, subject, sid, issued_s, aal. */
 extern void read_external_claims(const JwsToken *token, const TokenKey *key, VerifiedToken *verified);
+
+/* A session that began at an issuer who speaks for one organization is bound to it. */
+extern void bind_session(VerifiedToken *verified);
 
 /* Did the issuer tell us that this token's session has ended? */
 extern bool external_session_is_alive(const VerifiedToken *verified);

@@ -526,6 +526,16 @@ def case_oidc():
             cur.execute("SELECT access.authenticate(%s); SELECT access.can('shop.close')", (ours,))
             expect(cur.fetchone()[0], True, "its role, by the access token")
 
+        # The issuer speaks for Acme: its users act nowhere else, though they belong there.
+        bolt = shop.one("SELECT id FROM access.organizations WHERE name = 'Bolt'")
+        shop.one("SELECT access.add_member(%s, %s)", (bolt, answer["user"]["id"]))
+        for text in (ours, issuer.token({"sub": "s1", "azp": "backoffice"})):
+            expect(code(conn, "SELECT access.authenticate(%s, %s)", (text, bolt)), "other_organization", "another organization")
+        other = dict(begin(), organization=bolt)
+        shop.one("SELECT access.oidc_pending(%s)", (other["state"],))
+        shop.pg.query("UPDATE access.oidc_logins SET wanted_organization = %s", (bolt,), dbname="shop")
+        expect(complete(other, id_token(other))["status"], "denied", "nor by another log-in")
+
         # Log-out at the provider.
         user = answer["user"]["id"]
         expect(authenticate(conn, ours), user, "still")
