@@ -65,7 +65,7 @@ typedef struct RpcResponse
 	const char *reason;			/* NULL: the usual one of the status */
 	const RpcHeader *headers;
 	size_t		header_count;
-	const char *body;
+	const char *body;			/* of HEAD, too: HTTP leaves it out */
 	size_t		body_length;
 	const char *code;			/* of an error; else NULL */
 } RpcResponse;

@@ -218,9 +218,4 @@ rpc_answer(const RpcPlan *plan, const RpcOutcome *outcome, RpcResponse *response
 		answer_rows(plan->arena, answering, result, response);
 	else
 		rpc_database_problem(plan->arena, result, outcome->authenticated, outcome->token, response);
-	if (answering->head)
-	{
-		response->body = "";
-		response->body_length = 0;
-	}
 }

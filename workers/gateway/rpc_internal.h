@@ -28,7 +28,6 @@ typedef struct RpcAnswering
 	bool		hex_body;
 	RpcPrefer	prefer;
 	RpcRange	range;
-	bool		head;
 	const char *profile;		/* the schema, if it has to be told */
 	RpcResponse *response;		/* of a plan without statement */
 } RpcAnswering;

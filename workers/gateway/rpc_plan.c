@@ -464,8 +464,7 @@ rpc_plan(const RpcConfig *config, const RpcCatalogue *catalogue, const RpcReques
 	plan->read_only = true;
 	plan->answering = planning.answering = arena_take(arena, sizeof(RpcAnswering));
 	planning.post = strcmp(request->method, "POST") == 0;
-	planning.answering->head = strcmp(request->method, "HEAD") == 0;
-	planning.get = planning.answering->head || strcmp(request->method, "GET") == 0;
+	planning.get = strcmp(request->method, "GET") == 0 || strcmp(request->method, "HEAD") == 0;
 	planning.content = content == NULL ? (RpcMedia) {MEDIA_JSON, "application/json"} : rpc_media_read(arena, content);
 	planning.call.catalogue = catalogue;
 	planning.call.config = config;
