@@ -146,6 +146,22 @@ tell_success(const Session *session)
 	user_emit(session->has_organization ? &session->organization_id : NULL, &session->user_id, "user.logged_in", &json);
 }
 
+/*
+ * Neither disabled nor given another password since it was read; and not until
+ * this transaction ends: who changes that locks the row first (user_lock()),
+ * and then ends the sessions there are.
+ */
+static bool
+is_as_before(const Login *login)
+{
+	static BoPlan plan = {
+		"SELECT FROM access.users WHERE id = $1 AND state = 'active' AND password_hash = $2 FOR KEY SHARE", 2, {UUIDOID, TEXTOID}
+	};
+	Datum		args[2] = {UUIDPGetDatum(&login->user_id), CStringGetTextDatum(login->stored)};
+
+	return bo_spi_run(&plan, args, NULL, 1) > 0;
+}
+
 /* Was the stored hash made with less work than is asked for today? */
 static void
 renew_hash(const Login *login)
@@ -203,9 +219,9 @@ check(Login *login, int *retry_after_s)
 		case PASSWORD_RIGHT:
 			break;
 	}
-	if (!login->active)
+	if (!login->active || !is_as_before(login))
 	{
-		tell_failure(login, "disabled");
+		tell_failure(login, login->active ? "changed" : "disabled");
 		return "denied";
 	}
 	lockout_forgive(&login->attempt, true);

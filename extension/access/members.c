@@ -339,6 +339,7 @@ access_set_user_state(PG_FUNCTION_ARGS)
 		refuse_state(state, "disabled");
 	saved = bo_user_kernel();
 	bo_spi_begin();
+	(void) user_lock(&named.user_id);
 	if (!set_state(&plan, &named.user_id, state))
 		refuse_acting(ACTING_UNKNOWN_USER, &named);
 	tell_state(&named.user_id, state);

@@ -162,9 +162,14 @@ factor_check(const Session *session, const char *code)
 
 /* ---- the session that acts ---- */
 
+/* The user's row first, which new factors and codes refer to: see user_lock(). */
 void
 lock_own_session(const Principal *principal, Session *session)
 {
+	static BoPlan plan = {"SELECT FROM access.users WHERE id = $1 FOR KEY SHARE", 1, {UUIDOID}};
+	Datum		args[1] = {UUIDPGetDatum(&principal->user_id)};
+
+	bo_spi_run(&plan, args, NULL, 0);
 	if (!session_lock(&principal->session_id, session) || !session->active || session_over(session) != NULL)
 		ereport(ERROR,
 				(errcode(BO_UNAUTHORIZED),

@@ -37,11 +37,11 @@ store(const pg_uuid_t *user, const char *hash)
 	user_emit(NULL, user, "user.updated", &json);
 }
 
-/* The stored hash, palloc'd; NULL: there is none.  The row is locked. */
-static char *
-lock_password(const pg_uuid_t *user)
+/* The user's password hash; NULL: there is none.  Nobody logs in meanwhile. */
+char *
+user_lock(const pg_uuid_t *user)
 {
-	static BoPlan plan = {"SELECT password_hash FROM access.users WHERE id = $1 FOR NO KEY UPDATE", 1, {UUIDOID}};
+	static BoPlan plan = {"SELECT password_hash FROM access.users WHERE id = $1 FOR UPDATE", 1, {UUIDOID}};
 	Datum		args[1] = {UUIDPGetDatum(user)};
 
 	return bo_spi_run(&plan, args, NULL, 1) > 0 ? bo_spi_text(0, 1) : NULL;
@@ -52,7 +52,7 @@ static FactorCheck
 check_old(const Session *session, const char *old)
 {
 	FactorCheck check = {.status = "locked"};
-	char	   *stored = lock_password(&session->user_id);
+	char	   *stored = user_lock(&session->user_id);
 	Attempt		attempt = factor_attempt(session);
 
 	attempt.purpose = ATTEMPT_CHANGE;
@@ -96,7 +96,7 @@ access_change_password(PG_FUNCTION_ARGS)
 	bo_spi_begin();
 	require_own_factor(principal);
 	/* The user first, then all sessions: as set_password() and the others who end them. */
-	(void) lock_password(&principal->user_id);
+	(void) user_lock(&principal->user_id);
 	(void) session_lock_all(&principal->user_id);
 	lock_own_session(principal, &session);
 	check = check_old(&session, old);
@@ -130,6 +130,7 @@ access_set_password(PG_FUNCTION_ARGS)
 	keys_wipe(password, strlen(password));
 	user = bo_user_kernel();
 	bo_spi_begin();
+	(void) user_lock(id);
 	store(id, hash);
 	(void) session_end_all(id, NULL, "password_changed");
 	bo_spi_end();

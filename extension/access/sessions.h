@@ -172,6 +172,11 @@ extern int	session_end_all(const pg_uuid_t *user, const pg_uuid_t *but, const ch
 
 extern void sessions_init(void);
 
+/* ---- password_change.c ---- */
+
+/* Before the user's sessions are ended for good: the password's hash, or NULL.  Nobody logs in meanwhile. */
+extern char *user_lock(const pg_uuid_t *user);
+
 /* ---- logout.c ---- */
 
 /* A user acts, in a session or not; errors user_only, no_session. */
