@@ -436,6 +436,13 @@ def case_issuer():
             expect(code(conn, "SELECT access.set_issuer_keys(%s, %s)", (issuer.name, json.dumps(bad))), "bad_jwks", str(bad))
         expect(code(conn, "SELECT access.set_issuer_keys('https://nobody.test', '{}')"), "unknown_issuer", "keys of nobody")
         confusion(shop, conn, issuer, eve)
+        # Trusted with addresses: the user of a verified one, and nobody new.
+        house = Issuer("https://house.test")
+        provider(shop, house, link_by_email=True)
+        ann = shop.one("SELECT id FROM access.users WHERE email = 'ann@acme.test'")
+        for sub, verified, wanted in (("h1", False, "token_unknown_user"), ("h2", None, "token_unknown_user"), ("h3", "true", "token_unknown_user"), ("h4", True, ann), ("h4", None, ann)):
+            expect(authenticate(conn, house.token({"sub": sub, "azp": "backoffice", "email": "Ann@acme.test", "email_verified": verified})), wanted, f"{sub}: {verified}")
+        expect(authenticate(conn, house.token({"sub": "h5", "azp": "backoffice", "email": "who@acme.test", "email_verified": True})), "token_unknown_user", "nobody's address")
         shop.one("SELECT access.disable_issuer(%s)", (issuer.name,))
         expect(authenticate(conn, newer), "token_unknown_key", "a disabled issuer")
 
