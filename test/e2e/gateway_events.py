@@ -1,6 +1,10 @@
 """Event streams: order, tenants, filters, resuming, rights, slow readers, many listeners."""
 import contextlib
 import json
+import os
+import ssl
+import subprocess
+import tempfile
 import threading
 import time
 
@@ -364,6 +368,41 @@ def test_frames(site):
         assert payload == b"between"
         emit(site, 1)
         assert numbers(socket.events(1)) == [0]
+
+
+def test_over_tls(site):
+    """Server-Sent Events through the gateway's own TLS: events, bursts, going on, ends."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        pem, key = os.path.join(folder, "cert.pem"), os.path.join(folder, "key.pem")
+        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-subj", "/CN=localhost",
+                        "-days", "2", "-keyout", key, "-out", pem], check=True, capture_output=True)
+        web = site.gateway(tls_certificate=pem, tls_key=key, listener_buffer=65536, **site.settings)
+    listen = lambda token=None, query="": Sse(web.port, token=token or site.token(), query=query, wrap=context.wrap_socket)
+    with listen() as stream:
+        start = stream.start
+        for part in range(0, 4000, 500):
+            emit(site, 500, first=part, payload="x" * 500)
+        assert numbers(stream.events(4000, 20)) == list(range(4000))
+        time.sleep(4)
+        emit(site, 1, first=4000)
+        assert numbers(stream.events(1)) == [4000]
+    with listen(query="last_event_id=" + start) as stream:
+        assert numbers(stream.events(4001, 20)) == list(range(4001))
+    with listen(site.token(seconds=2)) as stream:
+        assert stream.closing(8) == "token_expired"
+    for stream in [listen() for _ in range(20)]:
+        stream.close()
+    try:
+        WebSocket(web.port, token=site.token(), wrap=context.wrap_socket)
+        raise AssertionError("a WebSocket over TLS")
+    except Refused as e:
+        assert (e.status, e.code) == (501, "no_websocket_over_tls")
+    with listen() as stream:
+        started = time.time()
+        assert web.stop() == 0 and time.time() - started < 10
+        assert stream.closing(5) == "shutting_down"
 
 
 def test_limits(site):

@@ -103,7 +103,9 @@ process_child(Gateway *gateway)
 		return 1;
 	log_info("serving", F_INT("process", gateway->process), F_INT("port", gateway->port), F_INT("pid", getpid()));
 	run(gateway);
+	events_hang_up(gateway->events);
 	server_close(gateway->server);
+	events_stop(gateway->events);
 	rpc_service_close(gateway->rpc);
 	fetcher_close(gateway->fetcher);
 	health_close(gateway->health);

@@ -22,6 +22,9 @@ extern void events_ticket(Request *request);
 /* Tells all listeners when to come again, and closes them. */
 extern void events_drain(Events *events);
 extern int	events_listeners(const Events *events);
+
+/* Ends those who are still there, while there is a server; the rest, when there is none any more. */
+extern void events_hang_up(Events *events);
 extern void events_stop(Events *events);
 
 #endif

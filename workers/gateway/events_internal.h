@@ -244,4 +244,26 @@ extern void listener_end(Listener *listener, const char *why);
 extern void listeners_tick(Events *events, int64_t now_ms);
 extern Form listener_form(const Listener *listener);
 
+/* events_open.c */
+#define EVENTS_PROTOCOL "backoffice.events.v1"
+
+typedef struct Opening
+{
+	Feed	   *feed;			/* told that somebody joins */
+	Identity   *identity;		/* with a reference */
+	Form		form;
+	Filter	   *filter;
+	bool		resumes;
+	Position	from;
+	Statement	statement;
+	char		accept[32];		/* Sec-WebSocket-Accept */
+	bool		protocol;		/* the client offers ours */
+} Opening;
+
+/* The listener of a request that was let in, on this descriptor; sent its first bytes by listeners_flush. NULL: out of memory. */
+extern Listener *opening_start(Request *request, Opening *opening, int fd);
+
+/* events_tls.c: Server-Sent Events where libmicrohttpd has to stay in between. False: out of memory. */
+extern bool tls_listen(Request *request, Opening *opening);
+
 #endif

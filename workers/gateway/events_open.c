@@ -11,6 +11,7 @@
 
 #include "gateway/cors.h"
 #include "gateway/events_internal.h"
+#include "gateway/guard.h"
 #include "gateway/problem.h"
 #include "gateway/reply.h"
 #include "gateway/routes.h"
@@ -20,26 +21,15 @@
 
 #define TICK_MS 250
 #define HEAD_MAX 2048
-#define PROTOCOL "backoffice.events.v1"
 #define RETRY_AFTER_S "5"
-
-typedef struct Opening
-{
-	Feed	   *feed;			/* told that somebody joins */
-	Form		form;
-	Filter	   *filter;
-	bool		resumes;
-	Position	from;
-	Statement	statement;
-	char		accept[32];		/* Sec-WebSocket-Accept */
-	bool		protocol;		/* the client offers ours */
-} Opening;
 
 static void
 free_opening(void *state)
 {
 	Opening    *opening = state;
 
+	if (opening->identity != NULL)
+		identity_unref(opening->identity);
 	if (opening->feed != NULL)
 		feed_joining(opening->feed, -1);
 	filter_free(opening->filter);
@@ -179,6 +169,12 @@ check_handshake(Request *request, Opening *opening)
 	const char *key = request_header(request, "sec-websocket-key");
 	const char *version = request_header(request, "sec-websocket-version");
 
+	if (request->guard->tls)
+	{
+		problem_reply(request, 501, "no_websocket_over_tls", "WebSockets need a proxy that does TLS",
+					  "GET /events is the same as Server-Sent Events, and works here too.");
+		return false;
+	}
 	if (request->method != METHOD_GET || !has_token(request_header(request, "connection"), "upgrade") ||
 		!has_token(request_header(request, "upgrade"), "websocket"))
 	{
@@ -199,7 +195,7 @@ check_handshake(Request *request, Opening *opening)
 		problem_reply(request, 403, "origin_not_allowed", "pages of this origin may not listen", NULL);
 		return false;
 	}
-	opening->protocol = has_token(request_header(request, "sec-websocket-protocol"), PROTOCOL);
+	opening->protocol = has_token(request_header(request, "sec-websocket-protocol"), EVENTS_PROTOCOL);
 	return true;
 }
 
@@ -227,7 +223,7 @@ write_head(const Request *request, const Opening *opening, char *head)
 	put(head, &len, "Connection", websocket ? "Upgrade" : "close");
 	put(head, &len, "Upgrade", websocket ? "websocket" : NULL);
 	put(head, &len, "Sec-WebSocket-Accept", websocket ? opening->accept : NULL);
-	put(head, &len, "Sec-WebSocket-Protocol", websocket && opening->protocol ? PROTOCOL : NULL);
+	put(head, &len, "Sec-WebSocket-Protocol", websocket && opening->protocol ? EVENTS_PROTOCOL : NULL);
 	put(head, &len, "Content-Type", websocket ? NULL : "text/event-stream");
 	put(head, &len, "Cache-Control", websocket ? NULL : "no-store");
 	put(head, &len, "X-Accel-Buffering", websocket ? NULL : "no");
@@ -240,52 +236,54 @@ write_head(const Request *request, const Opening *opening, char *head)
 	return len + (size_t) snprintf(head + len, HEAD_MAX - len, "\r\n");
 }
 
-/* A head, of which the socket's empty buffer has room, and where the stream begins. */
 static bool
-send_start(Listener *listener, const Request *request, const Opening *opening)
+send_head(int fd, const Request *request, const Opening *opening)
 {
 	char		head[HEAD_MAX];
 	size_t		len = write_head(request, opening, head);
+
+	/* The socket's buffer is empty: it has room for a head. */
+	return send(fd, head, len, MSG_NOSIGNAL | MSG_DONTWAIT) == (ssize_t) len;
+}
+
+Listener *
+opening_start(Request *request, Opening *opening, int fd)
+{
+	Listener   *listener = listener_open(request->gateway->events, opening->feed, opening->identity, opening->filter, opening->form, fd);
 	Chunk	   *start;
 
-	if (send(listener->fd, head, len, MSG_NOSIGNAL | MSG_DONTWAIT) != (ssize_t) len)
-		return false;
+	if (listener == NULL)
+		return NULL;
+	opening->filter = NULL;
+	listener->cursor = opening->from;
+	log_info("listener opened", F_INT("listener", listener->number), F_STR("request_id", request->id),
+			 F_STR("principal", request->principal), F_INT("resumes", opening->resumes));
 	start = format_start(&listener->cursor, request->gateway->settings.events_retry_ms, opening->form);
 	listener_queue(listener, start);
 	chunk_free(start);
-	return true;
+	if (catch_up_start(listener))
+		catch_up_join(listener, !opening->resumes);
+	else
+		listener->overflowed = true;
+	listener_mark(listener);
+	return listener;
 }
 
 static void
-listen_to(Request *request, Opening *opening, Identity *identity)
+listen_to(Request *request, Opening *opening)
 {
-	Events	   *events = request->gateway->events;
 	int			fd = server_take_socket(request);
-	Listener   *listener;
 
 	if (fd < 0)
 	{
-		problem_reply(request, 501, "no_streams_over_tls", "event streams need a proxy in front for TLS", NULL);
+		if (!tls_listen(request, opening))
+			problem_reply(request, 500, "out_of_memory", "the server is out of memory", NULL);
 		return;
 	}
 	request->reply.status = opening->form == FORM_WEBSOCKET ? 101 : 200;
-	listener = listener_open(events, opening->feed, identity, opening->filter, opening->form, fd);
-	if (listener == NULL)
+	if (!send_head(fd, request, opening) || opening_start(request, opening, fd) == NULL)
 		close(fd);
-	else
-	{
-		opening->filter = NULL;
-		listener->cursor = opening->from;
-		log_info("listener opened", F_INT("listener", listener->number), F_STR("request_id", request->id),
-				 F_STR("principal", request->principal), F_INT("resumes", opening->resumes));
-		if (!catch_up_start(listener) || !send_start(listener, request, opening))
-			listener_end(listener, "broken");
-		else
-		{
-			catch_up_join(listener, !opening->resumes);
-			listener_flush(listener);
-		}
-	}
+	listeners_flush(request->gateway->events);
 	/* libmicrohttpd lets go of the connection, without an answer of its own. */
 	server_wake(request->gateway->server, request);
 }
@@ -323,7 +321,7 @@ may_listen(Request *request, Opening *opening, Rights *rights, const char *lates
 	}
 	if (!opening->resumes && !position_parse(latest, &opening->from))
 		opening->from = (Position) {0, 0, 0};
-	identity = identity_of(opening->feed, request, rights);
+	identity = opening->identity = identity_of(opening->feed, request, rights);
 	if (identity == NULL)
 	{
 		problem_reply(request, 500, "out_of_memory", "the server is out of memory", NULL);
@@ -333,8 +331,7 @@ may_listen(Request *request, Opening *opening, Rights *rights, const char *lates
 		problem_reply(request, 403, "topic_forbidden", "a topic of the list does not exist, or may not be listened to",
 					  "GET /events/topics lists those that may.");
 	else if (!too_many(request, identity))
-		listen_to(request, opening, identity);
-	identity_unref(identity);
+		listen_to(request, opening);
 }
 
 static void
@@ -509,12 +506,17 @@ events_listeners(const Events *events)
 }
 
 void
-events_stop(Events *events)
+events_hang_up(Events *events)
 {
 	while (events->open.first != NULL)
 		listener_end(events->open.first, "stopped");
 	while (events->closing.first != NULL)
 		listener_end(events->closing.first, "stopped");
+}
+
+void
+events_stop(Events *events)
+{
 	identities_abandon(events);
 	loop_timer_off(&events->tick);
 	while (events->feeds != NULL)

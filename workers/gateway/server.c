@@ -268,6 +268,12 @@ server_take_socket(Request *request)
 	return fd;
 }
 
+void
+server_nudge(Server *server)
+{
+	server->run = true;
+}
+
 /* ---- life ---- */
 
 static size_t

@@ -34,4 +34,7 @@ extern void server_wake(Server *server, Request *request);
  */
 extern int	server_take_socket(Request *request);
 
+/* libmicrohttpd has something to do, though none of its descriptors says so. */
+extern void server_nudge(Server *server);
+
 #endif
