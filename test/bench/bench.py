@@ -37,6 +37,7 @@ GROUPS = {
     "gateway_one_row": "gateway",
     "gateway_rpc": "gateway",
     "jwt_warm": "gateway",
+    "sse_idle": "events",
 }
 
 

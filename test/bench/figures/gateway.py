@@ -57,6 +57,7 @@ class Stage:
         worker = Worker("gateway", **{"database": self.dsn, "limits": "", "access_log": "off", "pool": POOL, "processes": 1, **settings})
         self.bench.cleanups.append(worker.__exit__)
         worker.start()
+        worker.wait_log('"msg":"serving"')
         return Server(worker.http_port(), lambda: children(worker.process.pid))
 
     def wrk(self, server, path=None, token=True):

@@ -75,6 +75,15 @@ func (s *server) certificate(w http.ResponseWriter, r *http.Request) {
 	fmt.Fprint(w, body)
 }
 
+// A stream of events on which nothing happens, as net/http does it.
+func (s *server) events(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Content-Type", "text/event-stream")
+	fmt.Fprint(w, "retry: 3000\n\n")
+	if err := http.NewResponseController(w).Flush(); err == nil {
+		<-r.Context().Done()
+	}
+}
+
 func main() {
 	config, err := pgxpool.ParseConfig(os.Args[1] + " pool_max_conns=" + os.Args[2] + " pool_min_conns=" + os.Args[2])
 	if err != nil {
@@ -87,6 +96,7 @@ func main() {
 	s := &server{pool}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /certificates/{id}", s.certificate)
+	mux.HandleFunc("GET /events", s.events)
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		log.Fatal(err)
