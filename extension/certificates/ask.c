@@ -21,6 +21,10 @@
  * New numbers are above those of all settled rows: they are counted in the
  * pool's row, by transactions that hold its lock.  A number counted by a
  * transaction that rolled back is given again, but no row of it was settled.
+ *
+ * A row that is available but locked is left to whoever reserves it, but not
+ * to the keeper: that one only moves it.  Then the asker waits for the keeper's
+ * step, which is short and waits for nobody, and asks again.
  */
 #include "certificates/ask.h"
 
@@ -31,11 +35,16 @@
 #include "certificates/rows.h"
 #include "core/storage.h"
 #include "executor/tuptable.h"
+#include "events/events.h"
 #include "miscadmin.h"
+#include "storage/lmgr.h"
+#include "storage/procarray.h"
 #include "utils/fmgroids.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 #include "utils/uuid.h"
+
+#define ASK_ROUNDS_MAX 20		/* under a crowd of reservations each round finds something new */
 
 typedef struct Asker
 {
@@ -47,6 +56,8 @@ typedef struct Asker
 	void	   *arg;
 	MemoryContext attempt;
 	AskedRows	learned;
+	TransactionId mover;		/* in whose hands the keeper has available rows */
+	bool		again;			/* there is something new to ask */
 	bool		full;			/* no room for more unsettled rows: learned.from stays */
 } Asker;
 
@@ -102,6 +113,27 @@ try_slot(Asker *asker, int64 slot)
 	return taken;
 }
 
+/* An available row that could not be taken: will it be available elsewhere? */
+static void
+look_for_mover(Asker *asker, HeapTuple row)
+{
+	HeapTupleHeader header = row->t_data;
+	TransactionId changer;
+
+	if ((header->t_infomask & HEAP_XMAX_INVALID) || HEAP_XMAX_IS_LOCKED_ONLY(header->t_infomask))
+		return;
+	changer = HeapTupleHeaderGetUpdateXid(header);
+	if (!TransactionIdIsValid(changer) || TransactionIdIsCurrentTransactionId(changer))
+		return;
+	if (!TransactionIdIsInProgress(changer))
+		asker->again = true;	/* it is over since the snapshot was taken */
+	else if (!TransactionIdIsValid(asker->mover) && BackendXidGetPid(changer) == events_keeper_pid())
+	{
+		asker->mover = changer;
+		asker->again = true;
+	}
+}
+
 /* The rows of slots first..last; true: one was taken. */
 static bool
 ask_range(Asker *asker, int64 first, int64 last)
@@ -127,7 +159,10 @@ ask_range(Asker *asker, int64 first, int64 last)
 		if (!looks_available(row, desc))
 			learn(asker, number, !is_in_flux(row, asker->snapshot));
 		else if (!(taken = try_slot(asker, number)))
+		{
 			learn(asker, number, false);
+			look_for_mover(asker, row);
+		}
 	}
 	index_endscan(scan);
 	ExecDropSingleTupleTableSlot(slot);
@@ -147,25 +182,46 @@ ask(Asker *asker, const AskedRows *known, int64 hold_slot)
 	return ask_range(asker, from, PG_INT64_MAX);
 }
 
-bool
-ask_rows(Relation rel, const Pool *pool, SlotCursor *cursor, int64 hold_slot, TakeSlot take, void *arg)
+/* Once.  asker->again: what was not to be had may be now. */
+static bool
+ask_once(Asker *asker, SlotCursor *cursor, int64 hold_slot)
 {
-	Asker		asker = {.rel = rel,.pool = pool,.take = take,.arg = arg};
 	AskedRows	known = {0};
 	bool		taken;
 
 	/* Where rows are written elsewhere too, nothing tells us of releases. */
 	if (bo_direct_writes)
-		allocator_asked_rows(cursor, &pool->organization_id, &pool->id, &known);
-	asker.learned.releases = known.releases;
+		allocator_asked_rows(cursor, &asker->pool->organization_id, &asker->pool->id, &known);
+	memset(&asker->learned, 0, sizeof(asker->learned));
+	asker->learned.releases = known.releases;
+	asker->mover = InvalidTransactionId;
+	asker->again = asker->full = false;
+	asker->snapshot = RegisterSnapshot(GetLatestSnapshot());
+	taken = ask(asker, &known, hold_slot);
+	UnregisterSnapshot(asker->snapshot);
+	if (!taken && bo_direct_writes)
+		allocator_learn_rows(cursor, &asker->pool->organization_id, &asker->pool->id, &asker->learned);
+	return taken;
+}
+
+bool
+ask_rows(Relation rel, const Pool *pool, SlotCursor *cursor, int64 hold_slot, TakeSlot take, void *arg)
+{
+	Asker		asker = {.rel = rel,.pool = pool,.take = take,.arg = arg};
+	bool		taken;
+
 	asker.attempt = AllocSetContextCreate(CurrentMemoryContext, "reservation attempt", ALLOCSET_DEFAULT_SIZES);
 	asker.index = index_open(certificates_table.slot_index, AccessShareLock);
-	asker.snapshot = RegisterSnapshot(GetLatestSnapshot());
-	taken = ask(&asker, &known, hold_slot);
-	UnregisterSnapshot(asker.snapshot);
+	for (int round = 0;; round++)
+	{
+		taken = ask_once(&asker, cursor, hold_slot);
+		if (taken || !asker.again || round == ASK_ROUNDS_MAX)
+			break;
+		if (TransactionIdIsValid(asker.mover))
+			XactLockTableWait(asker.mover, NULL, NULL, XLTW_None);
+		CHECK_FOR_INTERRUPTS();
+	}
 	index_close(asker.index, NoLock);
 	MemoryContextDelete(asker.attempt);
-	if (!taken && bo_direct_writes)
-		allocator_learn_rows(cursor, &pool->organization_id, &pool->id, &asker.learned);
 	return taken;
 }

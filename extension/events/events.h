@@ -28,4 +28,7 @@ extern pg_uuid_t events_emit(const char *topic, const char *key, const char *typ
 typedef bool (*KeeperTask) (void);
 extern void events_register_keeper_task(const char *name, int interval_ms, KeeperTask task);
 
+/* The process that runs these tasks in this database; 0: none just now. */
+extern int	events_keeper_pid(void);
+
 #endif

@@ -8,6 +8,8 @@
  */
 #include "events/slots.h"
 
+#include "events/events.h"
+
 #include "miscadmin.h"
 #include "storage/ipc.h"
 #include "storage/latch.h"
@@ -246,4 +248,12 @@ launcher_enter(void)
 {
 	pg_atomic_write_u32(&slots->launcher, MyProc->pgprocno + 1);
 	before_shmem_exit(launcher_leave, (Datum) 0);
+}
+
+int
+events_keeper_pid(void)
+{
+	DatabaseSlot *slot = slot_mine();
+
+	return slot == NULL ? 0 : (int) pg_atomic_read_u32(&slot->pid[WORKER_KEEPER]);
 }

@@ -5,6 +5,7 @@ import random
 import subprocess
 import threading
 import time
+from contextlib import ExitStack, closing
 
 import psycopg2
 
@@ -225,6 +226,35 @@ def case_keeper_finds_skipped():
             "SELECT count(*) = 0 FROM certificates.certificates WHERE state = 'available' AND slot_no <= 100", dbname="d")[0][0])
         _log.wait_for("the mark moves up", lambda: pg.query("SELECT sweep_slot > 100 FROM certificates.pools", dbname="d")[0][0])
         assert drain(pg, org) == 490
+        check_conservation(pg, org)
+
+
+def case_keeper_has_them():
+    """The last available ones are in the keeper's hands, on their way to the end: "empty" waits for it."""
+    with Cluster() as pg, ExitStack() as open_ones:
+        org = stocked(pg, 400)
+        pg.psql("d", """
+            CREATE FUNCTION public.hold_up() RETURNS trigger LANGUAGE plpgsql AS $$
+            BEGIN PERFORM pg_advisory_xact_lock(4711); RETURN new; END $$;
+            CREATE TRIGGER hold_up BEFORE UPDATE OF hold_slot ON certificates.pools FOR EACH ROW EXECUTE FUNCTION public.hold_up();""")
+        gate = open_ones.enter_context(closing(pg.connect("d"))).cursor()
+        gate.execute("SELECT pg_advisory_lock(4711)")
+        conn = open_ones.enter_context(closing(pg.connect("d", autocommit=False)))
+        with conn.cursor() as cur:
+            act(cur, org)
+            cur.execute("SELECT count(*) FROM (SELECT certificates.reserve_next('gift', 'pos') FROM generate_series(1, 400)) r")
+        conn.rollback()
+        # It has moved them all, and stands before the marks.
+        _log.wait_for("the keeper is held up", lambda: pg.query(
+            "SELECT count(*) > 0 FROM pg_stat_activity WHERE backend_type = 'backoffice keeper' AND wait_event = 'advisory'")[0][0])
+        answers = []
+        buyer = threading.Thread(target=lambda: answers.append(run(pg, org, "SELECT (certificates.reserve_next('gift', 'pos')).status")[0][0]))
+        buyer.start()
+        buyer.join(1)
+        gate.execute("SELECT pg_advisory_unlock(4711)")
+        buyer.join(60)
+        assert answers == ["reserved"], answers
+        assert drain(pg, org) == 399
         check_conservation(pg, org)
 
 
