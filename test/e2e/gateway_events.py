@@ -157,6 +157,41 @@ def test_tickets(site):
     assert ticket not in site.web.text() and answer.json["ticket"] not in site.web.text(), "a ticket in the log"
 
 
+def test_tickets_of_several_processes(site):
+    """Whichever process gets the ticket, it is good, once."""
+    web = site.gateway(processes=3, **site.settings)
+    for _ in range(20):
+        ticket = web.call("POST", "/events/tickets", token=site.token()).json["ticket"]
+        with Sse(web.port, query="ticket=" + ticket):
+            pass
+        for _ in range(3):
+            try:
+                Sse(web.port, query="ticket=" + ticket)
+                raise AssertionError("twice")
+            except Refused as e:
+                assert e.code == "ticket_unknown"
+    # An event goes to listeners of all of them.
+    streams = [Sse(web.port, token=site.token()) for _ in range(12)]
+    emit(site, 5)
+    for stream in streams:
+        with stream:
+            assert numbers(stream.events(5)) == list(range(5))
+    web.stop()
+
+
+def test_api_keys(site):
+    """A machine listens with its key, until that is revoked."""
+    made = site.web.call("POST", "/api-keys", {"name": "machine", "scopes": ["events.read"]}, site.token())
+    assert made.status == 201, made
+    for stream in both(site, token=made.json["key"], query="topics=news"):
+        with stream:
+            emit(site, 2)
+            assert numbers(stream.events(2))[-2:] == [0, 1]
+            if isinstance(stream, WebSocket):
+                assert site.web.call("DELETE", "/api-keys/" + made.json["id"], token=site.token()).status == 200
+                assert stream.closing(6) == "api_key_unknown" and stream.close_code == 4401
+
+
 def test_signs_of_life(site):
     """The position moves on with what others do, so that a quiet listener does not fall behind."""
     stream, socket = both(site, query="topics=orders")

@@ -1,5 +1,7 @@
 /* One client: its socket, what waits to be sent, signs of life, the end. */
 #include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -355,6 +357,7 @@ listener_open(Events *events, Feed *feed, Identity *identity, Filter *filter, Fo
 	Listener   *listener = calloc(1, sizeof(*listener));
 	int64_t		now = loop_monotonic_ms();
 	int			buffer = (int) events->gateway->settings.listener_buffer / 4;
+	unsigned int silence = (unsigned int) events->gateway->settings.events_ping_ms * (MAX_UNANSWERED + 1);
 
 	if (listener == NULL)
 		return NULL;
@@ -372,8 +375,9 @@ listener_open(Events *events, Feed *feed, Identity *identity, Filter *filter, Fo
 		free(listener);
 		return NULL;
 	}
-	/* So much waits in the system at most, not what it would grow to. */
+	/* So much waits in the system at most, not what it would grow to; and a peer that is gone without a word is noticed. */
 	setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &buffer, sizeof(buffer));
+	setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &silence, sizeof(silence));
 	listener->filter = filter;
 	identity_add(identity, listener);
 	listener->ping_ms = now + events->gateway->settings.events_ping_ms;
@@ -412,8 +416,9 @@ listener_end(Listener *listener, const char *why)
 {
 	Events	   *events = listener->events;
 
-	log_info("listener left", F_INT("listener", listener->number), F_STR("why", listener->closing ? "closed" : why),
-			 F_INT("ms", loop_monotonic_ms() - listener->opened_ms), F_INT("events", listener->sent));
+	if (events->gateway->settings.access_log)
+		log_info("listener left", F_INT("listener", listener->number), F_STR("why", listener->closing ? "closed" : why),
+				 F_INT("ms", loop_monotonic_ms() - listener->opened_ms), F_INT("events", listener->sent));
 	withdraw(listener);
 	unmark(listener);
 	list_remove(listener->closing ? &events->closing : &events->open, listener);

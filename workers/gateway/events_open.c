@@ -256,8 +256,9 @@ opening_start(Request *request, Opening *opening, int fd)
 		return NULL;
 	opening->filter = NULL;
 	listener->cursor = opening->from;
-	log_info("listener opened", F_INT("listener", listener->number), F_STR("request_id", request->id),
-			 F_STR("principal", request->principal), F_INT("resumes", opening->resumes));
+	if (request->gateway->settings.access_log)
+		log_info("listener opened", F_INT("listener", listener->number), F_STR("request_id", request->id),
+				 F_STR("principal", request->principal), F_INT("resumes", opening->resumes));
 	start = format_start(&listener->cursor, request->gateway->settings.events_retry_ms, opening->form);
 	listener_queue(listener, start);
 	chunk_free(start);
