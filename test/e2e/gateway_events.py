@@ -497,7 +497,7 @@ def test_ten_thousand(site):
             each = (memory(pids) - before) / n
             print(f"       {n} listeners opened in {opened_s:.1f} s, {each:.0f} bytes each")
             assert crowd.open_count() == n and each <= 16384, (crowd.open_count(), each)
-            assert site.query("SELECT count(*) FROM pg_stat_activity WHERE usename = 'web'")[0][0] == connections
+            assert site.query("SELECT count(*) FROM pg_stat_activity WHERE usename = 'web'")[0][0] <= connections
             started = time.time()
             emit(site, 3)
             crowd.drain(20, lambda: crowd.events >= 3 * n)
