@@ -22,6 +22,7 @@
 #include "gateway/stats.h"
 #include "gateway/text.h"
 #include "lib/log.h"
+#include "lib/utf8.h"
 
 #define MAX_TOKEN 16384
 /* A request that runs longer is worth asking whether its client is still there. */
@@ -44,7 +45,7 @@ collect(void *context, enum MHD_ValueKind kind, const char *name, const char *va
 	Collecting *collecting = context;
 
 	(void) kind;
-	if (!text_is_utf8(value, strlen(value)))
+	if (!utf8_is_valid(value, strlen(value)))
 		collecting->utf8 = false;
 	else if (!request_add_header(collecting->request, name, value))
 		collecting->good = false;

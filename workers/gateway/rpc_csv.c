@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "gateway/rpc_body.h"
+#include "lib/utf8.h"
 
 typedef struct Csv
 {
@@ -62,7 +63,7 @@ rpc_csv_to_json(RpcArena *arena, const char *text, size_t length, RpcText *json)
 	size_t		count = 0;
 	bool		last = false;
 
-	if (length == 0 || !rpc_is_utf8(text, length))
+	if (length == 0 || !utf8_is_text(text, length))
 		return false;
 	while (!last)
 	{

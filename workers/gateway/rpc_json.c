@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "gateway/rpc_body.h"
+#include "lib/utf8.h"
 
 typedef struct Scan
 {
@@ -387,7 +388,7 @@ rpc_json_read(RpcArena *arena, const char *text, size_t length, int max_depth, R
 	bool		good;
 
 	memset(out, 0, sizeof(*out));
-	if (!rpc_is_utf8(text, length))
+	if (!utf8_is_text(text, length))
 		return false;
 	skip_blanks(&scan);
 	out->kind = scan.at == scan.end ? JSON_IS_SCALAR : *scan.at == '{' ? JSON_IS_OBJECT : *scan.at == '[' ? JSON_IS_ARRAY : JSON_IS_SCALAR;

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "gateway/rpc_internal.h"
+#include "lib/utf8.h"
 
 typedef struct Planning
 {
@@ -115,7 +116,7 @@ read_json(Planning *planning, const char *body, size_t length)
 		call->keys = planning->query.columns;
 		call->key_count = planning->query.column_count;
 		call->body_is_array = length > 0 && body[strspn(body, " \t\r\n")] == '[';
-		return rpc_is_utf8(body, length) || bad_body(planning, "Empty or invalid json");
+		return utf8_is_text(body, length) || bad_body(planning, "Empty or invalid json");
 	}
 	if (length == 0)
 		return true;
@@ -176,7 +177,7 @@ read_arguments(Planning *planning)
 	{
 		call->body = body;
 		call->body_length = request->body_length;
-		if (planning->content.kind != MEDIA_BYTES && !rpc_is_utf8(body, request->body_length))
+		if (planning->content.kind != MEDIA_BYTES && !utf8_is_text(body, request->body_length))
 			return bad_body(planning, "The body is not UTF-8 text, or has a NUL byte");
 	}
 	else

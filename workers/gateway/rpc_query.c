@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "lib/utf8.h"
+
 #define FAR ((int64_t) 1 << 62)	/* beyond any number of rows, and sums of two don't overflow */
 
 typedef struct Reading
@@ -38,7 +40,7 @@ rpc_pairs(RpcArena *arena, const char *text, size_t length, RpcArgument **pairs,
 		{
 			pair.name = text_decoded(arena, at, (size_t) (equals - at), true, &name_length);
 			pair.value = text_decoded(arena, equals + 1, (size_t) (stop - equals - 1), true, &value_length);
-			if (!rpc_is_utf8(pair.name, name_length) || !rpc_is_utf8(pair.value, value_length))
+			if (!utf8_is_text(pair.name, name_length) || !utf8_is_text(pair.value, value_length))
 				return false;
 			*pairs = arena_grow(arena, *pairs, *count, sizeof(RpcArgument));
 			(*pairs)[(*count)++] = pair;

@@ -251,29 +251,6 @@ text_add_json(RpcText *text, const char *value)
 	text_add_char(text, '"');
 }
 
-bool
-rpc_is_utf8(const char *text, size_t length)
-{
-	const unsigned char *at = (const unsigned char *) text;
-	const unsigned char *end = at + length;
-
-	while (at < end)
-	{
-		unsigned char c = *at++;
-		int			more = c < 0x80 ? 0 : c >= 0xc2 && c < 0xe0 ? 1 : c >= 0xe0 && c < 0xf0 ? 2 : c >= 0xf0 && c < 0xf5 ? 3 : -1;
-
-		if (c == 0 || more < 0 || end - at < more)
-			return false;
-		if (more > 0 && ((c == 0xe0 && *at < 0xa0) || (c == 0xed && *at > 0x9f) ||
-						 (c == 0xf0 && *at < 0x90) || (c == 0xf4 && *at > 0x8f)))
-			return false;
-		for (int i = 0; i < more; i++)
-			if ((*at++ & 0xc0) != 0x80)
-				return false;
-	}
-	return true;
-}
-
 static int
 hex_digit(char c)
 {

@@ -36,9 +36,6 @@ extern void text_print(RpcText *text, const char *format, ...) __attribute__((fo
 extern void text_add_identifier(RpcText *text, const char *name);	/* "na""me" */
 extern void text_add_json(RpcText *text, const char *value);	/* "..." , NULL as null */
 
-/* Valid UTF-8 without NUL. */
-extern bool rpc_is_utf8(const char *text, size_t length);
-
 /* %XX and, if plus, "+" for a blank; what is no escape stays. */
 extern char *text_decoded(RpcArena *arena, const char *text, size_t length, bool plus, size_t *out_length);
 

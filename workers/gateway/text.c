@@ -6,6 +6,8 @@
 #include <string.h>
 #include <sys/random.h>
 
+#include "lib/utf8.h"
+
 #define MAX_ID 64
 
 static uint64_t
@@ -15,37 +17,6 @@ eight_bytes(const void *at)
 
 	memcpy(&word, at, sizeof(word));
 	return word;
-}
-
-bool
-text_is_utf8(const char *text, size_t len)
-{
-	const unsigned char *at = (const unsigned char *) text;
-	const unsigned char *end = at + len;
-
-	while (at < end)
-	{
-		unsigned char c;
-		size_t		n;
-
-		/* Nearly all of it is ASCII: eight bytes at a time. */
-		while (end - at >= 8 && (eight_bytes(at) & UINT64_C(0x8080808080808080)) == 0)
-			at += 8;
-		if (at == end)
-			return true;
-		c = *at;
-		n = c < 0x80 ? 1 : c < 0xc2 ? 0 : c < 0xe0 ? 2 : c < 0xf0 ? 3 : c < 0xf5 ? 4 : 0;
-
-		if (n == 0 || n > (size_t) (end - at))
-			return false;
-		for (size_t i = 1; i < n; i++)
-			if ((at[i] & 0xc0) != 0x80)
-				return false;
-		if ((c == 0xe0 && at[1] < 0xa0) || (c == 0xed && at[1] > 0x9f) || (c == 0xf0 && at[1] < 0x90) || (c == 0xf4 && at[1] > 0x8f))
-			return false;
-		at += n;
-	}
-	return true;
 }
 
 void
@@ -88,7 +59,7 @@ text_percent_decode(const char *text, size_t len, bool plus, char *out)
 		*at++ = c;
 	}
 	*at = '\0';
-	return text_is_utf8(out, (size_t) (at - out));
+	return utf8_is_valid(out, (size_t) (at - out));
 }
 
 /* How many bytes stand for themselves in a JSON string. */

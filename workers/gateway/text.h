@@ -6,7 +6,6 @@
 #include <stddef.h>
 #include <stdint.h>
 
-extern bool text_is_utf8(const char *text, size_t len);
 extern void text_lower(char *text);
 
 /* out has room for len + 1 bytes. False: a bad escape, a NUL, or not UTF-8. */

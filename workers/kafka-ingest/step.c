@@ -9,6 +9,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include "lib/utf8.h"
+
 static void
 park(Item *item, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
@@ -30,29 +32,6 @@ ingest_plain(char *text)
 	for (; *text != '\0'; text++)
 		if ((unsigned char) *text < 0x20 || (unsigned char) *text > 0x7e)
 			*text = '?';
-}
-
-bool
-ingest_text_good(const void *text, size_t len)
-{
-	const unsigned char *at = text;
-	const unsigned char *end = at + len;
-
-	while (at < end)
-	{
-		unsigned char c = *at++;
-		int			more = c < 0x80 ? 0 : c >= 0xc2 && c < 0xe0 ? 1 : c >= 0xe0 && c < 0xf0 ? 2 : c >= 0xf0 && c < 0xf5 ? 3 : -1;
-
-		if (c == 0 || more < 0 || end - at < more)
-			return false;
-		if (more > 0 && ((c == 0xe0 && *at < 0xa0) || (c == 0xed && *at > 0x9f) ||
-						 (c == 0xf0 && *at < 0x90) || (c == 0xf4 && *at > 0x8f)))
-			return false;
-		for (int i = 0; i < more; i++)
-			if ((*at++ & 0xc0) != 0x80)
-				return false;
-	}
-	return true;
 }
 
 bool
@@ -113,7 +92,7 @@ parse_value(const IngestRules *rules, const Inbound *message, Item *item)
 		park(item, "the message has no value");
 	else if ((int64_t) message->value_len > rules->max_bytes)
 		park(item, "the value has %zu bytes, allowed are %" PRId64, message->value_len, rules->max_bytes);
-	else if (!ingest_text_good(message->value, message->value_len))
+	else if (!utf8_is_text(message->value, message->value_len))
 		park(item, "the value is not UTF-8 text, or has a NUL byte");
 	if (item->park)
 		return NULL;
@@ -165,7 +144,7 @@ choose_id(const Inbound *message, json_t *value, Item *item)
 	}
 	if (id == NULL)
 		snprintf(item->id, sizeof(item->id), "%s/%" PRId32 "/%" PRId64, message->topic, message->partition, message->offset);
-	else if (len == 0 || len > INGEST_ID_MAX || !ingest_text_good(id, len))
+	else if (len == 0 || len > INGEST_ID_MAX || !utf8_is_text(id, len))
 		park(item, "the id (%s) is not a text of 1 to %d bytes", header != NULL ? "ce_id" : "eventId", INGEST_ID_MAX);
 	else
 		snprintf(item->id, sizeof(item->id), "%.*s", (int) len, id);
@@ -178,7 +157,7 @@ choose_source(const IngestRules *rules, const Inbound *message, Item *item)
 	const InboundHeader *header = find_header(message, "ce_source");
 	int			used = snprintf(item->source, sizeof(item->source), "%s:%s", rules->source, message->topic);
 
-	if (used < 0 || (size_t) used >= sizeof(item->source) || (header != NULL && !ingest_text_good(header->value, header->len)))
+	if (used < 0 || (size_t) used >= sizeof(item->source) || (header != NULL && !utf8_is_text(header->value, header->len)))
 		park(item, "the source is not a text of at most %zu bytes", sizeof(item->source) - 1);
 	else if (header != NULL && header->len > 0)
 	{
@@ -222,8 +201,8 @@ copy_headers(const Inbound *message, Item *item)
 	{
 		const InboundHeader *header = &message->headers[i];
 
-		if (header->value != NULL && ingest_text_good(header->value, header->len) &&
-			ingest_text_good(header->name, strlen(header->name)))
+		if (header->value != NULL && utf8_is_text(header->value, header->len) &&
+			utf8_is_text(header->name, strlen(header->name)))
 			json_object_set_new(object, header->name, json_stringn(header->value, header->len));
 	}
 	item->headers = json_dumps(object, JSON_COMPACT);
@@ -239,7 +218,7 @@ ingest_judge(const IngestRules *rules, const Inbound *message, Item *item)
 
 	memset(item, 0, sizeof(*item));
 	value = parse_value(rules, message, item);
-	if (!item->park && message->key != NULL && !ingest_text_good(message->key, message->key_len))
+	if (!item->park && message->key != NULL && !utf8_is_text(message->key, message->key_len))
 		park(item, "the key is not UTF-8 text, or has a NUL byte");
 	if (!item->park && message->header_count >= INGEST_MAX_HEADERS)
 		park(item, "the message has more than %d headers", INGEST_MAX_HEADERS - 1);

@@ -68,7 +68,4 @@ extern Fault ingest_fault(const char *sqlstate);
 
 extern bool ingest_uuid_good(const char *text, size_t len);
 
-/* UTF-8 without NUL. */
-extern bool ingest_text_good(const void *text, size_t len);
-
 #endif

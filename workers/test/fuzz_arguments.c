@@ -7,6 +7,7 @@
 #include "gateway/arguments.h"
 #include "gateway/routes.h"
 #include "gateway/text.h"
+#include "lib/utf8.h"
 
 extern int	LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -33,7 +34,7 @@ try_route(const Route *route, const char *bytes, size_t len, bool form)
 	else
 		for (int i = 0; i < ROUTE_MAX_ARGUMENTS && route->arguments[i].name != NULL; i++)
 			/* What goes to the database is UTF-8, and there where it must be. */
-			if (values[i] == NULL ? route->arguments[i].required : !text_is_utf8(values[i], strlen(values[i])))
+			if (values[i] == NULL ? route->arguments[i].required : !utf8_is_valid(values[i], strlen(values[i])))
 				abort();
 	answer_headers(&request, request.body);
 	answer_status(request.body);

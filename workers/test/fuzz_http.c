@@ -13,6 +13,7 @@
 #include "gateway/proxies.h"
 #include "gateway/routes.h"
 #include "gateway/text.h"
+#include "lib/utf8.h"
 
 extern int	LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -81,7 +82,7 @@ try_text(Request *request, const char *text)
 	text_is_traceparent(text);
 	proxies_apply("10.0.0.1,10.0.0.2", text, peer, sizeof(peer));
 	placement_token_organization(text, organization);
-	if (!text_is_utf8(text, strlen(text)))
+	if (!utf8_is_valid(text, strlen(text)))
 		return;
 	request_set_header(request, "cookie", text);
 	request_add_header(request, "X-Any", text);

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "gateway/rpc_internal.h"
+#include "lib/utf8.h"
 
 extern int	LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -105,7 +106,7 @@ fuzz_call(char *text)
 		return;
 	*query++ = *header++ = *body++ = '\0';
 	/* The gateway refuses other headers. */
-	if (!rpc_is_utf8(header, strlen(header)))
+	if (!utf8_is_text(header, strlen(header)))
 		return;
 	check_call(*method == 'P' ? "POST" : *method == 'H' ? "HEAD" : *method == 'O' ? "OPTIONS" : "GET", query, body, strlen(body), header);
 }

@@ -10,6 +10,7 @@
 
 #include "gateway/statements.h"
 #include "gateway/text.h"
+#include "lib/utf8.h"
 
 static void
 text_is_checked(void **state)
@@ -59,11 +60,11 @@ every_byte_at_every_place(void **state)
 			else
 				snprintf(wanted, sizeof(wanted), "\"%.*s\\u00%02x%s\"", (int) at, text, byte, text + at + 1);
 			assert_string_equal(out, wanted);
-			assert_true(text_is_utf8(text, 19) == (byte < 0x80));
+			assert_true(utf8_is_valid(text, 19) == (byte < 0x80));
 		}
-	assert_true(text_is_utf8("12345678\xc3\xa4", 10));
-	assert_true(text_is_utf8("1234567\xc3\xa4", 9));
-	assert_false(text_is_utf8("12345678\xc3", 9));
+	assert_true(utf8_is_valid("12345678\xc3\xa4", 10));
+	assert_true(utf8_is_valid("1234567\xc3\xa4", 9));
+	assert_false(utf8_is_valid("12345678\xc3", 9));
 	assert_true(text_hash64("12345678", 8) != text_hash64("12345679", 8));
 	assert_true(text_hash64("1234567890", 10) != text_hash64("1234567891", 10));
 	assert_true(text_hash64("", 0) != text_hash64("\0", 1));

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "kafka-ingest/step.h"
+#include "lib/utf8.h"
 
 #define ORG "01a1fd86-ac37-7064-aa72-317f88726f05"
 
@@ -159,11 +160,11 @@ texts(void **state)
 	char		plain[] = "a\xff\n\x7f~";
 
 	(void) state;
-	assert_true(ingest_text_good("\xf4\x8f\xbf\xbf", 4));
-	assert_false(ingest_text_good("\xf4\x90\x80\x80", 4));
-	assert_false(ingest_text_good("\xed\xa0\x80", 3));
-	assert_false(ingest_text_good("\xe2\x82", 2));
-	assert_false(ingest_text_good("a\0", 2));
+	assert_true(utf8_is_text("\xf4\x8f\xbf\xbf", 4));
+	assert_false(utf8_is_text("\xf4\x90\x80\x80", 4));
+	assert_false(utf8_is_text("\xed\xa0\x80", 3));
+	assert_false(utf8_is_text("\xe2\x82", 2));
+	assert_false(utf8_is_text("a\0", 2));
 	assert_true(ingest_uuid_good(ORG, 36));
 	assert_false(ingest_uuid_good(ORG, 35));
 	assert_false(ingest_uuid_good("01a1fd86-ac37-7064-aa72-317f88726f0g", 36));
