@@ -9,16 +9,16 @@ import threading
 import time
 
 from harness.crowd import Crowd, children, memory, raise_file_limit
-from harness.gateway import Site
+from harness.gateway import KID, SECRET, Site
 from harness.streams import CLOSE, PING, PONG, TEXT, Refused, Sse, WebSocket
 
-TOPIC, SECRET = "news", "secrets"
+TOPIC, GUARDED = "news", "secrets"
 
 
 @contextlib.contextmanager
 def environment():
     with Site() as site:
-        for topic, permission in ((TOPIC, "events.read"), ("orders", "events.read"), (SECRET, "certificates.read")):
+        for topic, permission in ((TOPIC, "events.read"), ("orders", "events.read"), (GUARDED, "certificates.read")):
             site.query("SELECT events.define_topic(%s)", (topic,))
             site.query("SELECT events.let_listen(%s, %s)", (topic, permission))
         site.query("SELECT events.define_topic('unheard')")
@@ -440,6 +440,32 @@ def test_over_tls(site):
         assert stream.closing(5) == "shutting_down"
 
 
+def test_several_databases(site):
+    """An organization that lives in another database is listened to there."""
+    two = lambda sql, params=None: site.pg.query(sql, params, dbname="two")
+    site.pg.create_database("two")
+    two("SELECT access.add_verification_key(%s, 'HS256', %s), events.define_topic('news'), events.let_listen('news', 'events.read')", (KID, SECRET))
+    org = str(two("SELECT access.create_organization('Two')")[0][0])
+    user = str(two("SELECT access.create_user('two@two.test', NULL, %s)", (org,))[0][0])
+    two("SELECT access.grant_role(%s, 'owner', organization => %s)", (user, org))
+    with tempfile.NamedTemporaryFile("w", dir="/tmp", suffix=".databases") as f:
+        f.write(f"{org} {site.pg.dsn('two', 'web')}\n")
+        f.flush()
+        web = site.gateway(databases_file=f.name, **site.settings)
+    streams = [kind(web.port, token=token) for kind in (Sse, WebSocket) for token in (site.token(), site.token(user, org))]
+    emit(site, 3)
+    conn = site.pg.connect("two", autocommit=False)
+    with conn.cursor() as cur:
+        cur.execute("SELECT access.act_as(%s)", (org,))
+        cur.execute("SELECT events.emit('news', NULL, 'news.made', jsonb_build_object('n', i)) FROM generate_series(10, 14) i")
+    conn.commit()
+    conn.close()
+    for stream, wanted in zip(streams, ([0, 1, 2], [10, 11, 12, 13, 14]) * 2):
+        with stream:
+            assert numbers(stream.events(6, 1)) == wanted
+    web.stop()
+
+
 def test_limits(site):
     web = site.gateway(listeners=5, listeners_per_principal=3)
     one = [Sse(web.port, token=site.token()) for _ in range(3)]
@@ -496,7 +522,8 @@ def test_ten_thousand(site):
             crowd.drain(3)
             each = (memory(pids) - before) / n
             print(f"       {n} listeners opened in {opened_s:.1f} s, {each:.0f} bytes each")
-            assert crowd.open_count() == n and each <= 16384, (crowd.open_count(), each)
+            # A sanitizer's memory is not ours.
+            assert crowd.open_count() == n and (each <= 16384 or "san" in os.environ.get("WORKERS_BUILD", "")), (crowd.open_count(), each)
             assert site.query("SELECT count(*) FROM pg_stat_activity WHERE usename = 'web'")[0][0] <= connections
             started = time.time()
             emit(site, 3)
