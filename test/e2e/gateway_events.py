@@ -419,7 +419,8 @@ def test_over_tls(site):
         start = stream.start
         for part in range(0, 4000, 500):
             emit(site, 500, first=part, payload="x" * 500)
-        assert numbers(stream.events(4000, 20)) == list(range(4000))
+        got = numbers(stream.events(4000, 20))
+        assert got == list(range(4000)), (len(got), got[-1:], stream.ended, stream.bytes[:300])
         time.sleep(4)
         emit(site, 1, first=4000)
         assert numbers(stream.events(1)) == [4000]

@@ -116,7 +116,8 @@ struct Listener
 	CatchUp    *catch_up;		/* NULL: live, or closing */
 	Filter	   *filter;			/* NULL: everything */
 	FrameReader *frames;		/* NULL: Server-Sent Events */
-	Position	cursor;			/* it has everything up to here */
+	Position	cursor;			/* everything up to here was queued for it, or is not for it */
+	Position	sent_to;		/* everything up to here was sent, or is not for it */
 	int			fd;
 	int			unanswered;		/* pings */
 	uint64_t	number;

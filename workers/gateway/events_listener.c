@@ -96,7 +96,7 @@ drop_first(Listener *listener)
 	const Chunk *chunk = listener->queue[listener->first];
 
 	if (chunk->position.tick > 0)
-		listener->cursor = chunk->position;
+		listener->sent_to = chunk->position;
 	chunk_free(listener->queue[listener->first]);
 	listener->first = (listener->first + 1) % listener->size;
 	listener->count--;
@@ -185,7 +185,12 @@ watch(Listener *listener, bool out)
 static void
 drained(Listener *listener)
 {
+	const Feed *feed = listener->feed;
+
 	free_queue(listener);
+	listener->sent_to = listener->cursor;
+	if (listener->audience != NULL && position_compare(&feed->position, &listener->cursor) > 0)
+		listener->sent_to = feed->position;
 	listener->progress = true;
 	listener->allowance = 0;
 	watch(listener, false);
@@ -207,7 +212,8 @@ fall_behind(Listener *listener)
 {
 	drop_queue(listener);
 	if (listener->count > 0 && listener->queue[listener->first]->position.tick > 0)
-		listener->cursor = listener->queue[listener->first]->position;
+		listener->sent_to = listener->queue[listener->first]->position;
+	listener->cursor = listener->sent_to;
 	if (!catch_up_start(listener))
 	{
 		listener_close(listener, "out_of_memory", "the server is out of memory", CLOSE_INTERNAL);
@@ -468,7 +474,9 @@ listener_close(Listener *listener, const char *code, const char *message, int cl
 static void
 ping(Listener *listener)
 {
-	Chunk	   *position = listener->audience != NULL ? feed_ping(listener->feed, listener_form(listener)) : NULL;
+	/* It may have been given more than was read for all: a position never goes back. */
+	bool		known = listener->audience != NULL && position_compare(&listener->feed->position, &listener->cursor) >= 0;
+	Chunk	   *position = known ? feed_ping(listener->feed, listener_form(listener)) : NULL;
 
 	if (position != NULL)
 		listener_queue(listener, position);

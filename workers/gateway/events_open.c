@@ -255,7 +255,7 @@ opening_start(Request *request, Opening *opening, int fd)
 	if (listener == NULL)
 		return NULL;
 	opening->filter = NULL;
-	listener->cursor = opening->from;
+	listener->cursor = listener->sent_to = opening->from;
 	if (request->gateway->settings.access_log)
 		log_info("listener opened", F_INT("listener", listener->number), F_STR("request_id", request->id),
 				 F_STR("principal", request->principal), F_INT("resumes", opening->resumes));
