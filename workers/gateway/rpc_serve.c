@@ -171,7 +171,9 @@ notified(void *context)
 {
 	RpcService *service = context;
 
-	loop_timer_in(&service->gateway->loop, &service->timer, DEBOUNCE_MS);
+	/* The first of several decides: who notifies without a pause does not put it off for ever. */
+	if (service->timer.at_ms > service->gateway->loop.clock_ms() + DEBOUNCE_MS)
+		loop_timer_in(&service->gateway->loop, &service->timer, DEBOUNCE_MS);
 }
 
 static void
