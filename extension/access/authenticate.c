@@ -8,9 +8,12 @@
 
 #include "catalog/pg_type.h"
 #include "core/spi.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/json.h"
+#include "utils/lsyscache.h"
 #include "utils/snapmgr.h"
 
 #define USER_ROLE "backoffice_user"
@@ -166,7 +169,32 @@ set_anonymous(void)
 	set_local("role", token_anon_role);
 }
 
-/* begin_request(token text, organization uuid, read_only boolean, method text, path text, headers text, cookies text) */
+/*
+ * May the role that was just set execute the function?  PostgreSQL asks that when
+ * it plans a call that it then takes apart (a function in SQL), and when it looks
+ * its schema up; a prepared plan that another role made would not ask again.
+ */
+static void
+require_callee(Oid function)
+{
+	Oid			schema = get_func_namespace(function);
+	AclResult	allowed;
+
+	if (!OidIsValid(schema))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_FUNCTION),
+				 errmsg("the function does not exist any more"),
+				 bo_code("function_gone", "it was dropped since the gateway read its catalogue"),
+				 errhint("Ask again: NOTIFY pgrst makes the gateway read it at once.")));
+	allowed = pg_namespace_aclcheck(schema, GetUserId(), ACL_USAGE);
+	if (allowed != ACLCHECK_OK)
+		aclcheck_error(allowed, OBJECT_SCHEMA, get_namespace_name(schema));
+	allowed = pg_proc_aclcheck(function, GetUserId(), ACL_EXECUTE);
+	if (allowed != ACLCHECK_OK)
+		aclcheck_error(allowed, OBJECT_FUNCTION, get_func_name(function));
+}
+
+/* begin_request(token text, organization uuid, read_only boolean, method text, path text, headers text, cookies text, callee oid) */
 Datum
 access_begin_request(PG_FUNCTION_ARGS)
 {
@@ -195,5 +223,7 @@ access_begin_request(PG_FUNCTION_ARGS)
 	}
 	if (!PG_ARGISNULL(2) && PG_GETARG_BOOL(2))
 		set_local("transaction_read_only", "on");
+	if (!PG_ARGISNULL(7))
+		require_callee(PG_GETARG_OID(7));
 	PG_RETURN_TEXT_P(label);
 }

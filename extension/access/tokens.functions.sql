@@ -5,11 +5,11 @@ COMMENT ON FUNCTION access.authenticate(text, uuid) IS
 GRANT EXECUTE ON FUNCTION access.authenticate(text, uuid) TO backoffice_anon, backoffice_user, backoffice_service, backoffice_gateway, backoffice_definer;
 
 CREATE OR REPLACE FUNCTION access.begin_request(token text, organization uuid DEFAULT NULL, read_only boolean DEFAULT false,
-        method text DEFAULT NULL, path text DEFAULT NULL, headers text DEFAULT NULL, cookies text DEFAULT NULL) RETURNS text
+        method text DEFAULT NULL, path text DEFAULT NULL, headers text DEFAULT NULL, cookies text DEFAULT NULL, callee oid DEFAULT NULL) RETURNS text
     LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'access_begin_request';
-COMMENT ON FUNCTION access.begin_request(text, uuid, boolean, text, text, text, text) IS
-'Begins an HTTP request in this transaction: authenticates the token (NULL: nobody acts), sets the role (backoffice_user; backoffice.anon_role without a token; for a key with role_claim the role that the token claims), request.jwt.claims, request.method, request.path, request.headers (a JSON object with lower-case names), request.cookies, clears response.status and response.headers, and makes the transaction read-only if read_only; all until its end. Permission: EXECUTE (backoffice_gateway), and membership of the role to be set. Returns whom to count and log: user:<id>, apikey:<id>, subject:<key>/<subject>, role:<role> or anon. Errors: those of access.authenticate; 42501 and 22023 of SET ROLE.';
-GRANT EXECUTE ON FUNCTION access.begin_request(text, uuid, boolean, text, text, text, text) TO backoffice_gateway;
+COMMENT ON FUNCTION access.begin_request(text, uuid, boolean, text, text, text, text, oid) IS
+'Begins an HTTP request in this transaction: authenticates the token (NULL: nobody acts), sets the role (backoffice_user; backoffice.anon_role without a token; for a key with role_claim the role that the token claims), request.jwt.claims, request.method, request.path, request.headers (a JSON object with lower-case names), request.cookies, clears response.status and response.headers, and makes the transaction read-only if read_only; all until its end. callee: a function that the role must be allowed to execute: a plan that was prepared for another role would not ask again. Permission: EXECUTE (backoffice_gateway), and membership of the role to be set. Returns whom to count and log: user:<id>, apikey:<id>, subject:<key>/<subject>, role:<role> or anon. Errors: those of access.authenticate; 42501 and 22023 of SET ROLE; 42501 and 42883 for callee.';
+GRANT EXECUTE ON FUNCTION access.begin_request(text, uuid, boolean, text, text, text, text, oid) TO backoffice_gateway;
 
 CREATE OR REPLACE FUNCTION access.rotate_signing_key(alg text DEFAULT 'ES256') RETURNS text
     LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'access_rotate_signing_key';

@@ -118,7 +118,7 @@ def schemathesis(env, who, only=None, without="events|ws", known=None):
                           "--max-examples", os.environ.get("SCHEMATHESIS_EXAMPLES", "25"), "--phases", "examples,coverage,fuzzing",
                           "--request-timeout", "10", "--generation-database", "none", "--continue-on-failure", "--no-color", *paths, *headers],
                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=900, cwd="/tmp",
-                         env={**os.environ, "SCHEMATHESIS_HOOKS": "schemathesis_hooks", "PYTHONPATH": HERE})
+                         env={**os.environ, "SCHEMATHESIS_HOOKS": "_schemathesis_hooks", "PYTHONPATH": HERE})
     assert out.returncode == 0, out.stdout[-12000:]
     statuses = collections.Counter(int(status) for status in re.findall(r'"msg":"request".*?"status":(\d+)', env.gateway.text()[seen:]))
     print("        " + re.search(r"\d+ generated, .*", out.stdout).group(0), dict(sorted(statuses.items())), flush=True)

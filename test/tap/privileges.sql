@@ -22,7 +22,7 @@ INSERT INTO intended_functions VALUES
     ('access.add_verification_key(kid text, alg text, key text, role_claim text, audience text[], expires_required boolean)', 'admin'),
     ('access.authenticate(token text, organization uuid)', 'anon gateway service user'),
     ('access.backchannel_logout(logout_token text)', 'gateway service'),
-    ('access.begin_request(token text, organization uuid, read_only boolean, method text, path text, headers text, cookies text)', 'gateway'),
+    ('access.begin_request(token text, organization uuid, read_only boolean, method text, path text, headers text, cookies text, callee oid)', 'gateway'),
     ('access.can(permission text)', 'admin anon service user worker'),
     ('access.change_password(old text, new text)', 'service'),
     ('access.create_api_key(name text, scopes text[], expires_at timestamp with time zone, organization uuid, "user" uuid)', 'service'),

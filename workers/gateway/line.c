@@ -17,7 +17,7 @@
 /* Statements under way for less are not worth a cancel request. */
 #define CANCEL_AFTER_US 100000
 
-static const char begin_sql[] = "SELECT access.begin_request($1, $2, $3, $4, $5, $6, $7)";
+static const char begin_sql[] = "SELECT access.begin_request($1, $2, $3, $4, $5, $6, $7, $8)";
 
 static void line_ready(void *context, uint32_t events);
 

@@ -17,7 +17,7 @@
 #include "gateway/gateway.h"
 
 #define STATEMENT_MAX_PARAMS 64
-#define BEGIN_PARAMS 7
+#define BEGIN_PARAMS 8
 
 typedef struct Pool Pool;
 typedef struct Pools Pools;
@@ -31,6 +31,7 @@ typedef struct Statement
 	int			lengths[STATEMENT_MAX_PARAMS];	/* of binary ones */
 	int			formats[STATEMENT_MAX_PARAMS];	/* 0 text, 1 binary */
 	bool		one_off;		/* the client shapes its text: prepared only when it comes often */
+	const char *callee;			/* oid of the function whose EXECUTE is asked of the request's role, or NULL */
 } Statement;
 
 typedef enum CallOutcome
@@ -45,7 +46,7 @@ typedef enum CallOutcome
 struct Call
 {
 	bool		internal;		/* the gateway's own: without begin_request, as the role it logged in as */
-	const char *begin[BEGIN_PARAMS];	/* token, organization, read_only, method, path, headers, cookies */
+	const char *begin[BEGIN_PARAMS];	/* token, organization, read_only, method, path, headers, cookies, callee */
 	const Statement *before;
 	const Statement *main;
 	bool		rollback;

@@ -296,6 +296,7 @@ request_call(Request *request, const Statement *before, const Statement *main, b
 	call->begin[4] = request->path;
 	call->begin[5] = request_headers_json(request);
 	call->begin[6] = request_cookies_json(request);
+	call->begin[7] = main->callee;
 	call->before = before;
 	call->main = main;
 	call->rollback = rollback;

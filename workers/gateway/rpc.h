@@ -79,6 +79,7 @@ typedef struct RpcPlan
 	bool		read_only;
 	RpcStatement settings;		/* of this transaction, before main */
 	RpcStatement main;
+	const char *callee;			/* oid of the function that main calls, for begin_request; or NULL */
 	const char *endings[RPC_MAX_ENDINGS];	/* without parameters, after main; NULL: none */
 	struct RpcAnswering *answering;
 } RpcPlan;

@@ -45,7 +45,7 @@ const char *const rpc_catalogue_sql =
 "   ROWS FROM (pg_catalog.unnest(p.proallargtypes), pg_catalog.unnest(p.proargnames), pg_catalog.unnest(p.proargmodes)) AS a(type, name, mode) JOIN bases b ON b.oid = a.type"
 "  WHERE a.mode IN ('o', 'b', 't')),"
 " functions AS ("
-"  SELECT pg_catalog.json_build_object('schema', x.nspname, 'name', p.proname, 'description', pg_catalog.obj_description(p.oid, 'pg_proc'),"
+"  SELECT pg_catalog.json_build_object('schema', x.nspname, 'name', p.proname, 'oid', p.oid::text, 'description', pg_catalog.obj_description(p.oid, 'pg_proc'),"
 "   'params', COALESCE(a.list, '[]'), 'volatile', p.provolatile = 'v', 'set', p.proretset,"
 "   'composite', t.typtype = 'c' OR COALESCE(p.proargmodes && '{t,b,o}'::\"char\"[], false),"
 "   'void', p.prorettype = 'void'::regtype, 'variadic', p.provariadic <> 0, 'bytes', t.oid = 'bytea'::regtype,"
@@ -119,6 +119,7 @@ load_function(RpcArena *arena, json_t *json, RpcFunction *function)
 
 	function->schema = text_of(arena, json, "schema");
 	function->name = text_of(arena, json, "name");
+	function->oid = text_of(arena, json, "oid");
 	function->description = text_of(arena, json, "description");
 	function->type_name = text_of(arena, json, "type");
 	function->media = text_of(arena, json, "media");

@@ -18,6 +18,7 @@ typedef struct RpcFunction
 {
 	const char *schema;
 	const char *name;
+	const char *oid;			/* in digits */
 	const char *description;	/* or NULL */
 	RpcParam   *params;
 	size_t		param_count;

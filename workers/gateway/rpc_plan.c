@@ -440,6 +440,7 @@ write_statements(Planning *planning)
 	bool		rollback = prefer->tx != NULL ? !commit : planning->config->rollback_all;
 
 	planning->plan->read_only = !planning->post || !planning->call.function->is_volatile;
+	planning->plan->callee = planning->call.function->oid;
 	if (!rpc_sql(planning->arena, &planning->call, &planning->plan->main))
 		return refuse(planning, &(RpcProblem) {.status = 400, .code = "PGRST100", .message = "The query string has too many values",
 			.details = arena_print(planning->arena, "At most %d are allowed", RPC_MAX_PARAMS)});

@@ -377,7 +377,10 @@ run(Request *request, Serving *serving)
 	if (main_statement == NULL || (before == NULL && plan->settings.sql != NULL))
 		unavailable(request, plan->arena, "PGRST000", "The server is out of memory.");
 	else
+	{
+		main_statement->callee = plan->callee;
 		request_call(request, before, main_statement, plan->read_only, plan->endings[0] != NULL, answered);
+	}
 }
 
 /* "Authorization: Bearer" and nothing else is an error, not nobody. */
