@@ -57,6 +57,30 @@ def test_a_changed_function(env):
                env.rpc.call("POST", "/rpc/rpc_changing", {"a": 2}).json == [1, 2])
 
 
+def test_a_plan_of_one_role_does_not_serve_another(env):
+    """Functions in SQL, which the planner takes apart: whoever comes second is asked for EXECUTE, and for their schema, too."""
+    env.query("CREATE FUNCTION api.rpc_rows(n int) RETURNS SETOF int LANGUAGE sql STABLE AS 'SELECT generate_series(1, n)'")
+    env.query("CREATE FUNCTION api.rpc_next(n int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT n + 1'")
+    env.query("REVOKE ALL ON FUNCTION api.rpc_rows(int), api.rpc_next(int) FROM PUBLIC")
+    env.query("GRANT EXECUTE ON FUNCTION api.rpc_rows(int), api.rpc_next(int) TO backoffice_user")
+    env.query("NOTIFY pgrst")
+    eventually(lambda: env.rpc.call("POST", "/rpc/rpc_next", {"n": 1}, token=env.token()).status == 200)
+    for path in ("/rpc/rpc_rows?n=2", "/rpc/rpc_next?n=2"):
+        for _ in range(40):     # until it is prepared on each connection, and its plan is a generic one
+            assert env.rpc.call("GET", path, token=env.token()).status == 200
+        for _ in range(10):
+            answer = env.rpc.call("GET", path)
+            assert (answer.status, answer.json["code"]) == (401, "42501"), answer
+    env.query("GRANT EXECUTE ON FUNCTION api.rpc_next(int) TO backoffice_anon")
+    assert env.rpc.call("GET", "/rpc/rpc_next?n=2").status == 200
+    env.query("REVOKE USAGE ON SCHEMA api FROM backoffice_anon")
+    try:
+        answer = env.rpc.call("GET", "/rpc/rpc_next?n=2")
+        assert (answer.status, answer.json["message"]) == (401, "permission denied for schema api"), answer
+    finally:
+        env.query("GRANT USAGE ON SCHEMA api TO backoffice_anon")
+
+
 def test_a_bad_token_before_anything_else(env):
     answer = env.rpc.call("POST", "/rpc/no_such_thing", {}, token="a.b.c")
     assert (answer.status, answer.json["code"]) == (401, "PGRST301"), answer
