@@ -1,5 +1,7 @@
 """/rpc/{function} in the gateway: the list of functions follows the database, and survives it."""
 import contextlib
+import http.client
+import json
 import time
 
 from harness.gateway import Site
@@ -102,6 +104,36 @@ def test_the_database_away_and_back(env):
         env.query("NOTIFY pgrst")
         return env.rpc.call("POST", "/rpc/rpc_after", {}).status == 200
     eventually(there, 30)
+
+
+def test_reason_phrases(env):
+    """A function's own phrase reaches the status line, and nothing but the status line; the next answer has the usual one again."""
+    env.function("rpc_fails", "text text, state text DEFAULT 'PT404'", "BEGIN RAISE EXCEPTION USING errcode = state, message = text; END", kind="STABLE")
+    env.query("NOTIFY pgrst")
+    eventually(lambda: env.rpc.call("POST", "/rpc/rpc_fails", {"text": "a"}).json["code"] == "PT404")
+    long = "\u00fc" * 50000
+    for text, reason in [("Gone fishing", "Gone fishing"), ("a\r\nSet-Cookie: b=c", "a  Set-Cookie: b=c"), (long, long[:100]), ("", "Not Found")]:
+        conn = http.client.HTTPConnection("127.0.0.1", env.rpc.port, timeout=10)
+        for path, expected in [("/rpc/rpc_fails", reason), ("/rpc/rpc_fails?columns=text", reason), ("/nowhere", "Not Found")]:
+            conn.request("POST", path, json.dumps({"text": text}), {"Content-Type": "application/json"})
+            answer = conn.getresponse()
+            body = answer.read()
+            assert answer.status == 404 and answer.reason.encode("latin-1").decode() == expected, (path, answer.reason, body[:200])
+            assert answer.getheader("Set-Cookie") is None
+        conn.close()
+
+
+def test_head_tells_no_length(env):
+    """Several on one connection: nothing of a body goes out that the next answer would begin with."""
+    conn = http.client.HTTPConnection("127.0.0.1", env.rpc.port, timeout=10)
+    for path, status in [("/rpc/rpc_one?a=2", 200), ("/rpc/rpc_one?a=x", 400), ("/rpc/rpc_one?a=3", 200)]:
+        conn.request("HEAD", path)
+        answer = conn.getresponse()
+        assert (answer.status, answer.getheader("Content-Length"), answer.read()) == (status, None, b""), (path, answer.status)
+        conn.request("GET", path)
+        answer = conn.getresponse()
+        assert answer.status == status and answer.getheader("Content-Length") == str(len(answer.read())), path
+    conn.close()
 
 
 def test_it_is_described(env):

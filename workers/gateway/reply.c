@@ -7,6 +7,7 @@
 #include <strings.h>
 
 #include "gateway/cors.h"
+#include "gateway/reason.h"
 #include "gateway/respond.h"
 
 bool
@@ -96,6 +97,13 @@ reply_response(Request *request, int status, struct MHD_Response *response)
 
 /* ---- sending ---- */
 
+static ssize_t
+no_bytes(void *context, uint64_t at, char *bytes, size_t max)
+{
+	(void) context, (void) at, (void) bytes, (void) max;
+	return MHD_CONTENT_READER_END_OF_STREAM;
+}
+
 static struct MHD_Response *
 make_response(Reply *reply)
 {
@@ -103,7 +111,9 @@ make_response(Reply *reply)
 
 	if (reply->response != NULL)
 		return reply->response;
-	if (reply->free_body != NULL)
+	if (reply->no_length)
+		response = MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, 1, no_bytes, NULL, NULL);
+	else if (reply->free_body != NULL)
 		response = MHD_create_response_from_buffer_with_free_callback_cls(reply->body_len, reply->body, reply->free_body,
 																		  reply->free_context);
 	else
@@ -121,8 +131,9 @@ respond(Request *request, bool draining)
 
 	if (response == NULL)
 		return false;
-	/* From here on the body is libmicrohttpd's. */
-	reply->free_body = NULL;
+	/* From here on the body is libmicrohttpd's; one that is not sent is freed with the request. */
+	if (!reply->no_length)
+		reply->free_body = NULL;
 	reply->response = NULL;
 	for (int i = 0; i < reply->header_count; i++)
 		MHD_add_response_header(response, reply->headers[i].name, reply->headers[i].value);
@@ -134,6 +145,7 @@ respond(Request *request, bool draining)
 	cors_answer(request, response);
 	if ((reply->close || draining) && reply->status != 101)
 		MHD_add_response_header(response, "Connection", "close");
+	reason_set((unsigned int) reply->status, reply->reason);
 	good = MHD_queue_response(request->connection, (unsigned int) reply->status, response) == MHD_YES;
 	MHD_destroy_response(response);
 	return good;

@@ -51,6 +51,8 @@ typedef struct Reply
 	size_t		body_len;
 	void		(*free_body) (void *);	/* NULL: static */
 	void	   *free_context;
+	const char *reason;			/* the phrase behind the status; NULL: the usual one */
+	bool		no_length;		/* of an answer to HEAD: does not tell how long GET's is */
 	bool		close;			/* the connection with it */
 	const char *code;			/* of an error, for the log; NULL: none */
 	struct MHD_Response *response;	/* instead of all that: a response made by the handler (streams, upgrades) */

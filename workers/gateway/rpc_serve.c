@@ -290,6 +290,8 @@ send_response(Request *request, const RpcResponse *response)
 		else
 			reply_header(request, response->headers[i].name, response->headers[i].value);
 	request->reply.code = response->code == NULL ? NULL : request_copy(request, response->code, strlen(response->code));
+	request->reply.reason = response->reason == NULL ? NULL : request_copy(request, response->reason, strlen(response->reason));
+	request->reply.no_length = request->method == METHOD_HEAD;
 	/* Without a type there is no body. */
 	reply_text(request, response->status, type, response->body, response->body_length);
 }

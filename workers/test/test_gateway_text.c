@@ -4,10 +4,12 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
+#include <microhttpd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "gateway/reason.h"
 #include "gateway/statements.h"
 #include "gateway/text.h"
 #include "lib/utf8.h"
@@ -126,6 +128,50 @@ one_offs_are_known_when_they_come_often(void **state)
 	statements_free(&statements);
 }
 
+static const char *
+phrase_of(unsigned int status)
+{
+	static char phrase[2 * REASON_MAX];
+
+	snprintf(phrase, sizeof(phrase), "%.*s", (int) MHD_get_reason_phrase_len_for(status), MHD_get_reason_phrase_for(status));
+	return phrase;
+}
+
+static void
+a_reason_phrase_is_said_once(void **state)
+{
+	char		text[3 * REASON_MAX];
+
+	(void) state;
+	assert_string_equal(phrase_of(404), "Not Found");
+	reason_set(404, "Not Here");
+	assert_string_equal(phrase_of(500), "Internal Server Error");
+	assert_string_equal(phrase_of(404), "Not Here");
+	assert_string_equal(phrase_of(404), "Not Found");
+	reason_set(404, "Not Here");
+	reason_set(404, NULL);
+	assert_string_equal(phrase_of(404), "Not Found");
+	reason_set(404, "");
+	assert_string_equal(phrase_of(404), "Not Found");
+	for (int c = 1; c < 0x80; c = c == 31 ? 0x7f : c + 1)
+	{
+		snprintf(text, sizeof(text), "OK%cSet-Cookie: a", c);
+		reason_set(404, text);
+		assert_string_equal(phrase_of(404), "Not Found");
+	}
+	/* Cut, but not within a character. */
+	for (int before = 0; before < 3; before++)
+	{
+		memset(text, 'x', sizeof(text));
+		for (size_t i = (size_t) before; i + 3 < sizeof(text); i += 3)
+			memcpy(text + i, "\xe2\x82\xac", 4);
+		reason_set(404, text);
+		assert_int_equal(MHD_get_reason_phrase_len_for(404), REASON_MAX - (REASON_MAX - before) % 3);
+		assert_true(utf8_is_valid(MHD_get_reason_phrase_for(404), (size_t) (REASON_MAX - (REASON_MAX - before) % 3)));
+	}
+	reason_set(404, NULL);
+}
+
 int
 main(void)
 {
@@ -134,6 +180,7 @@ main(void)
 		cmocka_unit_test(every_byte_at_every_place),
 		cmocka_unit_test(statements_are_known),
 		cmocka_unit_test(one_offs_are_known_when_they_come_often),
+		cmocka_unit_test(a_reason_phrase_is_said_once),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
