@@ -182,6 +182,7 @@ class RealKafka:
         if not self.keep:
             leftovers.claim(self.dir)
         self.log = os.path.join(self.dir, "server.log")
+        self.properties = os.path.join(self.dir, "server.properties")
         self.port = free_port()
         self.controller_port = free_port()
         self.bootstrap = f"127.0.0.1:{self.port}"
@@ -206,7 +207,7 @@ class RealKafka:
                 "-Dlog4j2.configurationFile=" + os.path.join(self.dir, "log4j2.xml"),
                 "-cp", os.path.join(self.jars, "*")]
 
-    def init(self):
+    def write_properties(self):
         properties = {
             "process.roles": "broker,controller", "node.id": 1,
             "controller.quorum.voters": f"1@127.0.0.1:{self.controller_port}",
@@ -224,16 +225,21 @@ class RealKafka:
             "broker.heartbeat.interval.ms": 300, "broker.session.timeout.ms": 1500,
         }
         properties.update(self.conf)
-        self.properties = os.path.join(self.dir, "server.properties")
         with open(self.properties, "w") as f:
             f.writelines(f"{k}={v}\n" for k, v in properties.items())
+
+    def init(self):
+        self.write_properties()
         with open(os.path.join(self.dir, "log4j2.xml"), "w") as f:
             f.write(LOG4J)
-        out = subprocess.run(self.java(128) + ["kafka.tools.StorageTool", "format", "-t",
-                                               "AAAAAAAAAAAAAAAAAAAAAQ", "-c", self.properties],
+        out = subprocess.run(self.java(128) + ["kafka.tools.StorageTool", "format", "-t", "AAAAAAAAAAAAAAAAAAAAAQ",
+                                               "-c", self.properties] + self.format_options(),
                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=120)
         if out.returncode:
             raise RuntimeError("Kafka could not format its storage:\n" + out.stdout)
+
+    def format_options(self):
+        return []
 
     def start(self, timeout_s=90):
         with open(self.log, "ab") as log:

@@ -20,17 +20,15 @@ kafka_error(rd_kafka_t *consumer, int err, const char *reason, void *context)
 	Ingest	   *ingest = context;
 
 	(void) consumer;
-	if (err == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN)
-		atomic_store(&health.kafka, false);
-	log_warn("Kafka", F_STR("error", reason), F_STR("code", rd_kafka_err2name(err)));
-	snprintf(ingest->last_error, sizeof(ingest->last_error), "%s", reason);
+	if (kafka_trouble(err, reason))
+		snprintf(ingest->last_error, sizeof(ingest->last_error), "%s", reason);
 }
 
 static int
 statistics(rd_kafka_t *consumer, char *json, size_t len, void *context)
 {
 	(void) consumer, (void) len, (void) context;
-	atomic_store(&health.kafka, strstr(json, "\"state\":\"UP\"") != NULL);
+	kafka_reachable(strstr(json, "\"state\":\"UP\"") != NULL);
 	return 0;
 }
 
@@ -67,10 +65,7 @@ consume_check(const IngestSettings *settings, char *error, size_t size)
 {
 	rd_kafka_conf_t *conf = consumer_conf(settings, error, size);
 
-	if (conf == NULL)
-		return false;
-	rd_kafka_conf_destroy(conf);
-	return true;
+	return conf != NULL && kafka_check(conf, RD_KAFKA_CONSUMER, settings->kafka_config, error, size);
 }
 
 static void
@@ -197,7 +192,7 @@ rebalance(rd_kafka_t *consumer, rd_kafka_resp_err_t err, rd_kafka_topic_partitio
 		rd_kafka_assign(consumer, NULL);
 		ingest->assigned = rd_kafka_topic_partition_list_copy(partitions);
 		log_info("partitions assigned", F_INT("partitions", partitions->cnt));
-		atomic_store(&health.kafka, true);
+		kafka_reachable(true);
 		consume_assign(ingest);
 	}
 	else

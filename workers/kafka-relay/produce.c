@@ -72,10 +72,7 @@ produce_check(const RelaySettings *settings, char *error, size_t size)
 {
 	rd_kafka_conf_t *conf = producer_conf(settings, false, error, size);
 
-	if (conf == NULL)
-		return false;
-	rd_kafka_conf_destroy(conf);
-	return true;
+	return conf != NULL && kafka_check(conf, RD_KAFKA_PRODUCER, settings->kafka_config, error, size);
 }
 
 static void
@@ -111,14 +108,8 @@ trouble(Relay *relay, rd_kafka_event_t *event)
 		relay_want_rewind(relay, why);
 		return;
 	}
-	if (err == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN)
-	{
-		if (atomic_exchange(&health.kafka, false))
-			log_warn("Kafka is not reachable", F_STR("error", text));
-	}
-	else
-		log_info("Kafka", F_STR("error", text));
-	relay_note_error(relay, text);
+	if (kafka_trouble(err, text))
+		relay_note_error(relay, text);
 }
 
 /* The statistics tell whether a broker is connected when nothing is being sent. */
@@ -126,10 +117,8 @@ static void
 statistics(rd_kafka_event_t *event)
 {
 	const char *json = rd_kafka_event_stats(event);
-	bool		up = json != NULL && strstr(json, "\"state\":\"UP\"") != NULL;
 
-	if (up != atomic_exchange(&health.kafka, up))
-		log_info(up ? "Kafka is reachable" : "Kafka is not reachable");
+	kafka_reachable(json != NULL && strstr(json, "\"state\":\"UP\"") != NULL);
 }
 
 static void

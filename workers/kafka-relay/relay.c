@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "kafka-relay/parked.h"
+#include "lib/kafka.h"
 #include "lib/log.h"
 
 void
@@ -118,7 +119,7 @@ relay_delivered(Relay *relay, Slot *slot, rd_kafka_resp_err_t err)
 			metric_add(&metric_acked, 1);
 			backoff_reset(&relay->producer_backoff);
 			if (!atomic_load(&health.kafka))
-				atomic_store(&health.kafka, true);
+				kafka_reachable(true);
 			if (alone && idset_remove(&relay->suspects, slot->id, sizeof(slot->id)) && relay->suspects.count == 0)
 				log_info("what was refused in batches was accepted one by one");
 			settle(relay, slot);

@@ -6,10 +6,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/eventfd.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "lib/log.h"
+#include "lib/metrics.h"
+
+#define SCRAM_WORKS_SINCE 0x020601ff
+#define TELL_AGAIN_MS 60000
 
 static void
 kafka_log(const rd_kafka_t *rk, int level, const char *facility, const char *text)
@@ -17,11 +23,9 @@ kafka_log(const rd_kafka_t *rk, int level, const char *facility, const char *tex
 	LogLevel	ours = level <= 3 ? LOG_LEVEL_ERROR : level <= 4 ? LOG_LEVEL_WARN : level <= 6 ? LOG_LEVEL_INFO : LOG_LEVEL_DEBUG;
 
 	(void) rk;
-	/* A broker that is away is told by our own state; librdkafka repeats itself at every attempt. */
-	if (strcmp(facility, "CONFWARN") == 0)
+	/* Failed connections come as errors too (kafka_trouble), and at every attempt. */
+	if (strcmp(facility, "CONFWARN") == 0 || strcmp(facility, "FAIL") == 0 || strcmp(facility, "ERROR") == 0)
 		ours = LOG_LEVEL_DEBUG;
-	if (strcmp(facility, "FAIL") == 0 || strcmp(facility, "ERROR") == 0)
-		ours = LOG_LEVEL_INFO;
 	log_at(ours, "librdkafka", F_STR("facility", facility), F_STR("detail", text));
 }
 
@@ -60,6 +64,7 @@ read_file(rd_kafka_conf_t *conf, const char *path, char *error, size_t error_siz
 	}
 	while (good && fgets(line, sizeof(line), file) != NULL)
 	{
+		bool		cut = strchr(line, '\n') == NULL && !feof(file);
 		char	   *name = trim(line);
 		char	   *equals = strchr(name, '=');
 		char	   *value;
@@ -72,6 +77,12 @@ read_file(rd_kafka_conf_t *conf, const char *path, char *error, size_t error_siz
 		if (equals == NULL)
 		{
 			snprintf(error, error_size, "%s: line %d is not name=value", path, number);
+			continue;
+		}
+		if (cut)
+		{
+			/* Its rest would be read as another line. */
+			snprintf(error, error_size, "%s: line %d is longer than %zu bytes", path, number, sizeof(line) - 2);
 			continue;
 		}
 		*equals = '\0';
@@ -108,6 +119,93 @@ kafka_conf(const char *bootstrap, const char *client_id, const char *file, char 
 		return NULL;
 	}
 	return conf;
+}
+
+static bool
+conf_is(const rd_kafka_conf_t *conf, const char *name, const char *wanted)
+{
+	char		value[64];
+	size_t		size = sizeof(value);
+
+	return rd_kafka_conf_get(conf, name, value, &size) == RD_KAFKA_CONF_OK && strncasecmp(value, wanted, strlen(wanted)) == 0;
+}
+
+/* What works, or seems to, and should not be left so. */
+static void
+warn_of(const rd_kafka_conf_t *conf, const char *file)
+{
+	struct stat status;
+	bool		sasl = conf_is(conf, "security.protocol", "sasl_");
+
+	if (*file != '\0' && stat(file, &status) == 0 && (status.st_mode & S_IROTH) != 0 && sasl)
+		log_warn("everybody on this host can read the file with the password for Kafka", F_STR("file", file));
+	if (conf_is(conf, "security.protocol", "sasl_plaintext") && conf_is(conf, "sasl.mechanisms", "PLAIN"))
+		log_warn("the password for Kafka is sent as it is: set security.protocol=SASL_SSL");
+	if (conf_is(conf, "enable.ssl.certificate.verification", "false"))
+		log_warn("the brokers' certificates are not verified: anybody between can read and change messages");
+	/* CVE-2024-56128: since then brokers look at the second nonce, which librdkafka sent wrong. */
+	if (sasl && conf_is(conf, "sasl.mechanisms", "SCRAM-") && rd_kafka_version() < SCRAM_WORKS_SINCE)
+		log_warn("Kafka 3.7.2, 3.8.1, 3.9 and newer refuse SCRAM of this librdkafka: use PLAIN over TLS, a client certificate, or librdkafka 2.6.1",
+				 F_STR("librdkafka", rd_kafka_version_str()));
+}
+
+bool
+kafka_check(rd_kafka_conf_t *conf, rd_kafka_type_t type, const char *file, char *error, size_t error_size)
+{
+	rd_kafka_t *handle;
+
+	warn_of(conf, file);
+	/* Nobody to connect to: only files, keys and combinations of properties are looked at. */
+	kafka_set(conf, "bootstrap.servers", "");
+	kafka_set(conf, "log_level", "0");
+	handle = rd_kafka_new(type, conf, error, error_size);
+	if (handle == NULL)
+	{
+		rd_kafka_conf_destroy(conf);
+		return false;
+	}
+	rd_kafka_destroy(handle);
+	return true;
+}
+
+/* When the log heard of this kind of error last, in milliseconds; each is told again after a while. */
+static struct
+{
+	rd_kafka_resp_err_t err;
+	int64_t		at_ms;
+}			told[8];
+
+bool
+kafka_trouble(rd_kafka_resp_err_t err, const char *reason)
+{
+	int64_t		now = loop_monotonic_ms();
+	size_t		oldest = 0;
+	bool		down = err == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN;
+
+	if (down)
+		atomic_store(&health.kafka, false);
+	for (size_t i = 0; i < sizeof(told) / sizeof(told[0]); i++)
+	{
+		/* That all are down says less than why, which came just before. */
+		if (told[i].at_ms != 0 && now - told[i].at_ms < TELL_AGAIN_MS && (told[i].err == err || down))
+			return !down;
+		if (told[i].at_ms < told[oldest].at_ms)
+			oldest = i;
+	}
+	told[oldest].err = err;
+	told[oldest].at_ms = now;
+	log_warn("trouble with Kafka", F_STR("error", reason), F_STR("code", rd_kafka_err2name(err)));
+	return true;
+}
+
+void
+kafka_reachable(bool up)
+{
+	if (up == atomic_exchange(&health.kafka, up))
+		return;
+	if (up)
+		memset(told, 0, sizeof(told));
+	log_info(up ? "Kafka is reachable" : "Kafka is not reachable");
 }
 
 void

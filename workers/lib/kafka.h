@@ -16,6 +16,19 @@
 extern rd_kafka_conf_t *kafka_conf(const char *bootstrap, const char *client_id, const char *file,
 								   char *error, size_t error_size);
 
+/*
+ * Whether a client could be made of it: the files that it names can be read, properties go together. Connects to
+ * nothing. Says in the log what is unsafe, or known not to work. Takes conf.
+ */
+extern bool kafka_check(rd_kafka_conf_t *conf, rd_kafka_type_t type, const char *file, char *error, size_t error_size);
+
+/*
+ * An error that is no message's own: why a broker can't be reached, mostly. librdkafka tells it at every attempt; the
+ * log is told once a minute of each kind, until kafka_reachable(true). false: it says less than what was told before.
+ */
+extern bool kafka_trouble(rd_kafka_resp_err_t err, const char *reason);
+extern void kafka_reachable(bool up);
+
 /* Sets one property; aborts when librdkafka refuses, as the value is ours. */
 extern void kafka_set(rd_kafka_conf_t *conf, const char *name, const char *value);
 extern void kafka_set_int(rd_kafka_conf_t *conf, const char *name, int64_t value);
