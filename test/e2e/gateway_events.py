@@ -2,7 +2,9 @@
 import contextlib
 import json
 import os
+import socket as socket_module
 import ssl
+import struct
 import subprocess
 import tempfile
 import threading
@@ -405,40 +407,93 @@ def test_frames(site):
         assert numbers(socket.events(1)) == [0]
 
 
-def test_over_tls(site):
-    """Server-Sent Events through the gateway's own TLS: events, bursts, going on, ends."""
+def secure(site, **settings):
+    """A gateway that does TLS itself, and how its streams are opened there."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     with tempfile.TemporaryDirectory(dir="/tmp") as folder:
         pem, key = os.path.join(folder, "cert.pem"), os.path.join(folder, "key.pem")
         subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-subj", "/CN=localhost",
                         "-days", "2", "-keyout", key, "-out", pem], check=True, capture_output=True)
-        web = site.gateway(tls_certificate=pem, tls_key=key, listener_buffer=65536, **site.settings)
-    listen = lambda token=None, query="": Sse(web.port, token=token or site.token(), query=query, wrap=context.wrap_socket)
-    with listen() as stream:
-        start = stream.start
-        for part in range(0, 4000, 500):
-            emit(site, 500, first=part, payload="x" * 500)
-        got = numbers(stream.events(4000, 20))
-        assert got == list(range(4000)), (len(got), got[-1:], stream.ended, stream.bytes[:300])
-        time.sleep(4)
-        emit(site, 1, first=4000)
-        assert numbers(stream.events(1)) == [4000]
-    with listen(query="last_event_id=" + start) as stream:
-        assert numbers(stream.events(4001, 20)) == list(range(4001))
-    with listen(site.token(seconds=2)) as stream:
-        assert stream.closing(8) == "token_expired"
-    for stream in [listen() for _ in range(20)]:
-        stream.close()
-    try:
-        WebSocket(web.port, token=site.token(), wrap=context.wrap_socket)
-        raise AssertionError("a WebSocket over TLS")
-    except Refused as e:
-        assert (e.status, e.code) == (501, "no_websocket_over_tls")
-    with listen() as stream:
+        web = site.gateway(tls_certificate=pem, tls_key=key, **{**site.settings, **settings})
+    return web, context, lambda kind, token=None, **kw: kind(web.port, token=token or site.token(), wrap=context.wrap_socket, **kw)
+
+
+def streams_of(web, wanted, timeout_s=5):
+    deadline = time.time() + timeout_s
+    while web.metric("backoffice_gateway_streams") != wanted and time.time() < deadline:
+        time.sleep(0.05)
+    return web.metric("backoffice_gateway_streams")
+
+
+def test_over_tls(site):
+    """Both kinds through the gateway's own TLS: bursts that wait for the client, pings, going on, ends from either side."""
+    web, context, listen = secure(site, listener_buffer=65536, events_ping_ms=1000)
+    for version in (ssl.TLSVersion.TLSv1_3, ssl.TLSVersion.TLSv1_2):
+        context.maximum_version = version
+        for kind in (Sse, WebSocket):
+            with listen(kind, receive_buffer=4096) as stream:
+                start = stream.start
+                for part in range(0, 4000, 500):
+                    emit(site, 500, first=part, payload="x" * 500)
+                emit(site, 3, first=4000, payload="y" * 200000)
+                got = numbers(stream.events(4003, 30))
+                assert got == list(range(4003)), (kind, len(got), got[-1:], stream.ended, stream.bytes[:300])
+                if version == ssl.TLSVersion.TLSv1_3:
+                    assert stream.events(1, 1.2) == []      # signs of life come, and are no events
+                emit(site, 1, first=4003)
+                assert numbers(stream.events(1)) == [4003]
+            with listen(kind, query="last_event_id=" + start) as stream:
+                assert numbers(stream.events(4004, 30)) == list(range(4004))
+    assert streams_of(web, 0) == 0, "a client that left is noticed at once"
+    for kind in (Sse, WebSocket):
+        with listen(kind, site.token(seconds=2)) as stream:
+            assert stream.closing(8) == "token_expired"
+    assert '"code":"slow"' not in web.text()
+    with listen(Sse) as one, listen(WebSocket) as two:
         started = time.time()
         assert web.stop() == 0 and time.time() - started < 10
-        assert stream.closing(5) == "shutting_down"
+        assert one.closing(5) == two.closing(5) == "shutting_down" and two.close_code == 1001
+
+
+def test_clients_over_tls(site):
+    """What clients send and how they leave; one that takes nothing is closed; requests go on beside many."""
+    web, _, listen = secure(site, listener_buffer=65536, events_ping_ms=1000)
+    with listen(WebSocket) as socket:
+        for _ in range(200):
+            socket.send(TEXT, b"x" * 4096)
+        socket.send(PING, b"still there")
+        while (frame := socket.frame(5)) is not None and frame[0] != PONG:
+            pass
+        assert frame == (PONG, b"still there"), frame
+        socket.send(CLOSE, (1000).to_bytes(2, "big"))
+        socket.closing(5)
+        assert socket.close_code == 1000 and socket.ended
+    for kind in (Sse, WebSocket):
+        with listen(kind, receive_buffer=4096) as slow:
+            for part in range(0, 4000, 500):
+                emit(site, 500, first=part, payload="x" * 500)
+            assert web.wait_log('"code":"slow"' if kind is Sse else '"why":"no answer"', 10), "not closed"
+            got = numbers(slow.events(4000, 20))
+        assert got == list(range(len(got))) and 0 < len(got) < 4000, len(got)
+    many = [listen(kind) for _ in range(30) for kind in (Sse, WebSocket)]
+    assert streams_of(web, 60) == 60
+    emit(site, 2)
+    for stream in many:
+        assert numbers(stream.events(2)) == [0, 1]
+    assert web.call("GET", "/events/topics", token=site.token()).status == 200
+    # Killed: without a word of TLS or WebSocket, some with bytes that were not read.
+    for number, stream in enumerate(many):
+        if number % 3 == 0:
+            stream.socket.setsockopt(socket_module.SOL_SOCKET, socket_module.SO_LINGER, struct.pack("ii", 1, 0))
+        if number % 3 == 1:
+            socket_module.socket(fileno=stream.socket.detach()).close()
+        stream.close()
+    assert streams_of(web, 0) == 0
+    with listen(Sse) as stream:
+        emit(site, 1)
+        assert numbers(stream.events(1)) == [0]
+    assert web.stop() == 0
 
 
 def test_several_databases(site):

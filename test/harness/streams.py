@@ -44,7 +44,6 @@ class Stream:
         if wrap:
             self.socket = wrap(self.socket)
         self.bytes = b""
-        self.chunks = None
         self.ended = False
         lines = [f"GET {self.path}{'?' + query if query else ''} HTTP/1.1", "Host: localhost"]
         if token:
@@ -78,23 +77,8 @@ class Stream:
         except (ConnectionResetError, ssl.SSLError):
             got = b""
         self.ended = self.ended or not got
-        if self.chunks is None:
-            self.bytes += got
-        else:
-            self.chunks += got
-            self.take_chunks()
+        self.bytes += got
         return bool(got)
-
-    def take_chunks(self):
-        """Of a body in chunks."""
-        while b"\r\n" in self.chunks:
-            size, _, rest = self.chunks.partition(b"\r\n")
-            n = int(size, 16)
-            if len(rest) < n + 2:
-                return
-            self.ended = self.ended or n == 0
-            self.bytes += rest[:n]
-            self.chunks = rest[n + 2:]
 
     def read_head(self):
         deadline = time.time() + self.timeout_s
@@ -104,9 +88,6 @@ class Stream:
         lines = head.decode().split("\r\n")
         self.status = int(lines[0].split()[1]) if lines[0] else 0
         self.headers = {k.lower(): v for k, _, v in (line.partition(": ") for line in lines[1:])}
-        if self.headers.get("transfer-encoding") == "chunked":
-            self.chunks, self.bytes = self.bytes, b""
-            self.take_chunks()
         if self.status != self.good:
             while len(self.bytes) < int(self.headers.get("content-length", 0)) and self.more(deadline):
                 pass

@@ -16,6 +16,7 @@
 #include "gateway/events_frame.h"
 #include "gateway/events_ticket.h"
 #include "gateway/pool.h"
+#include "gateway/wire.h"
 #include "lib/backoff.h"
 #include "lib/event.h"
 #include "lib/pg.h"
@@ -118,7 +119,7 @@ struct Listener
 	FrameReader *frames;		/* NULL: Server-Sent Events */
 	Position	cursor;			/* everything up to here was queued for it, or is not for it */
 	Position	sent_to;		/* everything up to here was sent, or is not for it */
-	int			fd;
+	Wire		wire;
 	int			unanswered;		/* pings */
 	uint64_t	number;
 	int64_t		opened_ms;
@@ -232,7 +233,7 @@ extern void catch_up_go_on(Listener *listener);
 extern void catch_up_tick(Events *events);
 
 /* events_listener.c */
-extern Listener *listener_open(Events *events, Feed *feed, Identity *identity, Filter *filter, Form form, int fd);
+extern Listener *listener_open(Events *events, Feed *feed, Identity *identity, Filter *filter, Form form, const Wire *wire);
 extern void listener_queue(Listener *listener, Chunk *chunk);	/* takes its own reference */
 extern void listener_flush(Listener *listener); /* may end it */
 extern void listener_mark(Listener *listener);	/* to be flushed by listeners_flush */
@@ -244,27 +245,5 @@ extern void listener_finish(Listener *listener, Chunk *chunk);
 extern void listener_end(Listener *listener, const char *why);
 extern void listeners_tick(Events *events, int64_t now_ms);
 extern Form listener_form(const Listener *listener);
-
-/* events_open.c */
-#define EVENTS_PROTOCOL "backoffice.events.v1"
-
-typedef struct Opening
-{
-	Feed	   *feed;			/* told that somebody joins */
-	Identity   *identity;		/* with a reference */
-	Form		form;
-	Filter	   *filter;
-	bool		resumes;
-	Position	from;
-	Statement	statement;
-	char		accept[32];		/* Sec-WebSocket-Accept */
-	bool		protocol;		/* the client offers ours */
-} Opening;
-
-/* The listener of a request that was let in, on this descriptor; sent its first bytes by listeners_flush. NULL: out of memory. */
-extern Listener *opening_start(Request *request, Opening *opening, int fd);
-
-/* events_tls.c: Server-Sent Events where libmicrohttpd has to stay in between. False: out of memory. */
-extern bool tls_listen(Request *request, Opening *opening);
 
 #endif

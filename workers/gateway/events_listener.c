@@ -1,5 +1,4 @@
 /* One client: its socket, what waits to be sent, signs of life, the end. */
-#include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdlib.h>
@@ -107,7 +106,7 @@ drop_first(Listener *listener)
 static void
 drop_queue(Listener *listener)
 {
-	int			keep = listener->offset > 0 ? 1 : 0;
+	int			keep = listener->count > 0 && (listener->offset > 0 || listener->wire.unsent) ? 1 : 0;
 
 	while (listener->count > keep)
 	{
@@ -155,7 +154,8 @@ send_queue(Listener *listener)
 	while (listener->count > 0)
 	{
 		struct iovec parts[IOVECS];
-		struct msghdr message = {.msg_iov = parts};
+		size_t		len = 0;
+		size_t		part_count = 0;
 		ssize_t		n;
 
 		for (int i = 0; i < listener->count && i < IOVECS; i++)
@@ -163,12 +163,15 @@ send_queue(Listener *listener)
 			Chunk	   *chunk = listener->queue[(listener->first + i) % listener->size];
 			size_t		offset = i == 0 ? listener->offset : 0;
 
-			parts[message.msg_iovlen++] = (struct iovec) {chunk->bytes + offset, chunk->len - offset};
+			parts[part_count++] = (struct iovec) {chunk->bytes + offset, chunk->len - offset};
+			len += chunk->len - offset;
 		}
-		n = sendmsg(listener->fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+		n = wire_send(&listener->wire, parts, part_count);
 		if (n < 0)
-			return errno == EAGAIN || errno == EINTR;
+			return false;
 		sent(listener, (size_t) n);
+		if ((size_t) n < len)
+			break;
 	}
 	return true;
 }
@@ -179,7 +182,7 @@ watch(Listener *listener, bool out)
 	if (listener->watching_out == out)
 		return;
 	listener->watching_out = out;
-	loop_watch(&listener->events->gateway->loop, listener->fd, EPOLLIN | EPOLLRDHUP | (out ? EPOLLOUT : 0), ready, listener);
+	loop_watch(&listener->events->gateway->loop, listener->wire.fd, EPOLLIN | EPOLLRDHUP | (out ? EPOLLOUT : 0), ready, listener);
 }
 
 static void
@@ -197,7 +200,7 @@ drained(Listener *listener)
 	if (listener->closing && !listener->shut)
 	{
 		listener->shut = true;
-		shutdown(listener->fd, SHUT_WR);
+		wire_finish(&listener->wire);
 	}
 	if (listener->catch_up != NULL)
 		catch_up_go_on(listener);
@@ -331,17 +334,20 @@ ready(void *context, uint32_t events)
 {
 	Listener   *listener = context;
 	char		bytes[READ_BYTES];
-	ssize_t		n = 1;
+	ssize_t		n = 0;
 
 	if (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR))
-		n = recvfrom(listener->fd, bytes, sizeof(bytes), MSG_DONTWAIT, NULL, NULL);
-	if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR))
+		do
+		{
+			n = wire_receive(&listener->wire, bytes, sizeof(bytes));
+			if (n > 0)
+				take_bytes(listener, bytes, (size_t) n);
+		} while (n > 0 && wire_has_more(&listener->wire));
+	if (n < 0)
 	{
 		listener_end(listener, "left");
 		return;
 	}
-	if (n > 0 && (events & EPOLLIN))
-		take_bytes(listener, bytes, (size_t) n);
 	if (listener->count > 0 || listener->watching_out)
 		listener_flush(listener);
 }
@@ -358,7 +364,7 @@ free_listener(Listener *listener)
 }
 
 Listener *
-listener_open(Events *events, Feed *feed, Identity *identity, Filter *filter, Form form, int fd)
+listener_open(Events *events, Feed *feed, Identity *identity, Filter *filter, Form form, const Wire *wire)
 {
 	Listener   *listener = calloc(1, sizeof(*listener));
 	int64_t		now = loop_monotonic_ms();
@@ -369,21 +375,21 @@ listener_open(Events *events, Feed *feed, Identity *identity, Filter *filter, Fo
 		return NULL;
 	listener->events = events;
 	listener->feed = feed;
-	listener->fd = fd;
+	listener->wire = *wire;
 	listener->frames = form == FORM_WEBSOCKET ? calloc(1, sizeof(FrameReader)) : NULL;
 	listener->number = ++events->next_number;
 	listener->opened_ms = now;
 	listener->progress = true;
 	if ((form == FORM_WEBSOCKET && listener->frames == NULL) ||
-		!loop_watch(&events->gateway->loop, fd, EPOLLIN | EPOLLRDHUP, ready, listener))
+		!loop_watch(&events->gateway->loop, wire->fd, EPOLLIN | EPOLLRDHUP, ready, listener))
 	{
 		free(listener->frames);
 		free(listener);
 		return NULL;
 	}
 	/* So much waits in the system at most, not what it would grow to; and a peer that is gone without a word is noticed. */
-	setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &buffer, sizeof(buffer));
-	setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &silence, sizeof(silence));
+	setsockopt(wire->fd, SOL_SOCKET, SO_SNDBUF, &buffer, sizeof(buffer));
+	setsockopt(wire->fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &silence, sizeof(silence));
 	listener->filter = filter;
 	identity_add(identity, listener);
 	listener->ping_ms = now + events->gateway->settings.events_ping_ms;
@@ -428,8 +434,8 @@ listener_end(Listener *listener, const char *why)
 	withdraw(listener);
 	unmark(listener);
 	list_remove(listener->closing ? &events->closing : &events->open, listener);
-	loop_forget(&events->gateway->loop, listener->fd);
-	close(listener->fd);
+	loop_forget(&events->gateway->loop, listener->wire.fd);
+	wire_close(&listener->wire);
 	events->listeners--;
 	stats_gauge(events->gateway, GAUGE_STREAMS, events->listeners);
 	free_listener(listener);

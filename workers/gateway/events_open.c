@@ -1,5 +1,4 @@
 /* GET /events and GET /ws: checks, the head of the answer, a listener. POST /events/tickets. Start and end of it all. */
-#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,6 +21,20 @@
 #define TICK_MS 250
 #define HEAD_MAX 2048
 #define RETRY_AFTER_S "5"
+#define PROTOCOL "backoffice.events.v1"
+
+typedef struct Opening
+{
+	Feed	   *feed;			/* told that somebody joins */
+	Identity   *identity;		/* with a reference */
+	Form		form;
+	Filter	   *filter;
+	bool		resumes;
+	Position	from;
+	Statement	statement;
+	char		accept[32];		/* Sec-WebSocket-Accept */
+	bool		protocol;		/* the client offers ours */
+} Opening;
 
 static void
 free_opening(void *state)
@@ -169,12 +182,6 @@ check_handshake(Request *request, Opening *opening)
 	const char *key = request_header(request, "sec-websocket-key");
 	const char *version = request_header(request, "sec-websocket-version");
 
-	if (request->guard->tls)
-	{
-		problem_reply(request, 501, "no_websocket_over_tls", "WebSockets need a proxy that does TLS",
-					  "GET /events is the same as Server-Sent Events, and works here too.");
-		return false;
-	}
 	if (request->method != METHOD_GET || !has_token(request_header(request, "connection"), "upgrade") ||
 		!has_token(request_header(request, "upgrade"), "websocket"))
 	{
@@ -195,7 +202,7 @@ check_handshake(Request *request, Opening *opening)
 		problem_reply(request, 403, "origin_not_allowed", "pages of this origin may not listen", NULL);
 		return false;
 	}
-	opening->protocol = has_token(request_header(request, "sec-websocket-protocol"), EVENTS_PROTOCOL);
+	opening->protocol = has_token(request_header(request, "sec-websocket-protocol"), PROTOCOL);
 	return true;
 }
 
@@ -223,7 +230,7 @@ write_head(const Request *request, const Opening *opening, char *head)
 	put(head, &len, "Connection", websocket ? "Upgrade" : "close");
 	put(head, &len, "Upgrade", websocket ? "websocket" : NULL);
 	put(head, &len, "Sec-WebSocket-Accept", websocket ? opening->accept : NULL);
-	put(head, &len, "Sec-WebSocket-Protocol", websocket && opening->protocol ? EVENTS_PROTOCOL : NULL);
+	put(head, &len, "Sec-WebSocket-Protocol", websocket && opening->protocol ? PROTOCOL : NULL);
 	put(head, &len, "Content-Type", websocket ? NULL : "text/event-stream");
 	put(head, &len, "Cache-Control", websocket ? NULL : "no-store");
 	put(head, &len, "X-Accel-Buffering", websocket ? NULL : "no");
@@ -237,23 +244,24 @@ write_head(const Request *request, const Opening *opening, char *head)
 }
 
 static bool
-send_head(int fd, const Request *request, const Opening *opening)
+send_head(Wire *wire, const Request *request, const Opening *opening)
 {
 	char		head[HEAD_MAX];
 	size_t		len = write_head(request, opening, head);
 
 	/* The socket's buffer is empty: it has room for a head. */
-	return send(fd, head, len, MSG_NOSIGNAL | MSG_DONTWAIT) == (ssize_t) len;
+	return wire_send(wire, &(struct iovec) {head, len}, 1) == (ssize_t) len;
 }
 
-Listener *
-opening_start(Request *request, Opening *opening, int fd)
+/* The listener of a request that was let in; sent its first bytes by listeners_flush. False: out of memory. */
+static bool
+start_listener(Request *request, Opening *opening, const Wire *wire)
 {
-	Listener   *listener = listener_open(request->gateway->events, opening->feed, opening->identity, opening->filter, opening->form, fd);
+	Listener   *listener = listener_open(request->gateway->events, opening->feed, opening->identity, opening->filter, opening->form, wire);
 	Chunk	   *start;
 
 	if (listener == NULL)
-		return NULL;
+		return false;
 	opening->filter = NULL;
 	listener->cursor = listener->sent_to = opening->from;
 	if (request->gateway->settings.access_log)
@@ -267,23 +275,22 @@ opening_start(Request *request, Opening *opening, int fd)
 	else
 		listener->overflowed = true;
 	listener_mark(listener);
-	return listener;
+	return true;
 }
 
 static void
 listen_to(Request *request, Opening *opening)
 {
-	int			fd = server_take_socket(request);
+	Wire		wire;
 
-	if (fd < 0)
+	if (!server_take(request, &wire))
 	{
-		if (!tls_listen(request, opening))
-			problem_reply(request, 500, "out_of_memory", "the server is out of memory", NULL);
+		problem_reply(request, 500, "out_of_memory", "the server is out of memory", NULL);
 		return;
 	}
 	request->reply.status = opening->form == FORM_WEBSOCKET ? 101 : 200;
-	if (!send_head(fd, request, opening) || opening_start(request, opening, fd) == NULL)
-		close(fd);
+	if (!send_head(&wire, request, opening) || !start_listener(request, opening, &wire))
+		wire_close(&wire);
 	listeners_flush(request->gateway->events);
 	/* libmicrohttpd lets go of the connection, without an answer of its own. */
 	server_wake(request->gateway->server, request);

@@ -258,6 +258,18 @@ send(int fd, const void *bytes, size_t n, int flags)
 /* ---- TLS: the same behind decryption; GnuTLS's answers are its own codes ---- */
 
 typedef ssize_t (*RecordRecv) (gnutls_session_t, void *, size_t);
+typedef void (*Deinit) (gnutls_session_t);
+
+/* The library's own function. The standard's way round: an object pointer is no function pointer. */
+static void
+find_real(const char *name, void *function, size_t size)
+{
+	void	   *symbol = dlsym(RTLD_NEXT, name);
+
+	if (symbol == NULL)
+		abort();
+	memcpy(function, &symbol, size);
+}
 
 static RecordRecv
 real_record_recv(void)
@@ -265,14 +277,7 @@ real_record_recv(void)
 	static RecordRecv real;
 
 	if (real == NULL)
-	{
-		/* The standard's way round: an object pointer is no function pointer. */
-		void	   *symbol = dlsym(RTLD_NEXT, "gnutls_record_recv");
-
-		memcpy(&real, &symbol, sizeof(real));
-		if (real == NULL)
-			abort();
-	}
+		find_real("gnutls_record_recv", &real, sizeof(real));
 	return real;
 }
 
@@ -293,4 +298,43 @@ gnutls_record_recv(gnutls_session_t session, void *bytes, size_t n)
 	errno = 0;
 	got = read_guarded(guard, bytes, n, true, from_session, session);
 	return got == -1 && errno == EAGAIN ? GNUTLS_E_AGAIN : got == -1 && errno != 0 ? GNUTLS_E_PULL_ERROR : got;
+}
+
+/* ---- sessions that were taken: their user pointer, which libmicrohttpd needs for pre-shared keys only, tells who has them ---- */
+
+static char held_by_both;
+static char held_by_taker;
+
+static void
+real_deinit(gnutls_session_t session)
+{
+	static Deinit real;
+
+	if (real == NULL)
+		find_real("gnutls_deinit", &real, sizeof(real));
+	real(session);
+}
+
+void
+intercept_keep_session(gnutls_session_t session)
+{
+	gnutls_session_set_ptr(session, &held_by_both);
+}
+
+void
+intercept_end_session(gnutls_session_t session)
+{
+	if (gnutls_session_get_ptr(session) == &held_by_taker)
+		real_deinit(session);
+	else
+		gnutls_session_set_ptr(session, NULL);
+}
+
+void
+gnutls_deinit(gnutls_session_t session)
+{
+	if (session != NULL && gnutls_session_get_ptr(session) == &held_by_both)
+		gnutls_session_set_ptr(session, &held_by_taker);
+	else
+		real_deinit(session);
 }

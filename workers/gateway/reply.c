@@ -87,14 +87,6 @@ reply_result(Request *request, int status, const char *type, PGresult *result, c
 	set(request, status, type, body, len, free_result, result);
 }
 
-void
-reply_response(Request *request, int status, struct MHD_Response *response)
-{
-	request->reply.status = status;
-	request->reply.response = response;
-	request_wake(request);
-}
-
 /* ---- sending ---- */
 
 static ssize_t
@@ -109,8 +101,6 @@ make_response(Reply *reply)
 {
 	struct MHD_Response *response;
 
-	if (reply->response != NULL)
-		return reply->response;
 	if (reply->no_length)
 		response = MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, 1, no_bytes, NULL, NULL);
 	else if (reply->free_body != NULL)
@@ -134,7 +124,6 @@ respond(Request *request, bool draining)
 	/* From here on the body is libmicrohttpd's; one that is not sent is freed with the request. */
 	if (!reply->no_length)
 		reply->free_body = NULL;
-	reply->response = NULL;
 	for (int i = 0; i < reply->header_count; i++)
 		MHD_add_response_header(response, reply->headers[i].name, reply->headers[i].value);
 	if (request->id[0] != '\0')
@@ -143,7 +132,7 @@ respond(Request *request, bool draining)
 		MHD_add_response_header(response, "traceparent", request->traceparent);
 	MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
 	cors_answer(request, response);
-	if ((reply->close || draining) && reply->status != 101)
+	if (reply->close || draining)
 		MHD_add_response_header(response, "Connection", "close");
 	reason_set((unsigned int) reply->status, reply->reason);
 	good = MHD_queue_response(request->connection, (unsigned int) reply->status, response) == MHD_YES;
@@ -158,8 +147,5 @@ respond_discard(Request *request)
 
 	if (reply->free_body != NULL)
 		reply->free_body(reply->free_context);
-	if (reply->response != NULL)
-		MHD_destroy_response(reply->response);
 	reply->free_body = NULL;
-	reply->response = NULL;
 }

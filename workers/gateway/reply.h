@@ -21,7 +21,4 @@ extern void reply_static(Request *request, int status, const char *type, const c
 /* Text inside of a result, which is kept until it has been sent, and freed then. */
 extern void reply_result(Request *request, int status, const char *type, PGresult *result, const char *body, size_t len);
 
-/* A response of one's own: a stream or an upgrade (its headers included). The gateway adds ids, CORS and destroys it. */
-extern void reply_response(Request *request, int status, struct MHD_Response *response);
-
 #endif

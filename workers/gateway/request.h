@@ -55,7 +55,6 @@ typedef struct Reply
 	bool		no_length;		/* of an answer to HEAD: does not tell how long GET's is */
 	bool		close;			/* the connection with it */
 	const char *code;			/* of an error, for the log; NULL: none */
-	struct MHD_Response *response;	/* instead of all that: a response made by the handler (streams, upgrades) */
 } Reply;
 
 typedef void (*RequestDone) (Request *request, CallOutcome outcome, PGresult *result);
@@ -92,7 +91,7 @@ struct Request
 	struct Guard *guard;
 	bool		begun;			/* the head was looked at */
 	bool		handled;		/* the handler was called */
-	bool		taken;			/* server_take_socket(): the connection is somebody else's */
+	bool		taken;			/* server_take(): the connection is somebody else's */
 	bool		suspended;
 	bool		gone;			/* the client is: nobody reads the answer */
 	int64_t		started_us;

@@ -2,7 +2,6 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <microhttpd.h>
 #include <netinet/in.h>
 #include <stdio.h>
@@ -256,22 +255,13 @@ server_wake(Server *server, Request *request)
 	MHD_resume_connection(request->connection);
 }
 
-int
-server_take_socket(Request *request)
+bool
+server_take(Request *request, Wire *wire)
 {
-	int			fd;
+	const union MHD_ConnectionInfo *info = MHD_get_connection_info(request->connection, MHD_CONNECTION_INFO_GNUTLS_SESSION);
 
-	if (request->guard->tls)
-		return -1;
-	fd = fcntl(request->fd, F_DUPFD_CLOEXEC, 0);
-	request->taken = fd >= 0;
-	return fd;
-}
-
-void
-server_nudge(Server *server)
-{
-	server->run = true;
+	request->taken = wire_take(wire, request->fd, info != NULL ? info->tls_session : NULL);
+	return request->taken;
 }
 
 /* ---- life ---- */
@@ -299,7 +289,7 @@ server_open(Gateway *gateway)
 {
 	const Settings *settings = &gateway->settings;
 	Server	   *server = calloc(1, sizeof(*server));
-	unsigned int flags = MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_ALLOW_UPGRADE | MHD_USE_ERROR_LOG | MHD_USE_TURBO;
+	unsigned int flags = MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG | MHD_USE_TURBO;
 	struct MHD_OptionItem options[8];
 	const union MHD_DaemonInfo *info;
 

@@ -4,6 +4,7 @@
 
 #include "gateway/gateway.h"
 #include "gateway/request.h"
+#include "gateway/wire.h"
 
 typedef struct Server Server;
 
@@ -25,16 +26,14 @@ extern void server_close(Server *server);
 extern void server_wake(Server *server, Request *request);
 
 /*
- * Takes the connection away from libmicrohttpd: returns a descriptor of its own for the
- * client's socket, and the request ends without an answer (the taker has sent, or
- * will send, the answer itself). For streams and WebSockets: libmicrohttpd walks
- * through all sleeping connections whenever one wakes, so thousands of them would
- * slow down every request. -1: not possible (TLS): use reply_response() then.
+ * Takes the connection away from libmicrohttpd, and the request ends without an answer (the
+ * taker has sent, or will send, the answer itself). For streams and WebSockets: libmicrohttpd
+ * walks through all sleeping connections whenever one wakes, so thousands of them would
+ * slow down every request; and what it forwards of an upgraded TLS connection stands still
+ * after the first write that GnuTLS has to repeat (0.9.75: it waits for an edge of epoll that
+ * does not come). False: no descriptor left.
  * Call it from the handler, and return without any reply; or later, and server_wake().
  */
-extern int	server_take_socket(Request *request);
-
-/* libmicrohttpd has something to do, though none of its descriptors says so. */
-extern void server_nudge(Server *server);
+extern bool server_take(Request *request, Wire *wire);
 
 #endif
