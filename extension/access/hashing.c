@@ -95,13 +95,13 @@ leave_queue(int code, Datum arg)
 static bool
 wait_for_place(void)
 {
-	TimestampTz end = GetCurrentTimestamp() + (int64) wait_ms * 1000;
+	TimestampTz end = bo_monotonic() + (int64) wait_ms * 1000;
 	bool		taken;
 
 	ConditionVariablePrepareToSleep(&places->freed);
 	while (!(taken = take()))
 	{
-		long		left_ms = TimestampDifferenceMilliseconds(GetCurrentTimestamp(), end);
+		long		left_ms = TimestampDifferenceMilliseconds(bo_monotonic(), end);
 
 		if (left_ms <= 0 || ConditionVariableTimedSleep(&places->freed, left_ms, PG_WAIT_EXTENSION))
 		{

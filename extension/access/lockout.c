@@ -126,7 +126,7 @@ delay_s(CounterKind kind, int failures)
 LockoutState
 lockout_enter(const Attempt *attempt, int *retry_after_s)
 {
-	TimestampTz now = GetCurrentTimestamp();
+	TimestampTz now = bo_monotonic();
 	LockoutState state = LOCKOUT_FREE;
 
 	LWLockAcquire(lock, LW_EXCLUSIVE);
@@ -165,7 +165,7 @@ lockout_enter(const Attempt *attempt, int *retry_after_s)
 void
 lockout_forgive(const Attempt *attempt, bool success)
 {
-	TimestampTz now = GetCurrentTimestamp();
+	TimestampTz now = bo_monotonic();
 
 	LWLockAcquire(lock, LW_EXCLUSIVE);
 	for (int kind = 0; kind < COUNTER_KINDS; kind++)

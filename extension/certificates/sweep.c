@@ -273,7 +273,7 @@ keeper_task(void)
 	static Round round;			/* zero: from the first pool on */
 	static TimestampTz began,
 				rest_until;
-	TimestampTz now = GetCurrentTimestamp();
+	TimestampTz now = bo_monotonic();
 	Round		work = round;
 	bool		more;
 
@@ -287,7 +287,7 @@ keeper_task(void)
 	round = work;
 	if (!more)
 	{
-		rest_until = GetCurrentTimestamp() + (GetCurrentTimestamp() - began) * ROUND_COST_FACTOR;
+		rest_until = bo_monotonic() + (bo_monotonic() - began) * ROUND_COST_FACTOR;
 		began = 0;
 	}
 	return more;

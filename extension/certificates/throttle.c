@@ -90,7 +90,7 @@ void
 throttle_enter(const Guess *guess)
 {
 	static const char *const names[] = {"code", "principal", "database"};
-	TimestampTz now = GetCurrentTimestamp();
+	TimestampTz now = bo_monotonic();
 	int			refused = -1;
 	int64		retry_after_s = 0;
 
@@ -122,7 +122,7 @@ throttle_enter(const Guess *guess)
 void
 throttle_forgive(const Guess *guess)
 {
-	TimestampTz now = GetCurrentTimestamp();
+	TimestampTz now = bo_monotonic();
 
 	LWLockAcquire(lock, LW_EXCLUSIVE);
 	for (int kind = 0; kind < THROTTLE_KINDS; kind++)

@@ -4,6 +4,8 @@
  */
 #include "core/core.h"
 
+#include <time.h>
+
 #include "access/xact.h"
 #include "catalog/pg_type_d.h"
 #include "utils/builtins.h"
@@ -56,6 +58,15 @@ Datum
 backoffice_now(PG_FUNCTION_ARGS)
 {
 	PG_RETURN_TIMESTAMPTZ(bo_now());
+}
+
+TimestampTz
+bo_monotonic(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (TimestampTz) now.tv_sec * USECS_PER_SEC + now.tv_nsec / 1000;
 }
 
 char *

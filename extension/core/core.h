@@ -49,6 +49,12 @@ extern int	bo_code(const char *code, const char *fmt,...) pg_attribute_printf(2,
 /* Transaction time, or what backoffice.frozen_now says (tests only, superuser). */
 extern TimestampTz bo_now(void);
 
+/*
+ * Microseconds that only ever grow, whatever is done to the clock: for waits and windows within one start of the
+ * server. Means nothing by itself; the server's functions for differences of timestamps work with it.
+ */
+extern TimestampTz bo_monotonic(void);
+
 /* RFC 3339 in UTC, whatever the session's time zone and DateStyle; palloc'd. */
 extern char *bo_time_text(TimestampTz at);
 

@@ -27,6 +27,8 @@
 #define MAX_SHARDS 1024
 #define MIN_TTL_US USECS_PER_SEC
 #define MAX_TTL_US USECS_PER_HOUR
+/* A lease that ends later than any could be given for now is of a time before the clock was set back. */
+#define MAX_TTL "interval '1 hour'"
 #define REASON_MAX_BYTES 2000
 
 PG_FUNCTION_INFO_V1(events_lease);
@@ -156,7 +158,8 @@ fair_share(const LeaseRequest *request, int32 shard_count)
 		3, {TEXTOID, TEXTOID, TIMESTAMPTZOID}
 	};
 	static BoPlan forget_dead = {
-		"DELETE FROM events.consumer_instances WHERE consumer = $1 AND alive_until <= $2", 2, {TEXTOID, TIMESTAMPTZOID}
+		"DELETE FROM events.consumer_instances WHERE consumer = $1 AND (alive_until <= $2 OR alive_until > $2 + " MAX_TTL ")",
+		2, {TEXTOID, TIMESTAMPTZOID}
 	};
 	static BoPlan rank = {
 		"SELECT count(*), count(*) FILTER (WHERE instance COLLATE \"C\" < $2 COLLATE \"C\")"
@@ -184,7 +187,7 @@ renew_and_take(const LeaseRequest *request, int32 share)
 	};
 	static BoPlan take = {
 		"UPDATE events.cursors c SET owner = $2, fence = fence + 1, lease_until = $3"
-		" FROM (SELECT shard FROM events.cursors WHERE consumer = $1 AND (owner IS NULL OR lease_until <= $4)"
+		" FROM (SELECT shard FROM events.cursors WHERE consumer = $1 AND (owner IS NULL OR lease_until <= $4 OR lease_until > $4 + " MAX_TTL ")"
 		"   ORDER BY shard LIMIT $5) AS free"
 		" WHERE c.consumer = $1 AND c.shard = free.shard", 5, {TEXTOID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID, INT8OID}
 	};

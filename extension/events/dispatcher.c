@@ -176,7 +176,7 @@ load_details(Subscription *subscription, uint64 row)
 	if (other_topics || memcmp(&stored, &subscription->stored, sizeof(stored)) != 0)
 	{
 		subscription->stored = subscription->scanned = stored;
-		subscription->stored_at = GetCurrentTimestamp();
+		subscription->stored_at = bo_monotonic();
 	}
 	/* The mark of a dispatcher that did not sign off. */
 	if (running && !subscription->marked)
@@ -251,12 +251,12 @@ record_error(Subscription *subscription, const char *message)
 static void
 work_on(Subscription *subscription, const EventPosition *latest)
 {
-	TimestampTz started_at = GetCurrentTimestamp();
+	TimestampTz started_at = bo_monotonic();
 
 	subscription->has_more = false;
 	sweep_parked(subscription);
 	while (subscription->has_due && !ShutdownRequestPending &&
-		   !TimestampDifferenceExceeds(started_at, GetCurrentTimestamp(), RETRY_MS))
+		   !TimestampDifferenceExceeds(started_at, bo_monotonic(), RETRY_MS))
 		subscription->has_due = dispatch_parked(subscription);
 	if (position_compare(&subscription->scanned, latest) >= 0)
 		return;
@@ -297,7 +297,7 @@ work_guarded(Subscription *subscription, const EventPosition *latest, MemoryCont
 		return;
 	subscription->has_more = true;
 	if (subscription->set_aside)
-		subscription->not_before = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), REST_MS);
+		subscription->not_before = TimestampTzPlusMilliseconds(bo_monotonic(), REST_MS);
 	subscription->set_aside = true;
 	record_error(subscription, message);
 }
@@ -347,7 +347,7 @@ static long
 go_round(MemoryContext scratch, bool list)
 {
 	EventPosition latest = list ? list_subscriptions() : look_for_events();
-	TimestampTz now = GetCurrentTimestamp();
+	TimestampTz now = bo_monotonic();
 	bool		more = false;
 	ListCell   *lc;
 
@@ -374,7 +374,7 @@ go_round(MemoryContext scratch, bool list)
 static void
 breathe(TimestampTz last_round_at)
 {
-	long		left_ms = ROUND_MS - TimestampDifferenceMilliseconds(last_round_at, GetCurrentTimestamp());
+	long		left_ms = ROUND_MS - TimestampDifferenceMilliseconds(last_round_at, bo_monotonic());
 
 	if (left_ms > 0)
 		(void) WaitLatch(NULL, WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, Min(left_ms, ROUND_MS), PG_WAIT_EXTENSION);
@@ -407,10 +407,10 @@ backoffice_dispatcher_main(Datum arg)
 		worker_check(slot);
 		breathe(last_round_at);
 		if (list)
-			listed_at = GetCurrentTimestamp();
+			listed_at = bo_monotonic();
 		pause_ms = go_round(scratch, list);
 		list = true;
-		last_round_at = pause_ms == 0 ? 0 : GetCurrentTimestamp();
+		last_round_at = pause_ms == 0 ? 0 : bo_monotonic();
 		MemoryContextSwitchTo(scratch);
 		MemoryContextReset(scratch);
 		if (pause_ms == 0)
@@ -418,7 +418,7 @@ backoffice_dispatcher_main(Datum arg)
 		pgstat_report_stat(false);
 		pgstat_report_activity(STATE_IDLE, NULL);
 		if (WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH, pause_ms, PG_WAIT_EXTENSION) & WL_LATCH_SET)
-			list = TimestampDifferenceExceeds(listed_at, GetCurrentTimestamp(), LIST_MS);
+			list = TimestampDifferenceExceeds(listed_at, bo_monotonic(), LIST_MS);
 		ResetLatch(MyLatch);
 	}
 }

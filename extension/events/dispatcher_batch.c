@@ -58,7 +58,7 @@ lock_cursor(Subscription *subscription)
 	if (memcmp(&stored, &subscription->stored, sizeof(stored)) != 0)
 	{
 		subscription->stored = subscription->scanned = stored;
-		subscription->stored_at = GetCurrentTimestamp();
+		subscription->stored_at = bo_monotonic();
 	}
 	return true;
 }
@@ -242,7 +242,7 @@ one_batch(Subscription *subscription)
 {
 	Batch		batch;
 	BatchResult result = BATCH_EMPTY;
-	TimestampTz now = GetCurrentTimestamp();
+	TimestampTz now = bo_monotonic();
 
 	dispatcher_begin();
 	if ((nothing_to_run(subscription) && !TimestampDifferenceExceeds(subscription->stored_at, now, STORE_INTERVAL_MS)) ||

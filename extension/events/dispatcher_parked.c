@@ -141,11 +141,11 @@ sweep_parked(Subscription *subscription)
 	};
 	Datum		name;
 
-	if (GetCurrentTimestamp() < subscription->sweep_at)
+	if (bo_monotonic() < subscription->sweep_at)
 		return;
 	dispatcher_begin();
 	name = CStringGetTextDatum(subscription->name);
 	bo_spi_run(&free_stuck, &name, NULL, 0);
 	dispatcher_commit();
-	subscription->sweep_at = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), SWEEP_INTERVAL_MS);
+	subscription->sweep_at = TimestampTzPlusMilliseconds(bo_monotonic(), SWEEP_INTERVAL_MS);
 }

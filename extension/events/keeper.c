@@ -102,7 +102,7 @@ run_due(DatabaseSlot *slot, bool woken)
 	for (int i = 0; i < ntasks; i++)
 	{
 		Task	   *task = &tasks[i];
-		TimestampTz now = GetCurrentTimestamp();
+		TimestampTz now = bo_monotonic();
 		long		pause;
 
 		if (task->due_at > now && !(woken && task->failures == 0 && task->run == partitions_task))
@@ -116,7 +116,7 @@ run_due(DatabaseSlot *slot, bool woken)
 		else
 			pause = task->failures == 0 ? task->interval_ms
 				: Min(PAUSE_LAST_MS, Max(task->interval_ms, 1000L << Min(task->failures - 1, 10)));
-		task->due_at = TimestampTzPlusMilliseconds(GetCurrentTimestamp(), pause);
+		task->due_at = TimestampTzPlusMilliseconds(bo_monotonic(), pause);
 		wait_ms = Min(wait_ms, pause);
 	}
 	return wait_ms;
@@ -136,11 +136,11 @@ backoffice_keeper_main(Datum arg)
 		woken = false;
 		if (wait_ms > 0)
 		{
-			TimestampTz before = GetCurrentTimestamp();
+			TimestampTz before = bo_monotonic();
 
 			worker_wait(slot, wait_ms);
 			/* Somebody needs a partition. */
-			woken = !TimestampDifferenceExceeds(before, GetCurrentTimestamp(), wait_ms);
+			woken = !TimestampDifferenceExceeds(before, bo_monotonic(), wait_ms);
 		}
 	}
 }

@@ -117,7 +117,7 @@ scan_databases(void)
 static void
 warn_rarely(const char *kind)
 {
-	TimestampTz now = GetCurrentTimestamp();
+	TimestampTz now = bo_monotonic();
 
 	if (warned_at != 0 && !TimestampDifferenceExceeds(warned_at, now, WARN_EVERY_MS))
 		return;
@@ -149,7 +149,7 @@ start_worker(DatabaseSlot *slot, WorkerKind kind, Started *worker)
 		pfree(worker->handle);
 	worker->handle = NULL;
 	worker->database = start.database;
-	worker->started_at = GetCurrentTimestamp();
+	worker->started_at = bo_monotonic();
 	if (!RegisterDynamicBackgroundWorker(&definition, &worker->handle))
 	{
 		worker->handle = NULL;
@@ -164,7 +164,7 @@ start_worker(DatabaseSlot *slot, WorkerKind kind, Started *worker)
 static void
 note_end(DatabaseSlot *slot, WorkerKind kind, Started *worker)
 {
-	TimestampTz now = GetCurrentTimestamp();
+	TimestampTz now = bo_monotonic();
 
 	pfree(worker->handle);
 	worker->handle = NULL;
@@ -229,13 +229,13 @@ look_after(DatabaseSlot *slot)
 		}
 		if (entry == NULL || !is_wanted(slot, kind))
 			continue;
-		if (worker->not_before <= GetCurrentTimestamp())
+		if (worker->not_before <= bo_monotonic())
 		{
 			start_worker(slot, kind, worker);
 			running |= worker->handle != NULL;
 		}
 		if (worker->handle == NULL)
-			wait_ms = Min(wait_ms, Max(1, TimestampDifferenceMilliseconds(GetCurrentTimestamp(), worker->not_before)));
+			wait_ms = Min(wait_ms, Max(1, TimestampDifferenceMilliseconds(bo_monotonic(), worker->not_before)));
 	}
 
 	if (!running && pg_atomic_read_u32(&slot->keep_out) == 0 &&

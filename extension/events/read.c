@@ -150,7 +150,7 @@ note_reading(void)
 	DatabaseSlot *slot = RecoveryInProgress() ? NULL : slot_mine();
 
 	if (slot != NULL)
-		pg_atomic_write_u64(&slot->read_at, (uint64) GetCurrentTimestamp());
+		pg_atomic_write_u64(&slot->read_at, (uint64) bo_monotonic());
 }
 
 /* ---- events.read(): a row per event ---- */

@@ -37,7 +37,7 @@ typedef struct DatabaseSlot
 	pg_atomic_uint32 keep_out;	/* statements under way that need the database without workers */
 	pg_atomic_uint32 dirty;		/* since the ticker looked */
 	pg_atomic_uint64 published; /* the last tick that is known to be durable; 0: every visible one is */
-	pg_atomic_uint64 read_at;	/* when somebody last read the log (TimestampTz) */
+	pg_atomic_uint64 read_at;	/* when somebody last read the log (bo_monotonic()) */
 	pg_atomic_uint32 process[WORKER_KINDS]; /* pgprocno + 1; 0: not running */
 	pg_atomic_uint32 pid[WORKER_KINDS];
 	pg_atomic_uint32 left_well[WORKER_KINDS];	/* it was asked to leave: no need to wait before the next start */

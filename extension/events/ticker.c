@@ -86,7 +86,7 @@ commit_lazily(void)
 static void
 wait_until_durable(Ticker *ticker, XLogRecPtr lsn)
 {
-	bool		busy = !TimestampDifferenceExceeds(ticker->last_tick_at, GetCurrentTimestamp(), BUSY_MS);
+	bool		busy = !TimestampDifferenceExceeds(ticker->last_tick_at, bo_monotonic(), BUSY_MS);
 	int			naps = 0;
 
 	/* Naps, not the latch: at full load each commit would wake us. */
@@ -181,7 +181,7 @@ take_tick(Ticker *ticker, bool certain)
 		memcpy(ticker->last.xip, tick.xip, tick.nxip * sizeof(uint64));
 		ticker->last.xip_allocated = tick.nxip;
 	}
-	ticker->last_tick_at = tick.at;
+	ticker->last_tick_at = bo_monotonic();
 	publish(ticker);
 	MemoryContextReset(ticker->work);
 	return true;
@@ -237,10 +237,9 @@ coalesce(Ticker *ticker)
 	{
 		/* Asked anew each time: somebody may have begun to read. */
 		int64		interval_us = current_interval_us(ticker);
-		int64		left_us = interval_us - (GetCurrentTimestamp() - ticker->last_tick_at);
+		int64		left_us = interval_us - (bo_monotonic() - ticker->last_tick_at);
 
-		/* More than the whole: the clock was set back. */
-		if (left_us <= 0 || left_us > interval_us)
+		if (left_us <= 0)
 			return;
 		/* The latch is not waited for: what is committed meanwhile needs no waking. */
 		left_us = Min(left_us, longest_us);
@@ -265,7 +264,7 @@ backoffice_ticker_main(Datum arg)
 
 	for (;;)
 	{
-		bool		poll = TimestampDifferenceExceeds(ticker.last_poll_at, GetCurrentTimestamp(), POLL_MS);
+		bool		poll = TimestampDifferenceExceeds(ticker.last_poll_at, bo_monotonic(), POLL_MS);
 		uint32		dirty = DIRTY_NO;
 
 		worker_check(ticker.slot);
@@ -286,7 +285,7 @@ backoffice_ticker_main(Datum arg)
 			take_tick(&ticker, dirty == DIRTY_YES);
 		}
 		if (poll)
-			ticker.last_poll_at = GetCurrentTimestamp();
+			ticker.last_poll_at = bo_monotonic();
 		if (pg_atomic_read_u32(&ticker.slot->dirty) == DIRTY_NO || !ticker.settled)
 			worker_wait(ticker.slot, POLL_MS);
 	}

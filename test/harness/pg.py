@@ -84,6 +84,7 @@ class Cluster:
         self.port = port or free_port()
         self.conf = dict(BASE_CONF)
         self.conf.update(conf or {})
+        self.environment = {}       # of the server
         self.key_file = os.path.join(self.dir, "keys")
         self.bin = bin_dir(tree or pg_tree())
 
@@ -141,8 +142,9 @@ class Cluster:
                 f.write("include 'backoffice.conf'\n")
 
     def start(self, timeout_s=60):
-        out = self._run([os.path.join(self.bin, "pg_ctl"), "-D", self.data, "-l", self.log, "-w",
-                         "-t", str(timeout_s), "start"], check=False, stdin=subprocess.DEVNULL)
+        environment = ["env"] + [f"{name}={value}" for name, value in self.environment.items()]
+        out = self._run(environment + [os.path.join(self.bin, "pg_ctl"), "-D", self.data, "-l", self.log, "-w",
+                                       "-t", str(timeout_s), "start"], check=False, stdin=subprocess.DEVNULL)
         if out.returncode:
             raise RuntimeError("server did not start:\n" + out.stdout + self.tail_log())
 
