@@ -2,8 +2,11 @@
 import contextlib
 import http.client
 import json
+import os
+import socket
 import time
 
+from harness.crowd import children, memory
 from harness.gateway import Site
 
 
@@ -111,7 +114,7 @@ def test_reason_phrases(env):
     env.function("rpc_fails", "text text, state text DEFAULT 'PT404'", "BEGIN RAISE EXCEPTION USING errcode = state, message = text; END", kind="STABLE")
     env.query("NOTIFY pgrst")
     eventually(lambda: env.rpc.call("POST", "/rpc/rpc_fails", {"text": "a"}).json["code"] == "PT404")
-    long = "\u00fc" * 50000
+    long = "\u00fc" * 20000
     for text, reason in [("Gone fishing", "Gone fishing"), ("a\r\nSet-Cookie: b=c", "a  Set-Cookie: b=c"), (long, long[:100]), ("", "Not Found")]:
         conn = http.client.HTTPConnection("127.0.0.1", env.rpc.port, timeout=10)
         for path, expected in [("/rpc/rpc_fails", reason), ("/rpc/rpc_fails?columns=text", reason), ("/nowhere", "Not Found")]:
@@ -124,16 +127,79 @@ def test_reason_phrases(env):
 
 
 def test_head_tells_no_length(env):
-    """Several on one connection: nothing of a body goes out that the next answer would begin with."""
-    conn = http.client.HTTPConnection("127.0.0.1", env.rpc.port, timeout=10)
-    for path, status in [("/rpc/rpc_one?a=2", 200), ("/rpc/rpc_one?a=x", 400), ("/rpc/rpc_one?a=3", 200)]:
-        conn.request("HEAD", path)
-        answer = conn.getresponse()
-        assert (answer.status, answer.getheader("Content-Length"), answer.read()) == (status, None, b""), (path, answer.status)
-        conn.request("GET", path)
-        answer = conn.getresponse()
-        assert answer.status == status and answer.getheader("Content-Length") == str(len(answer.read())), path
-    conn.close()
+    """A head, and not a byte behind it."""
+    for path, status in [("rpc_one?a=2", b"200 OK"), ("rpc_one?a=x", b"400 Bad Request")]:
+        answer = env.rpc.raw(f"HEAD /rpc/{path} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+        assert answer.startswith(b"HTTP/1.1 " + status + b"\r\n") and answer.endswith(b"\r\n\r\n") and answer.count(b"\r\n\r\n") == 1, answer
+        assert b"content-length" not in answer.lower() and b"transfer-encoding" not in answer.lower(), answer
+        assert b"\r\nConnection: close\r\n" in answer and b"\r\nContent-Type: application/json; charset=utf-8\r\n" in answer, answer
+
+
+def test_answers_are_bounded(env):
+    """What is larger than may be is refused by the database itself: nothing of it is done, and the next byte less is answered."""
+    env.query("CREATE TABLE public.kept (k text); GRANT ALL ON public.kept TO backoffice_user")
+    env.function("rpc_large", "k text, n integer", "BEGIN INSERT INTO public.kept VALUES (k); RETURN repeat('x', n); END", returns="text")
+    env.function("rpc_many", "n integer", "BEGIN RETURN QUERY SELECT repeat('x', 100) FROM generate_series(1, n); END", returns="SETOF text", kind="STABLE")
+    env.function("rpc_headers", "k text, n integer", """BEGIN INSERT INTO public.kept VALUES (k);
+        PERFORM set_config('response.headers', '[{"X-Long": "' || repeat('x', n) || '"}]', true); RETURN 'a'; END""", returns="text")
+    env.function("check_certificate", "code text, cvc text", "BEGIN INSERT INTO public.kept VALUES (code); RETURN jsonb_build_object('a', repeat('x', cvc::integer)); END")
+    web = env.gateway(schemas="api", pool=2, max_answer=10000)
+    assert web.wait_log('"msg":"functions loaded"')
+    token = env.token()
+    for path, body in [("/rpc/rpc_large", {"k": "a", "n": 9999}), ("/rpc/rpc_large?select=*", {"k": "a", "n": 50000000}), ("/rpc/rpc_headers", {"k": "a", "n": 9999}),
+                       ("/certificates/check", {"code": "a", "cvc": "9993"}), ("/rpc/rpc_many", {"n": 100})]:
+        answer = web.call("POST", path, body, token)
+        assert (answer.status, answer.json["code"]) == (400, "answer_too_large"), (path, answer)
+        assert "nothing was changed" in answer.json.get("message", answer.json.get("detail")), answer.json
+    assert env.query("SELECT count(*) FROM public.kept") == [(0,)]
+    for path, body in [("/rpc/rpc_large", {"k": "b", "n": 9998}), ("/certificates/check", {"code": "b", "cvc": "9991"})]:
+        answer = web.call("POST", path, body, token)
+        assert answer.status == 200 and len(answer.body) == 10000, (path, answer.status, len(answer.body))
+    assert len(web.call("POST", "/rpc/rpc_many", {"n": 90}, token).json) == 90
+    assert web.call("POST", "/rpc/rpc_many?limit=10", {"n": 1000000}, token).status == 200
+    assert env.query("SELECT count(*) FROM public.kept") == [(2,)]
+    assert web.stop() == 0
+
+
+def resident(web):
+    pids = children(web.process.pid)
+    return memory(pids) / 1048576
+
+
+def test_memory_is_bounded(env):
+    """Who takes nothing of large answers holds up to --answer-memory; then calls are refused, and those who are slow lose theirs. Little is kept."""
+    env.function("rpc_large", "k text, n integer", "BEGIN RETURN repeat('x', n); END", returns="text", kind="STABLE")
+    web = env.gateway(schemas="api", pool=2, answer_memory=16777216, header_ms=2000, limits="")
+    assert web.wait_log('"msg":"functions loaded"')
+    token = env.token()
+    assert web.call("GET", "/rpc/rpc_large?k=a&n=10", token=token).status == 200
+    before = resident(web)
+    slow, refused = [], 0
+    for _ in range(12):
+        s = socket.socket()
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        s.settimeout(10)
+        s.connect(("127.0.0.1", web.port))
+        s.sendall(f"GET /rpc/rpc_large?k=a&n=8000000 HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {token}\r\n\r\n".encode())
+        status = s.recv(12)
+        refused += status == b"HTTP/1.1 503"
+        assert status in (b"HTTP/1.1 200", b"HTTP/1.1 503"), status
+        slow.append(s)
+    assert 2 < 12 - refused < 6, refused
+    answer = web.call("GET", "/rpc/rpc_large?k=a&n=10", token=token)
+    assert (answer.status, answer.json["code"], answer.headers["retry-after"]) == (503, "PGRST003", "1"), answer
+    assert web.call("GET", "/pools", token=token).code == "overloaded" and web.call("GET", "/health/live").status == 200
+    assert resident(web) - before < 16 + 5 * 2 * 8, (resident(web), before)
+    eventually(lambda: web.call("GET", "/rpc/rpc_large?k=a&n=10", token=token).status == 200)
+    assert web.metric("backoffice_gateway_slow_requests_total") >= 3
+    # Whoever takes it in time gets all of it; and the connections do not keep the room.
+    for _ in range(12):
+        assert len(web.call("GET", "/rpc/rpc_large?k=a&n=16000000", token=token).body) == 16000002
+    eventually(lambda: web.metric("backoffice_gateway_answer_bytes") == 0)
+    assert resident(web) - before < 40 or "san" in os.environ.get("WORKERS_BUILD", ""), (resident(web), before)
+    for s in slow:
+        s.close()
+    assert web.stop() == 0
 
 
 def test_it_is_described(env):

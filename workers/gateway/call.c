@@ -6,6 +6,7 @@
 
 #include "gateway/answer.h"
 #include "gateway/arguments.h"
+#include "gateway/bound.h"
 #include "gateway/problem.h"
 #include "gateway/reply.h"
 #include "gateway/routes.h"
@@ -25,9 +26,9 @@ typedef struct CallText
 static CallText *texts[TEXT_SLOTS];
 
 static CallText *
-make_text(const Route *route, unsigned int present)
+make_text(const Route *route, unsigned int present, int64_t max_answer)
 {
-	size_t		size = 400;
+	size_t		size = 800;
 	CallText   *text;
 	size_t		used;
 	int			n = 0;
@@ -39,7 +40,8 @@ make_text(const Route *route, unsigned int present)
 		return NULL;
 	text->route = route;
 	text->present = present;
-	used = (size_t) snprintf(text->sql, size, "SELECT (api.%s(", route->function);
+	used = (size_t) snprintf(text->sql, size, "SELECT " BOUND_BODY ", a.status, a.headers FROM (SELECT (api.%s(",
+							 (long long) max_answer, route->function);
 	for (int i = 0; i < ROUTE_MAX_ARGUMENTS && route->arguments[i].name != NULL; i++)
 		if (present & 1u << i)
 		{
@@ -49,12 +51,12 @@ make_text(const Route *route, unsigned int present)
 		}
 	/* The settings are read behind the call: a target list is evaluated from left to right. */
 	snprintf(text->sql + used, size - used, "))::pg_catalog.text, pg_catalog.current_setting('response.status', true), "
-			 "pg_catalog.current_setting('response.headers', true)");
+			 "pg_catalog.current_setting('response.headers', true) OFFSET 0) AS a(body, status, headers)");
 	return text;
 }
 
 static const char *
-call_text(const Route *route, unsigned int present)
+call_text(const Route *route, unsigned int present, int64_t max_answer)
 {
 	CallText  **slot = &texts[((size_t) (route - routes) * 31 + present) % TEXT_SLOTS];
 	CallText   *text;
@@ -62,7 +64,7 @@ call_text(const Route *route, unsigned int present)
 	for (text = *slot; text != NULL; text = text->next)
 		if (text->route == route && text->present == present)
 			return text->sql;
-	text = make_text(route, present);
+	text = make_text(route, present, max_answer);
 	if (text == NULL)
 		return NULL;
 	text->next = *slot;
@@ -103,7 +105,7 @@ route_call(Request *request)
 				present |= 1u << i;
 				statement->values[statement->n++] = values[i];
 			}
-		statement->sql = call_text(route, present);
+		statement->sql = call_text(route, present, request->gateway->settings.max_answer);
 	}
 	if (statement == NULL || statement->sql == NULL)
 		problem_reply(request, 500, "out_of_memory", "the server is out of memory", NULL);

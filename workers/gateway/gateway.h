@@ -33,6 +33,8 @@ typedef struct Settings
 	int64_t		request_ms;		/* statement_timeout of a request */
 	int64_t		max_body;
 	int64_t		max_json_depth;
+	int64_t		max_answer;
+	int64_t		answer_memory;	/* of answers that clients have not taken */
 	int64_t		header_ms;
 	int64_t		idle_ms;
 	int64_t		min_body_rate;
@@ -70,6 +72,7 @@ typedef struct Gateway
 	int			port;			/* that it really listens on */
 	bool		draining;
 	int64_t		now_us;			/* monotonic, of this round of the loop */
+	int64_t		answer_bytes;	/* of answers that clients have not taken */
 	struct Server *server;
 	struct Pools *pools;
 	struct HealthWatch *health;

@@ -16,6 +16,8 @@
 #define CONNECT_MS 5000
 /* Statements under way for less are not worth a cancel request. */
 #define CANCEL_AFTER_US 100000
+/* A connection that has brought a larger result is made anew when nothing is under way on it. */
+#define SWELLS 4194304
 
 static const char begin_sql[] = "SELECT access.begin_request($1, $2, $3, $4, $5, $6, $7, $8)";
 
@@ -52,6 +54,7 @@ close_connection(Line *line)
 	if (line->conn != NULL)
 		PQfinish(line->conn);
 	line->conn = NULL;
+	line->swollen = false;
 	line->state = LINE_DOWN;
 	memset(line->prepared, 0, sizeof(line->prepared));
 }
@@ -78,6 +81,20 @@ line_break(Line *line, const char *why)
 	for (int i = 0; i < n; i++)
 		/* Its error came before the end: for certain it did not commit. */
 		pool_landed(pool, &lost[i], lost[i].error != NULL ? CALL_FAILED : CALL_LOST);
+}
+
+static void
+note_size(Line *line, const Flight *flight)
+{
+	size_t		size = (flight->result != NULL ? PQresultMemorySize(flight->result) : 0) +
+		(flight->error != NULL ? PQresultMemorySize(flight->error) : 0);
+
+	line->swollen = line->swollen || size > SWELLS;
+	if (!line->swollen || line->count > 0)
+		return;
+	close_connection(line);
+	loop_timer_in(&line->pool->gateway->loop, &line->retry, 0);
+	pool_line_changed(line->pool);
 }
 
 /* ---- connecting ---- */
@@ -306,6 +323,8 @@ land(Line *line)
 		is_usable(line);
 	if (flight.error != NULL && call_found_aborted(flight.error))
 		line_break(line, "a call left an aborted transaction behind");
+	else
+		note_size(line, &flight);
 	pool_landed(pool, &flight, flight.error != NULL ? CALL_FAILED : CALL_DONE);
 }
 

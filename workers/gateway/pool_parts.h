@@ -55,6 +55,7 @@ typedef struct Line
 	int			first;
 	int			count;
 	int			slow;			/* flights that nothing may wait behind */
+	bool		swollen;		/* libpq keeps the room that a large result took */
 	int64_t		last_sync_us;
 	uint16_t	prepared[STATEMENTS_MAX];	/* generation of each that is */
 	Outbox		outbox;			/* what was sent since the last flush; the connection has no TLS */

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "gateway/bound.h"
 #include "gateway/reply.h"
 #include "gateway/text.h"
 
@@ -194,6 +195,12 @@ problem_parts(const PGresult *result, bool authenticated, ErrorParts *parts)
 		parts->sqlstate = "XX000";
 	if (parts->message == NULL)
 		parts->message = "the database gave no answer";
+	if (bound_exceeded(parts->sqlstate, parts->message))
+	{
+		*parts = (ErrorParts) {.sqlstate = parts->sqlstate, .message = BOUND_MESSAGE, .hint = BOUND_HINT, .code = BOUND_CODE,
+			.status = BOUND_STATUS};
+		return;
+	}
 	parts->status = problem_status(parts->sqlstate, parts->message, authenticated);
 	/* Class 23 names a real constraint: its code is the SQLSTATE's. */
 	parts->code = is_symbol(constraint) && strncmp(parts->sqlstate, "23", 2) != 0 ? constraint : problem_code(parts->sqlstate);

@@ -51,6 +51,12 @@ set(Request *request, int status, const char *type, const char *body, size_t len
 	reply->body_len = len;
 	reply->free_body = free_body;
 	reply->free_context = context;
+	if (free_body != NULL)
+	{
+		reply->counted = len;
+		reply->since_us = gateway_monotonic_us();
+		request->gateway->answer_bytes += (int64_t) len;
+	}
 	if (type != NULL)
 		reply_header(request, "Content-Type", type);
 	request_wake(request);
@@ -102,7 +108,12 @@ make_response(Reply *reply)
 	struct MHD_Response *response;
 
 	if (reply->no_length)
+	{
+		/* Not in chunks: of those libmicrohttpd 0.9.75 sends the last one, to HEAD too. So the connection ends with it. */
 		response = MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, 1, no_bytes, NULL, NULL);
+		if (response != NULL)
+			MHD_set_response_options(response, MHD_RF_HTTP_1_0_COMPATIBLE_STRICT, MHD_RO_END);
+	}
 	else if (reply->free_body != NULL)
 		response = MHD_create_response_from_buffer_with_free_callback_cls(reply->body_len, reply->body, reply->free_body,
 																		  reply->free_context);

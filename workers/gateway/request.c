@@ -8,6 +8,7 @@
 #include "gateway/limits.h"
 #include "gateway/placement.h"
 #include "gateway/server.h"
+#include "gateway/stats.h"
 #include "gateway/text.h"
 
 #define CHUNK_SIZE 4096
@@ -305,7 +306,13 @@ request_call(Request *request, const Statement *before, const Statement *main, b
 	call->done = call_done;
 	call->context = request;
 	request->call_done = done;
-	pool_submit(request_pool(request), call);
+	if (request->gateway->answer_bytes > request->gateway->settings.answer_memory)
+	{
+		stats_count(request->gateway, STAT_SHED);
+		call_done(call, CALL_SHED, NULL, "");
+	}
+	else
+		pool_submit(request_pool(request), call);
 }
 
 void

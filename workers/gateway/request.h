@@ -49,6 +49,8 @@ typedef struct Reply
 	int			header_count;
 	char	   *body;			/* NULL: none */
 	size_t		body_len;
+	size_t		counted;		/* of it, in the gateway's answer_bytes */
+	int64_t		since_us;		/* when it was ready */
 	void		(*free_body) (void *);	/* NULL: static */
 	void	   *free_context;
 	const char *reason;			/* the phrase behind the status; NULL: the usual one */

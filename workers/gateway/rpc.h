@@ -32,6 +32,7 @@ typedef struct RpcConfig
 	size_t		schema_count;
 	int64_t		max_rows;		/* 0: no limit */
 	int			max_depth;		/* of JSON */
+	int64_t		max_answer;		/* bytes; 0: no limit */
 	bool		tx_override;	/* Prefer: tx=... counts */
 	bool		rollback_all;	/* unless Prefer: tx=commit (tests) */
 	bool		aggregates;		/* sum(), count() and so on in select */
@@ -107,7 +108,7 @@ extern size_t rpc_catalogue_size(const RpcCatalogue *catalogue);
 /* All strings of config, catalogue and request must outlive the plan; errors become the plan's answer. */
 extern void rpc_plan(const RpcConfig *config, const RpcCatalogue *catalogue, const RpcRequest *request, RpcPlan *plan);
 
-/* The response lives in the plan's arena. */
+/* The response lives in the plan's arena, but for a body that is the result's own text. */
 extern void rpc_answer(const RpcPlan *plan, const RpcOutcome *outcome, RpcResponse *response);
 extern void rpc_plan_free(RpcPlan *plan);
 

@@ -52,7 +52,7 @@ set_body(RpcArena *arena, const RpcAnswering *answering, const PGresult *result,
 
 	if (!answering->hex_body)
 	{
-		response->body = arena_copy(arena, text, length);
+		response->body = text == NULL ? "" : text;
 		response->body_length = length;
 		return;
 	}

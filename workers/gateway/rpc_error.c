@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "gateway/bound.h"
 #include "gateway/rpc_internal.h"
 
 void
@@ -243,6 +244,8 @@ rpc_database_problem(RpcArena *arena, const PGresult *result, bool authenticated
 		else if ((rows = marked(arena, sqlstate, message, RPC_MARK_SINGULAR)) != NULL)
 			problem = (RpcProblem) {.status = 406, .code = "PGRST116", .message = "Cannot coerce the result to a single JSON object",
 				.details = arena_print(arena, "The result contains %s rows", rows)};
+		else if (bound_exceeded(sqlstate, message))
+			problem = (RpcProblem) {.status = BOUND_STATUS, .code = BOUND_CODE, .message = BOUND_MESSAGE, .hint = BOUND_HINT};
 		else if ((rows = marked(arena, sqlstate, message, RPC_MARK_AFFECTED)) != NULL)
 			problem = (RpcProblem) {.status = 400, .code = "PGRST124", .message = "Query result exceeds max-affected preference constraint",
 				.details = arena_print(arena, "The query affects %s rows", rows)};

@@ -254,6 +254,7 @@ rpc_service_open(Gateway *gateway)
 	service->config.schemas = service->schemas;
 	service->config.max_rows = settings->rpc_max_rows;
 	service->config.max_depth = (int) settings->max_json_depth;
+	service->config.max_answer = settings->max_answer;
 	service->config.tx_override = settings->rpc_tx_override;
 	service->config.aggregates = settings->rpc_aggregates;
 	service->config.pre_request = *settings->pre_request != '\0' ? settings->pre_request : NULL;
@@ -279,8 +280,17 @@ rpc_service_close(RpcService *service)
 
 /* ---- requests ---- */
 
+/* Whether the body is a result's own text. */
+static bool
+is_body_of(const PGresult *result, const RpcResponse *response)
+{
+	return PQresultStatus(result) == PGRES_TUPLES_OK && PQntuples(result) == 1 && PQnfields(result) == RPC_COLUMNS &&
+		response->body == PQgetvalue(result, 0, RPC_COLUMN_BODY);
+}
+
+/* Frees the result (or NULL), when nothing of it is needed any more. */
 static void
-send_response(Request *request, const RpcResponse *response)
+send_response(Request *request, const RpcResponse *response, PGresult *result)
 {
 	const char *type = NULL;
 
@@ -293,7 +303,13 @@ send_response(Request *request, const RpcResponse *response)
 	request->reply.reason = response->reason == NULL ? NULL : request_copy(request, response->reason, strlen(response->reason));
 	request->reply.no_length = request->method == METHOD_HEAD;
 	/* Without a type there is no body. */
-	reply_text(request, response->status, type, response->body, response->body_length);
+	if (type != NULL && request->method != METHOD_HEAD && is_body_of(result, response))
+	{
+		reply_result(request, response->status, type, result, response->body, response->body_length);
+		return;
+	}
+	reply_text(request, response->status, type, response->body, request->method == METHOD_HEAD ? 0 : response->body_length);
+	PQclear(result);
 }
 
 static void
@@ -303,7 +319,7 @@ unavailable(Request *request, RpcArena *arena, const char *code, const char *mes
 
 	rpc_problem_response(arena, &(RpcProblem) {.status = 503, .code = code, .message = message}, &response);
 	reply_header(request, "Retry-After", "1");
-	send_response(request, &response);
+	send_response(request, &response, NULL);
 }
 
 static void
@@ -332,8 +348,8 @@ answered(Request *request, CallOutcome outcome, PGresult *result)
 			told.main = outcome == CALL_DONE ? result : NULL;
 			told.error = outcome == CALL_FAILED ? result : NULL;
 			rpc_answer(&serving->plan, &told, &response);
-			send_response(request, &response);
-			break;
+			send_response(request, &response, result);
+			return;
 		case CALL_SHED:
 			unavailable(request, serving->plan.arena, "PGRST003", "Timed out acquiring connection from connection pool.");
 			break;
@@ -398,7 +414,7 @@ empty_token(Request *request, RpcArena *arena)
 		return false;
 	rpc_token_problem(arena, "token_malformed", "", NULL, &problem);
 	rpc_problem_response(arena, &problem, &response);
-	send_response(request, &response);
+	send_response(request, &response, NULL);
 	return true;
 }
 
@@ -440,6 +456,6 @@ rpc_serve(Request *request)
 		RpcResponse response;
 
 		rpc_answer(&serving->plan, &(RpcOutcome) {.authenticated = false}, &response);
-		send_response(request, &response);
+		send_response(request, &response, NULL);
 	}
 }

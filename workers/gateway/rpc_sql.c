@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "gateway/bound.h"
 #include "gateway/rpc_sql.h"
 
 /* ---- the call ---- */
@@ -295,6 +296,24 @@ add_full(RpcSql *sql)
 	sql_add(sql, ") _postgrest_t");
 }
 
+/* The same row, if it is not too large. OFFSET 0: the function is called once, whatever stands around it. */
+static void
+add_bounded(RpcSql *sql)
+{
+	const RpcCall *call = sql->call;
+	int64_t		max = call->config->max_answer;
+
+	if (max > 0)
+		text_print(&sql->text, "SELECT a.total, a.page, " BOUND_BODY ", a.headers, a.status FROM (",
+				   (long long) (call->answering->hex_body ? 2 * max : max));
+	if (is_plain(call))
+		add_plain(sql);
+	else
+		add_full(sql);
+	if (max > 0)
+		sql_add(sql, " OFFSET 0) AS a(total, page, body, headers, status)");
+}
+
 static void
 finish(RpcSql *sql, RpcStatement *out)
 {
@@ -307,10 +326,7 @@ rpc_sql(RpcArena *arena, const RpcCall *call, RpcStatement *out)
 {
 	RpcSql			sql = {.text = text_new(arena), .call = call, .alias = rpc_function_alias(call->function)};
 
-	if (is_plain(call))
-		add_plain(&sql);
-	else
-		add_full(&sql);
+	add_bounded(&sql);
 	if (sql.count > RPC_MAX_PARAMS)
 		return false;
 	finish(&sql, out);

@@ -83,6 +83,18 @@ connection_changed(void *context, struct MHD_Connection *connection, void **sock
 		log_error("out of memory for a connection", F_INT("fd", guard->fd));
 }
 
+/* While others are refused for want of memory: ends who had time to take an answer, and has not. */
+static void
+end_slow_takers(Server *server, int64_t now_ms)
+{
+	for (Request *request = server->requests; request != NULL; request = request->next)
+		if (request->reply.counted > 0 && now_ms - request->reply.since_us / 1000 > server->gateway->settings.header_ms)
+		{
+			stats_count(server->gateway, STAT_TIMEOUTS);
+			shutdown(request->fd, SHUT_RDWR);
+		}
+}
+
 /* Ends connections whose head or body does not come, or comes too slowly. */
 static void
 sweep(void *context)
@@ -107,6 +119,9 @@ sweep(void *context)
 	}
 	for (Request *request = server->requests; request != NULL; request = request->next)
 		dispatch_check_client(request);
+	if (server->gateway->answer_bytes > settings->answer_memory)
+		end_slow_takers(server, now);
+	stats_gauge(server->gateway, GAUGE_ANSWER_BYTES, server->gateway->answer_bytes);
 	loop_timer_in(&server->gateway->loop, &server->sweep, SWEEP_MS);
 }
 
@@ -146,6 +161,7 @@ completed(void *context, struct MHD_Connection *connection, void **request_conte
 	if (request == NULL)
 		return;
 	*request_context = NULL;
+	server->gateway->answer_bytes -= (int64_t) request->reply.counted;
 	pool_abandon(&request->call);
 	dispatch_over(request, code == MHD_REQUEST_TERMINATED_COMPLETED_OK);
 	if (request->free_state != NULL)

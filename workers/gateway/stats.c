@@ -17,7 +17,7 @@ typedef struct Described
 
 static const Described counters[STAT_COUNT] = {
 	[STAT_REFUSED] = {"backoffice_gateway_refused_total", "Requests that were not strict HTTP."},
-	[STAT_TIMEOUTS] = {"backoffice_gateway_slow_requests_total", "Connections ended because head or body came too slowly."},
+	[STAT_TIMEOUTS] = {"backoffice_gateway_slow_requests_total", "Connections ended because a head or body came, or an answer was taken, too slowly."},
 	[STAT_CLIENT_GONE] = {"backoffice_gateway_clients_gone_total", "Clients that left before their answer."},
 	[STAT_LIMITED] = {"backoffice_gateway_rate_limited_total", "Requests over a rate limit."},
 	[STAT_SHED] = {"backoffice_gateway_shed_total", "Requests answered 503 because too many were waiting."},
@@ -38,6 +38,7 @@ static const Described gauges[GAUGE_COUNT] = {
 	[GAUGE_IN_FLIGHT] = {"backoffice_gateway_calls_in_flight", "Calls at the database now."},
 	[GAUGE_WAITING] = {"backoffice_gateway_calls_waiting", "Calls waiting for a connection now."},
 	[GAUGE_STREAMS] = {"backoffice_gateway_streams", "Open event streams and WebSockets."},
+	[GAUGE_ANSWER_BYTES] = {"backoffice_gateway_answer_bytes", "Answers that wait for their clients."},
 };
 
 static ProcessStats *

@@ -63,7 +63,7 @@ check_sql(const RpcStatement *statement)
 static void
 check_call(const char *method, const char *query, const char *body, size_t body_length, const char *header)
 {
-	static const RpcConfig configs[] = {{schemas, 2, 0, 32, true, false, false, NULL}, {schemas, 1, 7, 128, false, true, true, "s.pre"}};
+	static const RpcConfig configs[] = {{schemas, 2, 0, 32, 0, true, false, false, NULL}, {schemas, 1, 7, 128, 65536, false, true, true, "s.pre"}};
 	static const char *const names[] = {"body", "one", "rows", "row"};
 	RpcHeader	headers[] = {{"accept", header}, {"prefer", header}, {"range", header}, {"content-type", *header == '\0' ? "application/json" : header}};
 

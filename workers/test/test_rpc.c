@@ -109,6 +109,24 @@ refused(const char *method, const char *function, const char *query, const char 
 /* ---- plans ---- */
 
 static void
+answers_are_bounded(void **state)
+{
+	RpcConfig	bounded = config;
+	RpcRequest	request = {.method = "GET", .function = "tools", .query = ""};
+	RpcPlan		plan;
+	const char *start = "SELECT a.total, a.page, CASE WHEN coalesce(pg_catalog.octet_length(a.body), 0) + "
+		"coalesce(pg_catalog.octet_length(a.headers), 0) > 1000 THEN (";
+	const char *end = ") _postgrest_t OFFSET 0) AS a(total, page, body, headers, status)";
+
+	(void) state;
+	bounded.max_answer = 1000;
+	rpc_plan(&bounded, catalogue, &request, &plan);
+	assert_memory_equal(plan.main.sql, start, strlen(start));
+	assert_string_equal(plan.main.sql + strlen(plan.main.sql) - strlen(end), end);
+	rpc_plan_free(&plan);
+}
+
+static void
 plain_calls(void **state)
 {
 	RpcPlan		plan = plan_of("POST", "add", "", "{\"a\":1}", NULL);
@@ -230,6 +248,7 @@ answered(const RpcPlan *plan, const char *total, const char *page, const char *b
 		if (values[i] != NULL)
 			set(result, 0, i, values[i]);
 	rpc_answer(plan, &(RpcOutcome) {.main = result}, &response);
+	response.body = arena_copy(plan->arena, response.body, response.body_length);
 	PQclear(result);
 	return response;
 }
@@ -394,7 +413,7 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(plain_calls), cmocka_unit_test(rows_asked_for), cmocka_unit_test(names_are_quoted), cmocka_unit_test(limits_hold),
+		cmocka_unit_test(answers_are_bounded), cmocka_unit_test(plain_calls), cmocka_unit_test(rows_asked_for), cmocka_unit_test(names_are_quoted), cmocka_unit_test(limits_hold),
 		cmocka_unit_test(refusals), cmocka_unit_test(pages), cmocka_unit_test(settings_of_the_function), cmocka_unit_test(statuses),
 		cmocka_unit_test(tokens), cmocka_unit_test(json_bodies), cmocka_unit_test(csv_bodies), cmocka_unit_test(nearest_names), cmocka_unit_test(media_types)
 	};
