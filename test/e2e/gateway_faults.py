@@ -216,6 +216,70 @@ def test_server_stopped(site):
     web.stop()
 
 
+class Proxy:
+    """TCP in front of the server's socket. hang(): what is open ends, and who connects then hears nothing."""
+
+    def __init__(self, path):
+        self.path, self.hanging, self.open = path, False, []
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def accept(self):
+        with contextlib.suppress(OSError):
+            while True:
+                client = self.listener.accept()[0]
+                self.open.append(client)
+                if not self.hanging:
+                    server = socket.socket(socket.AF_UNIX)
+                    server.connect(self.path)
+                    self.open.append(server)
+                    for pair in ((client, server), (server, client)):
+                        threading.Thread(target=self.copy, args=pair, daemon=True).start()
+
+    def copy(self, source, target):
+        with contextlib.suppress(OSError):
+            while got := source.recv(65536):
+                target.sendall(got)
+        for s in (source, target):
+            with contextlib.suppress(OSError):
+                s.shutdown(socket.SHUT_RDWR)
+
+    def hang(self, hanging):
+        self.hanging = hanging
+        for s in self.open:
+            with contextlib.suppress(OSError):
+                s.shutdown(socket.SHUT_RDWR)
+        self.open.clear()
+
+    def close(self):
+        self.listener.close()
+        self.hang(True)
+
+
+def test_database_hangs(site):
+    """A database that takes connections and says nothing stops nobody: not who needs none, nor the refusal of who does."""
+    proxy = Proxy(os.path.join(site.pg.dir, f".s.PGSQL.{site.pg.port}"))
+    with contextlib.closing(proxy):
+        web = site.gateway(database=f"host=127.0.0.1 port={proxy.port} dbname=site user=web sslmode=disable gssencmode=disable", pool=2, queue_ms=300)
+        assert web.wait_log('"msg":"functions loaded"')
+        assert web.call("GET", "/pools", token=site.token()).status == 200
+        proxy.hang(True)
+        slowest, waits, until_s = 0, 0, time.time() + 4
+        while time.time() < until_s:
+            started = time.time()
+            assert web.call("GET", "/health/live").status == 200
+            slowest = max(slowest, time.time() - started)
+            started = time.time()
+            assert web.call("GET", "/pools", token=site.token()).status == 503
+            waits = max(waits, time.time() - started)
+        assert slowest < 0.3 and waits < 0.8, (slowest, waits)
+        proxy.hang(False)
+        until(lambda: web.call("GET", "/pools", token=site.token()).status == 200, why="the database again")
+        until(lambda: web.call("POST", "/rpc/me", {}, token=site.token()).status == 200, why="the functions again")
+        assert web.stop() == 0
+
+
 def children(web):
     path = f"/proc/{web.process.pid}/task/{web.process.pid}/children"
     return [int(p) for p in open(path).read().split()]

@@ -14,7 +14,7 @@
 #include "lib/pg.h"
 
 #define MAX_SCHEMAS 16
-#define CONNECT_TIMEOUT_S 2
+#define CONNECT_TIMEOUT_S 5
 #define RELOAD_MS 60000
 /* NOTIFY often comes in bursts, one for each statement of a migration. */
 #define DEBOUNCE_MS 100
@@ -141,6 +141,22 @@ begin_listening(void *context, PGresult *result)
 		pg_send(&service->pg, "LISTEN pgrst", &no_params, 0, listening, service);
 }
 
+static void
+connected(void *context, bool good)
+{
+	RpcService *service = context;
+
+	if (good)
+	{
+		backoff_reset(&service->backoff);
+		/* Compiling the catalogue's query takes a hundred times as long as running it. */
+		pg_send(&service->pg, "SET jit = off", &no_params, 0, begin_listening, service);
+		return;
+	}
+	log_warn("the catalogue of functions waits for the database", F_STR("error", service->pg.error));
+	loop_timer_in(&service->gateway->loop, &service->timer, backoff_next_ms(&service->backoff));
+}
+
 /* Connects, or loads again. */
 static void
 tick(void *context)
@@ -153,17 +169,8 @@ tick(void *context)
 		if (pg_idle(&service->pg))
 			load(service);
 	}
-	else if (pg_connect(&service->pg, CONNECT_TIMEOUT_S))
-	{
-		backoff_reset(&service->backoff);
-		/* Compiling the catalogue's query takes a hundred times as long as running it. */
-		pg_send(&service->pg, "SET jit = off", &no_params, 0, begin_listening, service);
-	}
 	else
-	{
-		log_warn("the catalogue of functions waits for the database", F_STR("error", service->pg.error));
-		loop_timer_in(&service->gateway->loop, &service->timer, backoff_next_ms(&service->backoff));
-	}
+		pg_start(&service->pg, CONNECT_TIMEOUT_S, connected);
 }
 
 static void

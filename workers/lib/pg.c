@@ -231,7 +231,7 @@ pg_close(Pg *pg)
 bool
 pg_idle(const Pg *pg)
 {
-	return pg->conn != NULL && pg->on_result == NULL;
+	return pg->conn != NULL && pg->connecting == NULL && pg->on_result == NULL;
 }
 
 void
