@@ -300,6 +300,18 @@ def test_process_killed(site):
     assert web.stop() == 0
 
 
+def test_process_stuck(site):
+    """One whose loop stands still is killed; others, and one that is only idle, are not."""
+    web = site.gateway(processes=2, pool=2, stuck_ms=1500)
+    until(lambda: len(children(web)) == 2, 5, "two processes")
+    first, second = children(web)
+    os.kill(first, signal.SIGSTOP)
+    until(lambda: len(children(web)) == 2 and first not in children(web), 10, "another one in its place")
+    time.sleep(2)
+    assert second in children(web) and "a process is stuck and is killed" in web.text()
+    assert web.stop() == 0
+
+
 def test_parent_killed(site):
     """kill -9 of the parent: its processes drain and end; another gateway takes the port."""
     web = site.gateway(processes=2, pool=2)

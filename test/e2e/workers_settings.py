@@ -2,6 +2,8 @@
 import contextlib
 import os
 import shlex
+import signal
+import socket
 import subprocess
 import tempfile
 import time
@@ -94,6 +96,36 @@ def test_flags_win(_):
                       BACKOFFICE_DATABASE="dbname=x", KAFKA_BOOTSTRAP="a")
     assert code == 0, text
     assert call("kafka-relay", "--check", BACKOFFICE_LEASE_MS="nonsense", BACKOFFICE_DATABASE="dbname=x", KAFKA_BOOTSTRAP="a")[0] == 2
+
+
+def test_service_manager(_):
+    """sd_notify: ready, turning, stopping; a loop that stands still sends nothing."""
+    for program in ("kafka-relay", "kafka-ingest", "oidc", "gateway"):
+        with tempfile.TemporaryDirectory(dir="/tmp") as folder, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+            manager.bind(os.path.join(folder, "notify"))
+            manager.settimeout(5)
+            process = subprocess.Popen([os.path.join(BUILD, program)], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env={
+                "BACKOFFICE_DATABASE": "host=/nonexistent", "KAFKA_BOOTSTRAP": "127.0.0.1:1", "BACKOFFICE_PORT": "0",
+                "NOTIFY_SOCKET": os.path.join(folder, "notify"), "WATCHDOG_USEC": "400000"})
+            try:
+                heard = [manager.recv(100).decode() for _ in range(4)]
+                assert sorted(set(heard)) == ["READY=1", "WATCHDOG=1"] and heard.count("READY=1") == 1, (program, heard)
+                process.send_signal(signal.SIGSTOP)
+                manager.settimeout(1.5)
+                try:
+                    while manager.recv(100):
+                        pass
+                except TimeoutError:
+                    pass
+                process.send_signal(signal.SIGCONT)
+                process.terminate()
+                manager.settimeout(5)
+                while manager.recv(100) != b"STOPPING=1":
+                    pass
+                assert process.wait(20) == 0
+            finally:
+                process.kill()
+                process.wait()
 
 
 def test_launcher(_):

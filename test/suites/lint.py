@@ -7,6 +7,7 @@ import glob
 import os
 import re
 import subprocess
+import tempfile
 
 from harness.pg import ROOT, Cluster
 
@@ -195,6 +196,40 @@ def scripts():
                 yield out.stdout.strip()
 
 
+EXPOSURE_MAX = 15   # of 100, by systemd-analyze security
+
+
+def services():
+    """What systemd itself finds in the units, and how exposed they are."""
+    units = files("workers/services/*.service")
+    if not units:
+        yield "no units found"
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        os.makedirs(os.path.join(folder, "lib"))
+        os.symlink(os.path.join(ROOT, "build/workers"), os.path.join(folder, "lib/backoffice"))
+        for path in units:
+            unit = os.path.join(folder, os.path.basename(path))
+            with open(unit, "w") as f:
+                f.write(read(path).replace("@PREFIX@", folder))
+            out = subprocess.run(["systemd-analyze", "--man=no", "verify", unit], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+            # It looks at units of this machine too, which are not ours.
+            ours = [line for line in out.stdout.splitlines() if os.path.basename(path) in line]
+            yield from (f"{short(path)}: {line}" for line in ours)
+            if out.returncode and not ours:
+                yield f"{short(path)}: {out.stdout}"
+            out = subprocess.run(["systemd-analyze", "--no-pager", "security", "--offline=true", f"--threshold={EXPOSURE_MAX}", unit],
+                                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+            if out.returncode:
+                yield f"{short(path)}: {out.stdout.strip().splitlines()[-1]}"
+
+
+    for path in files("workers/services/*.sysusers"):
+        out = subprocess.run(["systemd-sysusers", "--dry-run", path], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        bad = [line for line in out.stdout.splitlines() if os.path.basename(path) in line]
+        if out.returncode or bad:
+            yield "\n".join(bad) or out.stdout
+
+
 def install_script():
     # Update scripts may say OR REPLACE: the server refuses to replace there what is not the extension's.
     built = [p for p in glob.glob(os.path.join(ROOT, "extension/backoffice--*.sql")) if os.path.basename(p).count("--") == 1]
@@ -300,6 +335,7 @@ CASES = [
     ("markers", markers),
     ("cppcheck", cppcheck),
     ("scripts", scripts),
+    ("services", services),
     ("install-script", install_script),
     ("error-codes", error_codes),
     ("error-symbols", error_symbols),

@@ -13,6 +13,7 @@
 #include "gateway/process.h"
 #include "gateway/rpc_serve.h"
 #include "gateway/server.h"
+#include "gateway/shared.h"
 #include "gateway/stats.h"
 #include "lib/log.h"
 
@@ -59,6 +60,7 @@ run(Gateway *gateway)
 	{
 		loop_once(&gateway->loop, shorter(server_wait_ms(gateway->server), gateway->draining ? 20 : 1000));
 		gateway->now_us = gateway_monotonic_us();
+		atomic_fetch_add_explicit(&gateway->shared->processes[gateway->process].rounds, 1, memory_order_relaxed);
 		/* The database goes on with what took the place of finished calls, while their answers are sent. */
 		pools_flush(gateway->pools);
 		server_run(gateway->server);

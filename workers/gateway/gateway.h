@@ -41,6 +41,7 @@ typedef struct Settings
 	int64_t		connections;
 	int64_t		connections_per_address;
 	int64_t		drain_ms;
+	int64_t		stuck_ms;
 	const char *schemas;		/* of /rpc */
 	const char *pre_request;
 	int64_t		rpc_max_rows;

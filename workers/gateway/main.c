@@ -51,6 +51,7 @@ static const ConfItem items[] = {
 	{"connections", CONF_INT, S(connections), "12000", 1, 1000000, "connections", "of clients, per process"},
 	{"connections-per-address", CONF_INT, S(connections_per_address), "0", 0, 1000000, "connections",
 	"of one client address, per process; 0: no limit (behind a proxy all come from one)"},
+	{"stuck-ms", CONF_INT, S(stuck_ms), "30000", 1000, 3600000, "ms", "a process whose loop stands still for so long is killed and started again"},
 	{"drain-ms", CONF_INT, S(drain_ms), "10000", 0, 600000, "ms", "at the end: how long to wait for requests under way"},
 	{"schemas", CONF_TEXT, S(schemas), "api", 1, 0, NULL, "schemas of /rpc, separated by commas; the first is the default"},
 	{"pre-request", CONF_TEXT, S(pre_request), "", 0, 0, NULL, "function called before each call of /rpc (PostgREST's db-pre-request); not needed with backoffice's own functions"},

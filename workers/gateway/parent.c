@@ -20,8 +20,10 @@
 #include "gateway/shared.h"
 #include "lib/backoff.h"
 #include "lib/log.h"
+#include "lib/worker.h"
 
 #define BACKLOG 1024
+#define LOOK_MS 200
 /* A process that ran so long had a good start: the next failure begins the backoff anew. */
 #define GOOD_RUN_MS 60000
 
@@ -30,6 +32,8 @@ typedef struct Child
 	pid_t		pid;			/* 0: not running */
 	int64_t		started_ms;
 	int64_t		start_at_ms;
+	int64_t		rounds;			/* of its loop, when they were looked at */
+	int64_t		looks;			/* since they changed */
 	Backoff		backoff;
 } Child;
 
@@ -104,6 +108,7 @@ start_child(Gateway *gateway, int number, const sigset_t *mask, int held_fd)
 
 	child->start_at_ms = LOOP_NEVER;
 	child->started_ms = loop_monotonic_ms();
+	child->looks = 0;
 	child->pid = fork();
 	if (child->pid == 0)
 	{
@@ -165,6 +170,26 @@ any_left(const Gateway *gateway)
 	return false;
 }
 
+/* Looks are counted, not time: when all of us were stopped, the processes need not be the ones to blame. */
+static void
+kill_stuck(Gateway *gateway)
+{
+	for (int i = 0; i < gateway->settings.processes; i++)
+	{
+		Child	   *child = &children[i];
+		int64_t		rounds = atomic_load_explicit(&gateway->shared->processes[i].rounds, memory_order_relaxed);
+
+		if (child->pid == 0 || rounds != child->rounds)
+			child->looks = 0;
+		child->rounds = rounds;
+		if (child->pid == 0 || child->looks++ * LOOK_MS < gateway->settings.stuck_ms)
+			continue;
+		log_error("a process is stuck and is killed", F_INT("process", i), F_INT("pid", child->pid));
+		kill(child->pid, SIGKILL);
+		child->looks = 0;
+	}
+}
+
 static void
 watch(Gateway *gateway, const sigset_t *signals, const sigset_t *mask, int held_fd)
 {
@@ -172,17 +197,21 @@ watch(Gateway *gateway, const sigset_t *signals, const sigset_t *mask, int held_
 
 	while (!stopping || any_left(gateway))
 	{
-		struct timespec wait = {.tv_sec = 0, .tv_nsec = 200000000};
+		struct timespec wait = {.tv_sec = 0, .tv_nsec = LOOK_MS * 1000000};
 		int			got = sigtimedwait(signals, NULL, &wait);
 		int64_t		now = loop_monotonic_ms();
 
 		if ((got == SIGTERM || got == SIGINT) && !stopping)
 		{
 			stopping = true;
+			worker_stopping();
 			kill_at_ms = now + gateway->settings.drain_ms + 5000;
 			tell_all(gateway, SIGTERM);
 		}
 		reap(gateway);
+		if (got < 0)
+			kill_stuck(gateway);
+		worker_progress();
 		for (int i = 0; i < gateway->settings.processes && !stopping; i++)
 			if (children[i].pid == 0 && children[i].start_at_ms <= now)
 				start_child(gateway, i, mask, held_fd);
@@ -248,6 +277,7 @@ process_parent(Gateway *gateway)
 		backoff_init(&children[i].backoff, 100, 10000, (uint64_t) getpid() * 64 + (uint64_t) i);
 		start_child(gateway, i, &mask, held_fd);
 	}
+	worker_ready();
 	watch(gateway, &signals, &mask, held_fd);
 	close(held_fd);
 	log_info("ended", F_INT("exit_code", exit_code));

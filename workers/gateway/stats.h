@@ -52,6 +52,7 @@ typedef struct ProcessStats
 	atomic_int_fast64_t counters[STAT_COUNT];
 	atomic_int_fast64_t gauges[GAUGE_COUNT];
 	RouteStats	routes[STATS_MAX_ROUTES];
+	atomic_int_fast64_t rounds;	/* of the loop: what stands still is stuck */
 } ProcessStats;
 
 extern void stats_count(Gateway *gateway, Stat stat);

@@ -204,16 +204,17 @@ start(void)
 static void
 run(void)
 {
+	worker_ready();
 	while (!ingest.loop.stopping)
 	{
-		atomic_store(&health.progress_ms, loop_monotonic_ms());
+		worker_progress();
 		loop_once(&ingest.loop, ingest.more ? 0 : 500);
 		if (!ingest.loop.stopping)
 			batch_take(&ingest);
 	}
 	/* The batch in hand was finished: what the consumer holds besides is simply read again. */
 	log_info("draining");
-	atomic_store(&health.stopping, true);
+	worker_stopping();
 	ingest.pg.lost = NULL;
 	loop_timer_off(&ingest.heartbeat_timer);
 	consume_stop(&ingest);

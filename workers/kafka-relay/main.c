@@ -78,7 +78,7 @@ begin_draining(void)
 {
 	relay.draining = true;
 	relay.drain_until_ms = loop_monotonic_ms() + relay.settings.drain_ms;
-	atomic_store(&health.stopping, true);
+	worker_stopping();
 	log_info("draining", F_INT("in_flight", relay.window.used));
 	relay_drop_batches(&relay);
 	loop_timer_off(&relay.producer_timer);
@@ -114,9 +114,10 @@ run(void)
 	source_init(&relay);
 	control_init(&relay);
 	produce_init(&relay);
+	worker_ready();
 	while (!drained())
 	{
-		atomic_store(&health.progress_ms, loop_monotonic_ms());
+		worker_progress();
 		loop_once(&relay.loop, relay.draining ? 20 : 1000);
 		if (relay.loop.stopping && !relay.draining)
 			begin_draining();

@@ -3,10 +3,15 @@
 #include <inttypes.h>
 #include <libpq-fe.h>
 #include <string.h>
+#include <stdlib.h>
 #include <sys/random.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "lib/log.h"
+#include "lib/loop.h"
+#include "lib/metrics.h"
 
 const char *
 worker_instance(void)
@@ -49,4 +54,61 @@ worker_check(const char *database, const char *log_level, FILE *err)
 		good = false;
 	}
 	return good;
+}
+
+/* A datagram to the socket of $NOTIFY_SOCKET: the protocol of sd_notify(3). */
+static void
+notify(const char *state)
+{
+	const char *path = getenv("NOTIFY_SOCKET");
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	size_t		len = path == NULL ? 0 : strlen(path);
+	int			fd;
+
+	if (len == 0 || len >= sizeof(address.sun_path) || (*path != '/' && *path != '@'))
+		return;
+	memcpy(address.sun_path, path, len);
+	if (*path == '@')
+		address.sun_path[0] = '\0';
+	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return;
+	if (sendto(fd, state, strlen(state), MSG_NOSIGNAL, (struct sockaddr *) &address,
+			   (socklen_t) (offsetof(struct sockaddr_un, sun_path) + len)) < 0)
+		log_debug("the service manager does not listen", F_STR("state", state));
+	close(fd);
+}
+
+void
+worker_ready(void)
+{
+	notify("READY=1");
+}
+
+void
+worker_stopping(void)
+{
+	atomic_store(&health.stopping, true);
+	notify("STOPPING=1");
+}
+
+void
+worker_progress(void)
+{
+	static int64_t told_ms;
+	static int64_t every_ms = -1;
+	int64_t		now = loop_monotonic_ms();
+
+	atomic_store(&health.progress_ms, now);
+	if (every_ms < 0)
+	{
+		const char *limit_us = getenv("WATCHDOG_USEC");
+
+		/* Well within the limit, so that a late round does no harm. */
+		every_ms = limit_us == NULL ? 0 : strtoll(limit_us, NULL, 10) / 4000;
+	}
+	if (every_ms == 0 || now - told_ms < every_ms)
+		return;
+	told_ms = now;
+	notify("WATCHDOG=1");
 }

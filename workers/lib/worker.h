@@ -11,4 +11,12 @@ extern const char *worker_instance(void);
 /* Checks the settings that every worker has and registers the secrets in them; complaints go to err. */
 extern bool worker_check(const char *database, const char *log_level, FILE *err);
 
+/*
+ * What the service manager hears, where there is one that wants to (systemd, Type=notify): that we serve, that we are
+ * on our way out, and, once per round of the loop, that the loop turns (/health tells the same).
+ */
+extern void worker_ready(void);
+extern void worker_stopping(void);
+extern void worker_progress(void);
+
 #endif

@@ -82,13 +82,14 @@ start(void)
 static void
 run(void)
 {
+	worker_ready();
 	while (!oidc.loop.stopping)
 	{
-		atomic_store(&health.progress_ms, loop_monotonic_ms());
+		worker_progress();
 		loop_once(&oidc.loop, 1000);
 	}
 	log_info("draining");
-	atomic_store(&health.stopping, true);
+	worker_stopping();
 	fetcher_close(&oidc.fetcher);
 	control_finish(&oidc);
 	metrics_close();
