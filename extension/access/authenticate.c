@@ -92,33 +92,44 @@ check_session(VerifiedToken *verified)
 	verified->session_generation = generation;
 }
 
-const VerifiedToken *
-authenticate(const char *token, Size length, const pg_uuid_t *organization)
+VerifiedToken *
+token_principal(const char *token, Size length, const pg_uuid_t *organization, Principal *principal)
 {
 	VerifiedToken *verified = token_verified(token, length);
-	Principal	principal = {0};
 	ActingState state;
 
+	memset(principal, 0, sizeof(*principal));
 	if (!verified->has_user && !verified->has_api_key)
 		return verified;
 	check_session(verified);
-	principal.has_user = verified->has_user;
-	principal.user_id = verified->user_id;
-	principal.has_session = verified->has_session;
-	principal.session_id = verified->session_id;
-	principal.has_api_key = verified->has_api_key;
-	principal.api_key_id = verified->api_key_id;
-	principal.aal = verified->aal;
-	choose_organization(verified, organization, &principal);
-	state = rights_of(&principal);
+	principal->has_user = verified->has_user;
+	principal->user_id = verified->user_id;
+	principal->has_session = verified->has_session;
+	principal->session_id = verified->session_id;
+	principal->has_api_key = verified->has_api_key;
+	principal->api_key_id = verified->api_key_id;
+	principal->aal = verified->aal;
+	choose_organization(verified, organization, principal);
+	state = rights_of(principal);
 	if (state == ACTING_UNKNOWN_USER)
 		refuse_token(TOKEN_UNKNOWN_USER, "no user has this id");
 	/* Nobody learns which organizations there are by trying ids. */
 	if (state == ACTING_UNKNOWN_ORGANIZATION && organization != NULL)
 		state = ACTING_NOT_A_MEMBER;
 	if (state != ACTING_ALLOWED)
-		refuse_acting(state, &principal);
-	limit_rights(verified, &principal);
+		refuse_acting(state, principal);
+	limit_rights(verified, principal);
+	return verified;
+}
+
+const VerifiedToken *
+authenticate(const char *token, Size length, const pg_uuid_t *organization)
+{
+	Principal	principal;
+	VerifiedToken *verified = token_principal(token, length, organization, &principal);
+
+	if (!verified->has_user && !verified->has_api_key)
+		return verified;
 	if (verified->has_api_key)
 		api_key_used(verified);
 	principal_set(&principal);

@@ -9,3 +9,9 @@ COMMENT ON FUNCTION access.listener_events(events.position, int, int) IS
 'What the HTTP gateway has to know of the log, of every organization: the events of topics that somebody may listen to, and those of access.audit, which tell it whose rights to look at again. Arguments, results and errors as with events.fetch(). Whom it shows them to, it asks api.event_topics() as that principal. Permission: backoffice_gateway.';
 ALTER FUNCTION access.listener_events(events.position, int, int) OWNER TO backoffice_kernel;
 GRANT EXECUTE ON FUNCTION access.listener_events(events.position, int, int) TO backoffice_gateway;
+
+CREATE OR REPLACE FUNCTION access.listener_rights(tokens text[], organizations uuid[]) RETURNS text[]
+    LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'access_listener_rights';
+COMMENT ON FUNCTION access.listener_rights(text[], uuid[]) IS
+'What each of many tokens may listen to now, for the HTTP gateway''s event streams: verified and looked up as by access.authenticate(), without acting as anybody; the transaction becomes read-only. organizations: for which each acts, NULL: its own. Permission: EXECUTE (backoffice_gateway); the tokens are the right. Returns for each token its organization, and behind a space the topics of api.event_topics() between commas; NULL: a token that may not listen at all. Errors: those of access.authenticate, for the first token that is not good; bad_list.';
+GRANT EXECUTE ON FUNCTION access.listener_rights(text[], uuid[]) TO backoffice_gateway;

@@ -37,7 +37,7 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
-#define CACHED_MAX	1024		/* users a backend remembers; then it starts anew */
+#define CACHED_MAX	16384		/* users a backend remembers (some 12 MB); then it starts anew */
 
 typedef struct RightsKey		/* bytes only: no padding to compare */
 {

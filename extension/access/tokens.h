@@ -201,6 +201,9 @@ extern void token_forget(const VerifiedToken *verified);
 
 /* ---- authenticate.c ---- */
 
+/* Verifies the token, and finds out who acts by it, with which rights; raises.  Of nobody the principal is empty. */
+extern VerifiedToken *token_principal(const char *token, Size length, const pg_uuid_t *organization, Principal *principal);
+
 /* Verifies the token and sets the principal (if it names somebody); organization NULL: the token's. */
 extern const VerifiedToken *authenticate(const char *token, Size length, const pg_uuid_t *organization);
 

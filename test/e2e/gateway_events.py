@@ -567,7 +567,7 @@ def test_reads_only_for_listeners(site):
 def test_ten_thousand(site):
     """Idle listeners, each with a token of its own: no database connection more, at most 16 KiB each; an event comes to all."""
     n = min(10000, (raise_file_limit() - 500) // 2 * 2)
-    web = site.gateway(listeners_per_principal=n + 100, connections=n + 100)
+    web = site.gateway(listeners_per_principal=n + 100, connections=n + 100, events_check_ms=4000)
     pids = children(web.process.pid)
     with Sse(web.port, token=site.token()) as warm:
         connections = site.query("SELECT count(*) FROM pg_stat_activity WHERE usename = 'web'")[0][0]
@@ -586,15 +586,25 @@ def test_ten_thousand(site):
             crowd.drain(20, lambda: crowd.events >= 3 * n)
             print(f"       3 events at all of them after {time.time() - started:.2f} s")
             assert crowd.events == 3 * n and len(warm.events(3)) == 3, crowd.events
-            # All their rights are looked at again, and requests are answered meanwhile.
-            slowest = 0
-            for _ in range(30):
+            # All their rights are looked at again and again, and requests are answered meanwhile.
+            slowest, calls = 0, web.metric("backoffice_gateway_calls_total")
+            while crowd.pings < n:
                 started = time.time()
                 assert web.call("GET", "/events/topics", token=site.token()).status == 200
                 slowest = max(slowest, time.time() - started)
                 crowd.drain(0.5)
             print(f"       slowest request beside them {slowest * 1000:.0f} ms; {crowd.pings} signs of life")
-            assert crowd.open_count() == n and crowd.pings >= n and slowest < 2, (crowd.open_count(), crowd.pings, slowest)
+            calls = web.metric("backoffice_gateway_calls_total") - calls
+            assert crowd.open_count() == n and slowest < 2 and calls < n / 10, (crowd.open_count(), crowd.pings, slowest, calls)
+            # What no event tells is seen by the next round: one topic less, for all of them.
+            started = time.time()
+            site.query("SELECT events.let_listen('orders', NULL)")
+            crowd.drain(60, lambda: crowd.open_count() == 0)
+            rounds_s = time.time() - started
+            site.query("SELECT events.let_listen('orders', 'events.read')")
+            print(f"       all closed {rounds_s:.1f} s after a change that no event tells")
+            assert crowd.open_count() == 0 and rounds_s < 20, (crowd.open_count(), rounds_s)
+        with Crowd(web.port, [("/ws" if i % 2 else "/events", site.token(jti=str(i))) for i in range(n)]) as crowd:
             started = time.time()
             site.query("SELECT access.set_organization_state(%s, 'suspended')", (site.org,))
             crowd.drain(30, lambda: crowd.open_count() == 0)

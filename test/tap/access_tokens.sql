@@ -1,6 +1,6 @@
 -- Tokens: what is believed, what is refused and with which code.
 BEGIN;
-SELECT plan(60);
+SELECT plan(68);
 
 CREATE FUNCTION pg_temp.b64url(bytes bytea) RETURNS text LANGUAGE sql AS $$
 SELECT translate(rtrim(replace(encode(bytes, 'base64'), E'\n', ''), '='), '+/', '-_') $$;
@@ -133,5 +133,37 @@ SELECT is(pg_temp.code_of_token(pg_temp.sign('{"alg":"HS256","kid":"oct"}', pg_t
 SELECT is(pg_temp.code_of_token(pg_temp.sign('{"alg":"HS256"}', pg_temp.claims(:'ann'))), 'PT401 token_unknown_key', 'no key id');
 SELECT is(pg_temp.code_of_token(pg_temp.sign('{"alg":"HS256","kid":"SVC"}', pg_temp.claims(:'ann'))), 'PT401 token_unknown_key', 'the key id in capitals');
 SELECT is(pg_temp.code_of_token(pg_temp.sign('{"alg":"RS256","kid":"svc"}', pg_temp.claims(:'ann'))), 'PT401 token_bad_signature', 'the algorithm is the key''s, not the token''s');
+-- ---- many at once, for event streams ----
+-- In a transaction of its own, which is read-only from there on: undone with it.
+CREATE FUNCTION pg_temp.rights(tokens text[], organizations uuid[], more text DEFAULT 'true') RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+    rights text[];
+    fact boolean;
+BEGIN
+    rights := access.listener_rights(tokens, organizations);
+    EXECUTE 'SELECT ' || more INTO fact;
+    RAISE EXCEPTION USING ERRCODE = 'OK000', MESSAGE = rights::text || CASE WHEN fact THEN '' ELSE ' but not ' || more END;
+EXCEPTION WHEN SQLSTATE 'OK000' THEN
+    RETURN SQLERRM;
+END $$;
+UPDATE events.topics SET listen_permission = NULL;
+SELECT events.define_topic('tap.one'), events.define_topic('tap.two'), events.let_listen('tap.one', 'events.read'), events.let_listen('tap.two', 'shop.sell');
+SELECT access.define_role('listener', ARRAY['events.read'], '{}', :'acme'), access.define_role('listener', ARRAY['events.read'], '{}', :'bolt');
+SELECT access.grant_role(:'ann', 'listener', NULL, :'acme'), access.grant_role(:'both', 'listener', NULL, :'bolt');
+SELECT is(pg_temp.rights(ARRAY[pg_temp.token(:'ann'), pg_temp.token(:'both'), pg_temp.token(:'both')], ARRAY[NULL, :'bolt', :'acme']::uuid[]),
+          format('{"%s tap.one,tap.two","%s tap.one",NULL}', :'acme', :'bolt'), 'topics by each one''s rights; NULL for who may not listen');
+SELECT is(pg_temp.rights(ARRAY[pg_temp.token(:'ann')], ARRAY[NULL]::uuid[], 'access.user_id() IS NULL AND access.organization_id() IS NULL'),
+          format('{"%s tap.one,tap.two"}', :'acme'), 'and nobody acts');
+SELECT is(pg_temp.rights(ARRAY[pg_temp.token(:'ann')], ARRAY[NULL]::uuid[], $$current_setting('transaction_read_only')::boolean$$),
+          format('{"%s tap.one,tap.two"}', :'acme'), 'and nothing can be written');
+SELECT is(pg_temp.rights('{}', '{}'), '{}', 'nobody asked for');
+SELECT is(pg_temp.code_of(format('SELECT access.listener_rights(ARRAY[%L, %L], ARRAY[NULL, NULL]::uuid[])', pg_temp.token(:'ann'), pg_temp.token(:'ann', '{"exp":1}')),
+          'backoffice_gateway'), 'PT401 token_expired', 'one that is not good is an error');
+SELECT is(pg_temp.code_of(format('SELECT access.listener_rights(ARRAY[%L], ARRAY[%L]::uuid[])', pg_temp.token(:'ann'), :'bolt'), 'backoffice_gateway'),
+          '42501 not_a_member', 'and so is another''s organization');
+SELECT is(pg_temp.code_of('SELECT access.listener_rights(ARRAY[NULL]::text[], ARRAY[NULL]::uuid[])', 'backoffice_gateway') || ' ' ||
+          pg_temp.code_of($$SELECT access.listener_rights(ARRAY['a'], '{}')$$, 'backoffice_gateway'), '22023 bad_list 22023 bad_list', 'lists that do not fit');
+SELECT is(pg_temp.code_of($$SELECT access.listener_rights('{}', '{}')$$, 'backoffice_user'), '42501 ', 'the gateway''s only');
+
 SELECT * FROM finish();
 ROLLBACK;

@@ -44,6 +44,7 @@ INSERT INTO intended_functions VALUES
     ('access.key_usage()', 'admin as kernel'),
     ('access.jwks()', 'admin anon gateway service user as kernel'),
     ('access.listener_events(after events."position", max_events integer, max_bytes integer, OUT next events."position", OUT events integer, OUT batch bytea)', 'gateway as kernel'),
+    ('access.listener_rights(tokens text[], organizations uuid[])', 'gateway'),
     ('access.list_organizations(OUT id uuid, OUT name text, OUT state text, OUT created_at timestamp with time zone)', 'service as kernel'),
     ('access.login(email text, password text, organization uuid, device_info jsonb, ip inet)', 'service'),
     ('access.logout()', 'service'),

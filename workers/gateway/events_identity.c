@@ -1,4 +1,4 @@
-/* Who listens: what a token may hear, seen again every --events-check-ms, and at once when an audit event is about it. */
+/* Who listens: what a token may hear, seen again every --events-check-ms (events_rounds.c), and at once when an audit event is about it. */
 #include <gnutls/crypto.h>
 #include <gnutls/gnutls.h>
 #include <stdio.h>
@@ -12,9 +12,6 @@
 #include "lib/log.h"
 
 #define CHECKS_AT_ONCE 8
-/* Looked at again because it is time, not because something happened: at most so many a second. */
-#define CHECKS_PER_S 250
-#define TICKS_PER_S 4
 /* Looked through for one that is due, when a check is over. */
 #define LOOK_AT 64
 /* After a hint, not more often than this. */
@@ -63,24 +60,30 @@ read_uuid(const char *text, unsigned char *id)
 }
 
 bool
-rights_read(const PGresult *result, Rights *rights)
+rights_parse(const char *organization, const char *topics, Rights *rights)
 {
-	char	   *topics;
-
 	memset(rights, 0, sizeof(*rights));
-	if (PQntuples(result) != 1 || PQnfields(result) < EVENTS_CHECK_SQL_COLUMNS || !read_uuid(PQgetvalue(result, 0, 0), rights->organization))
+	if (!read_uuid(organization, rights->organization))
 		return false;
-	topics = strdup(PQgetvalue(result, 0, 1));
-	if (topics == NULL)
+	rights->topics = strdup(topics);
+	if (rights->topics == NULL)
 		return false;
-	rights->topics = topics;
-	for (char *at = topics; *at != '\0'; at++)
+	for (char *at = rights->topics; *at != '\0'; at++)
 		if (*at == ',')
 		{
 			*at = '\0';
 			rights->topic_count++;
 		}
 	rights->topic_count += *topics != '\0';
+	return true;
+}
+
+bool
+rights_read(const PGresult *result, Rights *rights)
+{
+	if (PQntuples(result) != 1 || PQnfields(result) < EVENTS_CHECK_SQL_COLUMNS ||
+		!rights_parse(PQgetvalue(result, 0, 0), PQgetvalue(result, 0, 1), rights))
+		return false;
 	rights->expires_s = (int64_t) strtod(PQgetvalue(result, 0, 2), NULL);
 	return true;
 }
@@ -420,7 +423,6 @@ check_rights(Events *events, Identity *identity, int64_t now_ms)
 	order_last(events, identity, now_ms + events->gateway->settings.events_check_ms);
 	if (check == NULL)
 		return;
-	events->budget -= !identity->hinted;
 	identity->hinted = false;
 	check->identity = identity;
 	check->statement = (Statement) {.sql = events_check_sql};
@@ -433,15 +435,33 @@ check_rights(Events *events, Identity *identity, int64_t now_ms)
 }
 
 void
+identity_due(Identity *identity, int64_t due_ms, bool alone)
+{
+	Events	   *events = identity->feed->events;
+
+	identity->hinted = identity->hinted || alone;
+	if (due_ms <= loop_monotonic_ms())
+		order_first(events, identity, due_ms);
+	else
+		order_last(events, identity, due_ms);
+}
+
+void
 identities_abandon(Events *events)
 {
-	for (Identity *identity = events->first_due; identity != NULL; identity = identity->next)
-		if (identity->check != NULL)
-		{
-			pool_abandon(&identity->check->call);
-			free(identity->check);
-			identity->check = NULL;
-		}
+	Identity   *next;
+
+	round_abandon(events);
+	for (Identity *identity = events->first_due; identity != NULL; identity = next)
+	{
+		next = identity->next;
+		if (identity->check == NULL)
+			continue;
+		pool_abandon(&identity->check->call);
+		free(identity->check);
+		identity->check = NULL;
+		identity_unref(identity);
+	}
 }
 
 static bool
@@ -504,7 +524,7 @@ start_checks(Events *events, int64_t now_ms, int look_at)
 	{
 		next = identity->next;
 		look_at--;
-		if (identity->due_ms <= now_ms && identity->check == NULL && (identity->hinted || events->budget > 0))
+		if (identity->due_ms <= now_ms && identity->check == NULL && identity->hinted)
 			check_rights(events, identity, now_ms);
 	}
 	events->starting_checks = false;
@@ -514,7 +534,7 @@ void
 identities_tick(Events *events, int64_t now_ms)
 {
 	int64_t		now_s = (int64_t) time(NULL);
-	int64_t		interval_ms = events->identity_count * INT64_C(1000) / CHECKS_PER_S;
+	int64_t		interval_ms = events->identity_count * INT64_C(1000) / EVENTS_CHECKS_PER_S;
 	Identity   *next;
 
 	if (interval_ms < events->gateway->settings.events_check_ms)
@@ -524,6 +544,6 @@ identities_tick(Events *events, int64_t now_ms)
 		next = identity->next;
 		check_time(identity, now_ms, now_s, interval_ms);
 	}
-	events->budget = CHECKS_PER_S / TICKS_PER_S;
 	start_checks(events, now_ms, events->identity_count);
+	round_start(events, now_ms);
 }

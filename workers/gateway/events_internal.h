@@ -23,6 +23,8 @@
 
 #define EVENTS_BUCKETS 4096		/* of the hash tables; a power of two */
 #define EVENTS_CHECK_SQL_COLUMNS 4
+#define EVENTS_TICK_MS 250
+#define EVENTS_CHECKS_PER_S 2000	/* looked at because it is time, at most */
 #define EVENTS_HELD 64			/* batches kept for those who join */
 
 /* Why a stream is closed; the codes are the WebSocket's. */
@@ -99,7 +101,7 @@ typedef struct Identity
 	int64_t		expires_s;		/* 0: never */
 	int64_t		checked_ms;		/* when its rights were seen last */
 	int64_t		due_ms;
-	bool		hinted;			/* something happened: it is looked at out of turn */
+	bool		hinted;			/* something happened: it is looked at by itself, and out of turn */
 	struct Check *check;		/* under way */
 	int			refs;			/* listeners, and a check under way */
 	Listener   *first;
@@ -170,7 +172,7 @@ struct Events
 	int			identity_count;
 	int			checks;			/* under way */
 	bool		starting_checks;
-	int			budget;			/* checks that may be begun until the next tick because it is time for them */
+	struct Round *round;		/* under way */
 	Person	   *persons[EVENTS_BUCKETS];
 	Chunk	   *pings[FORMS];	/* without a position */
 	CatchUp    *waiting_first;	/* for their turn to read a page */
@@ -211,6 +213,8 @@ typedef struct Rights
 extern const char events_check_sql[];
 /* Reads the row of events_check_sql. False: nobody acts, or no memory. */
 extern bool rights_read(const PGresult *result, Rights *rights);
+/* The organization's UUID, and topics between commas. False: it is none, or no memory. */
+extern bool rights_parse(const char *organization, const char *topics, Rights *rights);
 /* With a reference for the caller; takes the rights' memory. NULL: out of memory. */
 extern Identity *identity_of(Feed *feed, const Request *request, Rights *rights);
 extern void identity_unref(Identity *identity);
@@ -219,9 +223,16 @@ extern void identity_remove(Listener *listener);
 extern bool identity_allows(const Identity *identity, const Filter *filter);
 /* Something happened that concerns rights. */
 extern void identities_hint(Feed *feed, const Event *event);
+/* When it is looked at next; alone: by itself, out of turn. */
+extern void identity_due(Identity *identity, int64_t due_ms, bool alone);
 /* At the end: nobody waits for the checks under way. */
 extern void identities_abandon(Events *events);
 extern void identities_tick(Events *events, int64_t now_ms);
+
+/* events_rounds.c */
+/* Looks at those whose time has come, as many as one statement takes, if none is under way. */
+extern void round_start(Events *events, int64_t now_ms);
+extern void round_abandon(Events *events);
 
 /* events_catch_up.c */
 extern bool catch_up_start(Listener *listener);

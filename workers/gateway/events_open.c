@@ -18,7 +18,6 @@
 #include "gateway/shared.h"
 #include "lib/log.h"
 
-#define TICK_MS 250
 #define HEAD_MAX 2048
 #define RETRY_AFTER_S "5"
 #define PROTOCOL "backoffice.events.v1"
@@ -478,7 +477,7 @@ tick(void *context)
 	Events	   *events = context;
 	int64_t		now = loop_monotonic_ms();
 
-	loop_timer_in(&events->gateway->loop, &events->tick, TICK_MS);
+	loop_timer_in(&events->gateway->loop, &events->tick, EVENTS_TICK_MS);
 	identities_tick(events, now);
 	catch_up_tick(events);
 	listeners_tick(events, now);
@@ -495,7 +494,7 @@ events_start(Gateway *gateway)
 	for (int i = 0; i < FORMS; i++)
 		events->pings[i] = format_ping(NULL, (Form) i);
 	loop_timer_init(&gateway->loop, &events->tick, tick, events);
-	loop_timer_in(&gateway->loop, &events->tick, TICK_MS);
+	loop_timer_in(&gateway->loop, &events->tick, EVENTS_TICK_MS);
 	return events;
 }
 
