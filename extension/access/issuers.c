@@ -23,6 +23,7 @@
 #include "utils/timestamp.h"
 
 #define NOTES			64
+#define ASK_AGAIN_US	(10 * USECS_PER_SEC)
 #define ROLES_MAX		256
 #define SECRET_MAX		1024
 
@@ -32,6 +33,7 @@ typedef struct Note
 	Oid			database;
 	uint64		issuer;			/* hash */
 	TimestampTz at;
+	TimestampTz asked_at;		/* when that made its keys due last */
 } Note;
 
 static Note *notes;
@@ -40,7 +42,7 @@ static LWLock *notes_lock;
 PG_FUNCTION_INFO_V1(access_define_issuer);
 PG_FUNCTION_INFO_V1(access_disable_issuer);
 PG_FUNCTION_INFO_V1(access_set_issuer_keys);
-PG_FUNCTION_INFO_V1(access_unknown_key_noted);
+PG_FUNCTION_INFO_V1(access_unknown_key_due);
 
 /* ---- notes ---- */
 
@@ -61,6 +63,12 @@ hash_issuer(const char *issuer)
 	return hash_bytes_extended((const unsigned char *) issuer, strlen(issuer), 0);
 }
 
+static bool
+is_note_of(const Note *note, uint64 issuer)
+{
+	return note->database == MyDatabaseId && note->issuer == issuer && note->at != 0;
+}
+
 /* The issuer's note, or the oldest. */
 static Note *
 find_note(uint64 issuer)
@@ -69,7 +77,7 @@ find_note(uint64 issuer)
 
 	for (int i = 0; i < NOTES; i++)
 	{
-		if (notes[i].database == MyDatabaseId && notes[i].issuer == issuer && notes[i].at != 0)
+		if (is_note_of(&notes[i], issuer))
 			return &notes[i];
 		if (notes[i].at < oldest->at)
 			oldest = &notes[i];
@@ -98,23 +106,30 @@ issuer_note_unknown_key(const char *issuer)
 		return;
 	LWLockAcquire(notes_lock, LW_EXCLUSIVE);
 	note = find_note(hash_issuer(issuer));
-	*note = (Note) {MyDatabaseId, hash_issuer(issuer), bo_now()};
+	if (!is_note_of(note, hash_issuer(issuer)))
+		*note = (Note) {MyDatabaseId, hash_issuer(issuer), 0, 0};
+	note->at = bo_now();
 	LWLockRelease(notes_lock);
 }
 
-/* unknown_key_noted(issuer text): when, NULL: not since the server's start */
+/* unknown_key_due(issuer text, since timestamptz): to be asked now; true once in ASK_AGAIN_US */
 Datum
-access_unknown_key_noted(PG_FUNCTION_ARGS)
+access_unknown_key_due(PG_FUNCTION_ARGS)
 {
 	uint64		issuer = hash_issuer(text_to_cstring(PG_GETARG_TEXT_PP(0)));
-	Note		found;
+	TimestampTz now = bo_now();
+	Note	   *note;
+	bool		due;
 
-	LWLockAcquire(notes_lock, LW_SHARED);
-	found = *find_note(issuer);
+	LWLockAcquire(notes_lock, LW_EXCLUSIVE);
+	note = find_note(issuer);
+	/* A clock that was set back does not silence it. */
+	due = is_note_of(note, issuer) && note->at > PG_GETARG_TIMESTAMPTZ(1) &&
+		(now >= note->asked_at + ASK_AGAIN_US || now < note->asked_at);
+	if (due)
+		note->asked_at = now;
 	LWLockRelease(notes_lock);
-	if (found.database != MyDatabaseId || found.issuer != issuer || found.at == 0)
-		PG_RETURN_NULL();
-	PG_RETURN_TIMESTAMPTZ(found.at);
+	PG_RETURN_BOOL(due);
 }
 
 void

@@ -18,21 +18,21 @@ COMMENT ON FUNCTION access.set_issuer_keys(text, jsonb, integer, jsonb) IS
 'Stores the keys that an issuer publishes; those no longer in the set are good for backoffice.issuer_key_grace, and deleted at the next call after that. jwks: as fetched (keys without key id, for encryption, or of an algorithm not accepted for the issuer are passed over); max_age_s: seconds until they are due again (60 to 86400); metadata: endpoints of its discovery document, NULL: as before. Permission: EXECUTE (backoffice_worker). Returns whether a key changed. Errors: unknown_issuer, bad_jwks, missing_argument.';
 GRANT EXECUTE ON FUNCTION access.set_issuer_keys(text, jsonb, integer, jsonb) TO backoffice_worker;
 
-CREATE OR REPLACE FUNCTION access.unknown_key_noted(issuer text) RETURNS timestamptz
-    LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'access_unknown_key_noted';
-COMMENT ON FUNCTION access.unknown_key_noted(text) IS
-'When a token last named a key id that this issuer''s keys do not have; NULL: not since the server''s start. Permission: internal.';
-GRANT EXECUTE ON FUNCTION access.unknown_key_noted(text) TO backoffice_kernel;
+CREATE OR REPLACE FUNCTION access.unknown_key_due(issuer text, since timestamptz) RETURNS boolean
+    LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'access_unknown_key_due';
+COMMENT ON FUNCTION access.unknown_key_due(text, timestamptz) IS
+'Whether a token named, since then, a key id that this issuer''s keys do not have, and nobody was told so for ten seconds: whoever asks is told. Permission: internal.';
+GRANT EXECUTE ON FUNCTION access.unknown_key_due(text, timestamptz) TO backoffice_kernel;
 
 CREATE OR REPLACE FUNCTION access.issuers_due(OUT issuer text, OUT keys_at timestamptz) RETURNS SETOF record
     LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 SELECT i.issuer, i.keys_at FROM access.issuers i
 WHERE i.state = 'active'
   AND (i.keys_at IS NULL OR backoffice.now() >= i.keys_at + make_interval(secs => i.keys_max_age_s)
-       OR access.unknown_key_noted(i.issuer) > i.keys_at AND backoffice.now() >= i.keys_at + interval '1 minute')
+       OR access.unknown_key_due(i.issuer, i.keys_at))
 ORDER BY i.keys_at NULLS FIRST
 $$;
 ALTER FUNCTION access.issuers_due() OWNER TO backoffice_kernel;
 COMMENT ON FUNCTION access.issuers_due() IS
-'Issuers whose keys are to be fetched: never fetched, older than their max_age_s, or (a minute after the last time at the earliest) lacking a key id that a token named since. Permission: EXECUTE (backoffice_worker).';
+'Issuers whose keys are to be fetched: never fetched, older than their max_age_s, or lacking a key id that a token named since: that makes an issuer due at once, for whoever asks first, and again after ten seconds if its keys did not come. Permission: EXECUTE (backoffice_worker).';
 GRANT EXECUTE ON FUNCTION access.issuers_due() TO backoffice_worker;

@@ -1,7 +1,10 @@
 """The oidc worker against a provider that does what it is told: what it takes, refuses, repeats, and leaves alone."""
+import base64
 import contextlib
 import os
 import time
+
+import psycopg2
 
 from harness.issuer import FakeIssuer, jwk
 from harness.pg import Cluster
@@ -197,6 +200,42 @@ def test_unchanged_by_etag_and_fetched_again_when_old(env):
     until(lambda: env.kids() == {"a", "b"})
     age = env.query("SELECT keys_max_age_s FROM access.issuers")[0][0]
     assert 270 <= age <= 300, age
+
+
+def unknown(issuer, kid):
+    """A token that names a key; nothing else of it is looked at where there is no such key."""
+    encode = lambda text: base64.urlsafe_b64encode(text.encode()).rstrip(b"=").decode()
+    return ".".join((encode(f'{{"alg": "RS256", "kid": "{kid}"}}'), encode(f'{{"iss": "{issuer}"}}'), encode("x" * 256)))
+
+
+def refuse(env, kid):
+    try:
+        env.query("SELECT access.authenticate(%s)", (unknown(env.plain.issuer, kid),))
+    except psycopg2.Error as e:
+        return e.diag.constraint_name
+    return None
+
+
+def test_unknown_key_ids(env):
+    """The first one is asked for at once, however fresh the keys are; a flood of them is one more question, when its time has come."""
+    fresh(env, env.plain.issuer)
+    env.plain.keys = [jwk("a")]
+    env.worker(allow_http_loopback="on")
+    until(lambda: env.kids() == {"a"})
+    time.sleep(0.5)
+    assert env.plain.asked("/jwks") == 1
+    env.plain.keys = [jwk("a"), jwk("b")]
+    assert refuse(env, "b") == "token_unknown_key"
+    until(lambda: env.kids() == {"a", "b"}, 3, "the new key")
+    assert refuse(env, "b") == "token_bad_signature"
+    for n in range(50):
+        assert refuse(env, f"nonsense-{n}") == "token_unknown_key"
+        time.sleep(0.05)
+    assert env.plain.asked("/jwks") == 2, env.plain.requests
+    until(lambda: env.plain.asked("/jwks") == 3, 12, "another look")
+    # Nobody named one since that: quiet again.
+    time.sleep(0.5)
+    assert env.plain.asked("/jwks") == 3
 
 
 def test_two_workers_at_once(env):

@@ -1,6 +1,6 @@
 -- Keys: our own and how they rotate, an OpenID provider's, API keys; who may do what with them.
 BEGIN;
-SELECT plan(57);
+SELECT plan(66);
 
 CREATE FUNCTION pg_temp.code_of(statement text, as_role text DEFAULT 'backoffice_service') RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
@@ -93,6 +93,23 @@ SELECT is((SELECT count(*) FROM access.issuers_due()), 1::bigint, 'its keys are 
 SELECT is(pg_temp.code_of_token(:'theirs'), 'PT401 token_unknown_key', 'without its keys nothing is believed');
 SELECT is(access.set_issuer_keys('https://id.test', access.jwks(), 600, '{"token_endpoint": "https://id.test/token"}'), true, 'keys arrive');
 SELECT is((SELECT count(*) FROM access.issuers_due()), 0::bigint, 'and are not due any more');
+-- A key id that they do not have: asked for at once, and then once in ten seconds.
+SELECT translate(encode('{"alg":"ES256","typ":"at+jwt","kid":"nonsense"}', 'base64'), E'+/=\n', '-_') || substr(:'theirs', strpos(:'theirs', '.')) AS nonsense \gset
+SELECT now() + interval '5 minutes' AS later \gset
+CREATE FUNCTION pg_temp.due(at timestamptz) RETURNS bigint LANGUAGE sql AS $$
+SELECT set_config('backoffice.frozen_now', at::text, true);
+SELECT count(*) FROM access.issuers_due() $$;
+SELECT is(pg_temp.due(:'later'), 0::bigint, 'nobody named another key');
+SELECT is(pg_temp.code_of_token(:'nonsense'), 'PT401 token_unknown_key', 'somebody does');
+SELECT is(pg_temp.due(:'later'), 1::bigint, 'they are due at once');
+SELECT is(pg_temp.code_of_token(:'nonsense'), 'PT401 token_unknown_key', 'again');
+SELECT is(pg_temp.due(:'later'::timestamptz + interval '9.9 seconds'), 0::bigint, 'asked for once');
+SELECT is(pg_temp.due(:'later'::timestamptz + interval '10 seconds'), 1::bigint, 'and again after ten seconds, since they did not come');
+SELECT access.set_issuer_keys('https://id.test', access.jwks(), 600) AS changed \gset
+SELECT is(pg_temp.due(:'later'::timestamptz + interval '21 seconds'), 0::bigint, 'they came');
+SELECT is(pg_temp.code_of_token(:'nonsense'), 'PT401 token_unknown_key', 'without that one');
+SELECT is(pg_temp.due(:'later'::timestamptz + interval '21 seconds'), 1::bigint, 'which is asked for once more');
+SELECT set_config('backoffice.frozen_now', '', true) AS thawed, access.set_issuer_keys('https://id.test', access.jwks(), 600) AS changed \gset
 SELECT is(pg_temp.code_of('SELECT access.set_issuer_keys(''https://id.test'', ''{"keys": []}'')', 'backoffice_admin'), '42501 ', 'only a worker brings keys');
 SELECT access.authenticate(:'theirs') AS guest \gset
 SELECT isnt(:'guest'::text, :'ann'::text, 'its subject is somebody else, whatever its id');

@@ -92,7 +92,7 @@ INSERT INTO intended_functions VALUES
     ('access.teams_for(permission text)', 'admin anon service user worker'),
     ('access.tokens_changed()', ''),
     ('access.totp(seed bytea, at timestamp with time zone, digits integer)', ''),
-    ('access.unknown_key_noted(issuer text)', ''),
+    ('access.unknown_key_due(issuer text, since timestamp with time zone)', ''),
     ('access.user_id()', 'admin anon service user worker'),
     ('access.withdraw_invitation(invitation uuid, organization uuid)', 'service'),
     ('api.accept_invitation(id uuid)', 'service user'),
