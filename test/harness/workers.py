@@ -25,6 +25,7 @@ class Worker:
 
     def __init__(self, program, log=None, build=None, **settings):
         self.program = os.path.join(build or BUILD, program)
+        self.prefix = []            # a command that runs the program, e.g. in another network
         self.settings = {"port": 0}
         self.settings.update(settings)
         self.own_log = log is None
@@ -49,7 +50,7 @@ class Worker:
     def start(self):
         self.started_at = os.path.getsize(self.log) if os.path.exists(self.log) else 0
         with open(self.log, "ab") as log:
-            self.process = subprocess.Popen([self.program] + self.flags(), stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            self.process = subprocess.Popen(self.prefix + [self.program] + self.flags(), stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         return self
 
     def alive(self):

@@ -107,14 +107,16 @@ begin_connecting(Pg *pg, int timeout_s, PGconn *(*connect) (const char *const *k
 static void
 session_settings(const Pg *pg, char *sql, size_t size)
 {
-	snprintf(sql, size, "SET statement_timeout = %" PRId64 "; SET idle_in_transaction_session_timeout = 60000; SET lock_timeout = 10000",
+	/* The server shall notice as soon as we do that the other side is gone: it holds locks, and its place among the listeners. */
+	snprintf(sql, size, "SET statement_timeout = %" PRId64 "; SET idle_in_transaction_session_timeout = 60000; SET lock_timeout = 10000;"
+			 "SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3; SET tcp_user_timeout = 20000",
 			 pg->statement_timeout_ms);
 }
 
 bool
 pg_connect(Pg *pg, int timeout_s)
 {
-	char		settings[160];
+	char		settings[320];
 	PGresult   *result;
 
 	pg->conn = begin_connecting(pg, timeout_s, PQconnectdbParams);
@@ -165,7 +167,7 @@ settings_done(void *context, PGresult *result)
 static void
 is_connected(Pg *pg)
 {
-	char		settings[160];
+	char		settings[320];
 
 	session_settings(pg, settings, sizeof(settings));
 	pg->on_result = settings_done;
