@@ -1,13 +1,14 @@
 # The conductor. `make help` lists what it does.
 SHELL      := /bin/bash
-PG_CONFIG  ?= /usr/lib/postgresql/15/bin/pg_config
+PG_MAJOR   ?= 15
+PG_CONFIG  ?= /usr/lib/postgresql/$(PG_MAJOR)/bin/pg_config
 PYTHON     ?= /usr/bin/python3
-export PG_CONFIG PYTHON
+export PG_MAJOR PG_CONFIG PYTHON
 
 # A private copy of PostgreSQL's tree: `make install` and the tests leave the system's alone.
 PG_TREE    := $(shell scripts/pgtree --path)
 
-.PHONY: help all deps build install demo demo-stop psql test test-peers test-all bench torture release clean
+.PHONY: help all deps build install demo demo-stop psql test test-peers test-majors test-all bench torture release clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -41,6 +42,9 @@ test: build ## everything that must hold; ends with "N passed, N failed"
 
 test-peers: build ## with Keycloak, browsers and clients that nobody here wrote
 	@$(PYTHON) test/run.py peers
+
+test-majors: ## build and test with later majors of PostgreSQL (as root; fetches Debian suites)
+	@scripts/majors
 
 test-all: build ## both, as CI does
 	@$(PYTHON) test/run.py --all

@@ -2,9 +2,12 @@
 
 -- Refuse servers with CVE-2026-120154 (INSERT ... ON CONFLICT DO UPDATE reads rows past row-level security).
 DO $$
+DECLARE
+    version int := current_setting('server_version_num');
+    least int := CASE version / 10000 WHEN 16 THEN 160016 WHEN 17 THEN 170012 WHEN 18 THEN 180007 ELSE 150020 END;
 BEGIN
-    IF current_setting('server_version_num')::int < 150020 THEN
-        RAISE EXCEPTION 'backoffice needs PostgreSQL 15.20 or newer'
+    IF version < least THEN
+        RAISE EXCEPTION 'backoffice needs PostgreSQL 15.20, 16.16, 17.12, 18.7, or a newer one of these'
             USING DETAIL = 'The server is ' || current_setting('server_version') || '.',
                   HINT = 'Install the current minor release and try again.';
     END IF;

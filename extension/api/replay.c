@@ -42,7 +42,7 @@ seal(const ApiCall *call, const Jsonb *body)
 	int			length = pg_b64_enc_len(VARSIZE_ANY_EXHDR(secret));
 	char	   *text = palloc(length + 1);
 
-	length = pg_b64_encode(VARDATA_ANY(secret), VARSIZE_ANY_EXHDR(secret), text, length);
+	length = pg_b64_encode((const void *) VARDATA_ANY(secret), VARSIZE_ANY_EXHDR(secret), text, length);
 	text[length] = '\0';
 	return text;
 }
@@ -55,7 +55,7 @@ unseal(const ApiCall *call, const char *text, int length)
 	bytea	   *secret = palloc(VARHDRSZ + size);
 	Size		body_size;
 
-	size = pg_b64_decode(text, length, VARDATA(secret), size);
+	size = pg_b64_decode(text, length, (void *) VARDATA(secret), size);
 	if (size < 0)
 		elog(ERROR, "a stored answer is damaged");
 	SET_VARSIZE(secret, VARHDRSZ + size);

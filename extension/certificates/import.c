@@ -273,7 +273,7 @@ find_existing_by_sql(Import *import, int key_number, const Hashed *hashed, int64
 		{
 			bool		isnull;
 			Hashed		wanted = {0};
-			Hashed	   *match;
+			const Hashed *match;
 
 			memcpy(wanted.mac, mac_of(DatumGetByteaPP(bo_spi_datum(i, 1, &isnull))), KEYS_MAC_BYTES);
 			match = bsearch(&wanted, hashed + from, count, sizeof(Hashed), by_mac);

@@ -34,7 +34,7 @@ check_frozen_now(char **newval, void **extra, GucSource source)
 	/* The input function reports bad text itself, with the usual timestamp errors. */
 	parsed = DirectFunctionCall3(timestamptz_in, CStringGetDatum(*newval),
 								 ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1));
-	copy = malloc(sizeof(TimestampTz));
+	copy = bo_guc_malloc(sizeof(TimestampTz));
 	if (copy == NULL)
 		return false;
 	*copy = DatumGetTimestampTz(parsed);

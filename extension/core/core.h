@@ -10,6 +10,8 @@
 
 #include "postgres.h"
 
+#include "core/compat.h"
+
 #include "datatype/timestamp.h"
 #include "fmgr.h"
 #include "storage/lwlock.h"
@@ -70,6 +72,7 @@ typedef struct BoUser
 {
 	Oid			userid;
 	int			sec_context;
+	int			guc_level;		/* from 17 on: where the search path is undone */
 } BoUser;
 
 /* The role is restored by bo_user_restore(), and by (sub)transaction abort on error. */

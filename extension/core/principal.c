@@ -62,8 +62,8 @@ leave_slot(int code, Datum arg)
 static void
 take_slot(void)
 {
-	slots[MyProc->pgprocno].set = false;
-	before_shmem_exit(leave_slot, Int32GetDatum(MyProc->pgprocno));
+	slots[bo_proc_number(MyProc)].set = false;
+	before_shmem_exit(leave_slot, Int32GetDatum(bo_proc_number(MyProc)));
 	slot_is_mine = true;
 }
 
@@ -71,11 +71,11 @@ static pg_noinline PrincipalSlot *
 find_slot(void)
 {
 	if (IsParallelWorker())
-		cached_slot = &slots[MyProc->lockGroupLeader->pgprocno];
+		cached_slot = &slots[bo_proc_number(MyProc->lockGroupLeader)];
 	else
 	{
 		take_slot();
-		cached_slot = &slots[MyProc->pgprocno];
+		cached_slot = &slots[bo_proc_number(MyProc)];
 	}
 	return cached_slot;
 }
@@ -173,7 +173,7 @@ void
 principal_clear(void)
 {
 	if (slot_is_mine)
-		slots[MyProc->pgprocno].set = false;
+		slots[bo_proc_number(MyProc)].set = false;
 	set_in = InvalidSubTransactionId;
 	unset_by_rollback = false;
 }

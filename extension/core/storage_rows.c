@@ -158,7 +158,11 @@ bo_storage_update(Relation rel, HeapTuple row, HeapTuple tuple)
 	wait = true;
 #endif
 	if (heap_update(rel, &row->t_self, tuple, GetCurrentCommandId(true), InvalidSnapshot, wait,
-					&failure, &mode) != TM_Ok)
+					&failure, &mode
+#if PG_VERSION_NUM >= 160000
+					,&(TU_UpdateIndexes) {TU_None}
+#endif
+					) != TM_Ok)
 		return false;
 	if (!HeapTupleIsHeapOnly(tuple))
 		bo_storage_index(rel, tuple);

@@ -16,6 +16,7 @@
 #include "catalog/pg_authid.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
+#include "utils/guc.h"
 #include "utils/inval.h"
 #include "utils/syscache.h"
 
@@ -35,12 +36,43 @@ forget_roles(Datum arg, int cacheid, uint32 hashvalue)
 	definer.oid = kernel.oid = owner.oid = InvalidOid;
 }
 
+#if PG_VERSION_NUM >= 170000
+/* As SET LOCAL does it, since there is no override any more; an error undoes it with the (sub)transaction. */
+static void
+push_path(BoUser *saved)
+{
+	saved->guc_level = NewGUCNestLevel();
+	(void) set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+}
+
+static void
+pop_path(BoUser saved)
+{
+	AtEOXact_GUC(true, saved.guc_level);
+}
+#else
+static void
+push_path(BoUser *saved)
+{
+	OverrideSearchPath path = {.schemas = NIL, .addCatalog = true, .addTemp = false};
+
+	(void) saved;
+	PushOverrideSearchPath(&path);
+}
+
+static void
+pop_path(BoUser saved)
+{
+	(void) saved;
+	PopOverrideSearchPath();
+}
+#endif
+
 static BoUser
 become(CachedRole *role)
 {
 	static bool registered = false;
-	OverrideSearchPath path = {.schemas = NIL, .addCatalog = true, .addTemp = false};
-	BoUser		saved;
+	BoUser		saved = {0};
 
 	if (!registered)
 	{
@@ -52,7 +84,7 @@ become(CachedRole *role)
 
 	GetUserIdAndSecContext(&saved.userid, &saved.sec_context);
 	SetUserIdAndSecContext(role->oid, saved.sec_context | SECURITY_LOCAL_USERID_CHANGE);
-	PushOverrideSearchPath(&path);
+	push_path(&saved);
 	return saved;
 }
 
@@ -77,6 +109,6 @@ bo_user_owner(void)
 void
 bo_user_restore(BoUser saved)
 {
-	PopOverrideSearchPath();
+	pop_path(saved);
 	SetUserIdAndSecContext(saved.userid, saved.sec_context);
 }

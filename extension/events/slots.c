@@ -231,7 +231,7 @@ slot_enter(DatabaseSlot *slot, WorkerKind kind)
 
 	if (!pg_atomic_compare_exchange_u32(&slot->pid[kind], &nobody, (uint32) MyProcPid))
 		return false;
-	pg_atomic_write_u32(&slot->process[kind], MyProc->pgprocno + 1);
+	pg_atomic_write_u32(&slot->process[kind], bo_proc_number(MyProc) + 1);
 	before_shmem_exit(slot_leave, Int32GetDatum(slot_number(slot) * WORKER_KINDS + kind));
 	pg_memory_barrier();
 	return pg_atomic_read_u32(&slot->keep_out) == 0;
@@ -246,7 +246,7 @@ launcher_leave(int code, Datum arg)
 void
 launcher_enter(void)
 {
-	pg_atomic_write_u32(&slots->launcher, MyProc->pgprocno + 1);
+	pg_atomic_write_u32(&slots->launcher, bo_proc_number(MyProc) + 1);
 	before_shmem_exit(launcher_leave, (Datum) 0);
 }
 

@@ -222,7 +222,7 @@ check_guard(Step *step)
 static HeapTuple
 set_number(HeapTuple row, TupleDesc desc, int attno, Datum value)
 {
-	Form_pg_attribute column = TupleDescAttr(desc, attno - 1);
+	const CompactAttribute *column = TupleDescCompactAttr(desc, attno - 1);
 	bool		in_place = column->attcacheoff >= 0 && attno <= HeapTupleHeaderGetNatts(row->t_data);
 	bool		isnull = false;
 

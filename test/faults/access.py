@@ -115,7 +115,7 @@ def case_principal_of_the_dead():
             heirs = [pg.connect("shop") for _ in range(5)]
             for heir in heirs:
                 seen = heir.cursor()
-                seen.execute("SET force_parallel_mode = on; SELECT access.organization_id()")
+                seen.execute(pg.in_words_of("SET force_parallel_mode = on; SELECT access.organization_id()"))
                 assert seen.fetchone()[0] is None, "a new backend acts for nobody"
                 heir.close()
 

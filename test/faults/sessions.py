@@ -87,7 +87,7 @@ def case_hash_wait_is_bounded():
         with _log.session(pg) as slow, _log.session(pg) as cursor:
             slow.execute("SELECT pg_backend_pid()")
             pid = slow.fetchone()[0]
-            thread = threading.Thread(target=lambda: [login(slow, "bob@acme.test", "x", ip="10.0.2.1") for _ in range(3)])
+            thread = threading.Thread(target=lambda: [login(slow, f"nobody{n}@acme.test", "x", ip=f"10.0.2.{n}") for n in range(30)])
             thread.start()
             _log.wait_for("a hash", lambda: hashing(pg)["running"] == 1)
             os.kill(pid, signal.SIGSTOP)

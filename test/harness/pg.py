@@ -39,10 +39,19 @@ def pg_tree():
     return subprocess.check_output([os.path.join(ROOT, "scripts/pgtree"), "--path"], text=True).strip()
 
 
-def bin_dir(tree):
-    """Where the tree has the server's programs; PG_CONFIG may name another server than Debian's."""
+def place(tree, what):
+    """PG_CONFIG may name another server than Debian's."""
     config = os.environ.get("PG_CONFIG", "/usr/lib/postgresql/15/bin/pg_config")
-    return tree + subprocess.check_output([config, "--bindir"], text=True).strip()
+    return tree + subprocess.check_output([config, what], text=True).strip()
+
+
+def bin_dir(tree):
+    """Where the tree has the server's programs."""
+    return place(tree, "--bindir")
+
+
+def share_dir(tree):
+    return place(tree, "--sharedir")
 
 
 def pg_bin(name):
@@ -190,6 +199,13 @@ class Cluster:
                 return "".join(f.readlines()[-lines:])
         except FileNotFoundError:
             return ""
+
+    def major(self):
+        return int(self._run([os.path.join(self.bin, "postgres"), "-V"]).stdout.split()[2].split(".")[0])
+
+    def in_words_of(self, sql):
+        """Settings of PostgreSQL 15, which the tests speak, by the server's names."""
+        return sql if self.major() < 16 else sql.replace("force_parallel_mode", "debug_parallel_query")
 
     # -- use --
 

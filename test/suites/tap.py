@@ -20,7 +20,7 @@ def run(only=None):
             pg.query("CREATE EXTENSION pgtap", dbname=db)
             try:
                 text = pg.psql(db, "\\set QUIET 1\n\\pset format unaligned\n\\pset tuples_only true\n\\pset pager off\n"
-                               + open(path).read(), check=False)
+                               + pg.in_words_of(open(path).read()), check=False)
                 ok, why = judge(text)
             except RuntimeError as e:
                 ok, why, text = False, str(e), ""

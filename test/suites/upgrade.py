@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import tempfile
 
-from harness.pg import ROOT, Cluster, pg_tree
+from harness.pg import ROOT, Cluster, pg_tree, share_dir
 
 EXTENSION = os.path.join(ROOT, "extension")
 
@@ -83,7 +83,7 @@ def run(only=None):
     yield "release-script", ok, text
 
     subprocess.check_call(["make", "-s", "-C", EXTENSION, f"backoffice--{version()}--replay.sql"])
-    target = os.path.join(pg_tree(), "usr/share/postgresql/15/extension")
+    target = share_dir(pg_tree()) + "/extension"
     replay = shutil.move(os.path.join(EXTENSION, f"backoffice--{version()}--replay.sql"),
                          os.path.join(target, f"backoffice--{version()}--replay.sql"))
     try:

@@ -262,7 +262,8 @@ SELECT count(*) AS index_named_other FROM app.crowd WHERE organization_id = :'bo
 SELECT app.plan_of(format('SELECT * FROM app.crowd WHERE organization_id = %L', :'acme')) AS plan_named_small,
        app.plan_of(format('SELECT * FROM app.things WHERE organization_id = %L', :'acme')) AS plan_named_large \gset
 SELECT count(*) AS large_other FROM app.things WHERE organization_id = :'bolt' \gset
-SELECT app.plan_of('SELECT * FROM app.crowd a JOIN app.crowd b USING (organization_id, n)') AS plan_join \gset
+-- (Not by n alone: from 18 on the planner leaves such a join of a table with itself out.)
+SELECT app.plan_of('SELECT * FROM app.crowd a JOIN app.crowd b ON a.organization_id = b.organization_id AND a.n = b.n + 0') AS plan_join \gset
 SELECT count(*) AS join_rows, count(*) FILTER (WHERE organization_id <> :'acme') AS join_others FROM app.crowd a JOIN app.crowd b USING (organization_id, n) \gset
 COMMIT;
 SET enable_seqscan = off;
