@@ -63,6 +63,8 @@ metric_bucket_us(int64_t us)
 void
 metric_observe_us(Metric *metric, int64_t us)
 {
+	/* Two machines' clocks, or one that was set back: a sum must not sink. */
+	us = us < 0 ? 0 : us;
 	add(&metric->buckets[metric_bucket_us(us)], 1);
 	add(&metric->value, us);
 }

@@ -233,13 +233,14 @@ metrics_text(void **state)
 	(void) state;
 	metrics_register(all, 2);
 	metric_add(&counter, 3);
+	metric_observe_us(&histogram, -5000);
 	metric_observe_us(&histogram, 100);
 	metric_observe_us(&histogram, 101);
 	metric_observe_us(&histogram, 100000000);
 	out = metrics_render();
 	assert_non_null(strstr(out, "# TYPE c_total counter\nc_total{a=\"b\"} 3\n"));
-	assert_non_null(strstr(out, "h_seconds_bucket{le=\"0.0001\"} 1\nh_seconds_bucket{le=\"0.00025\"} 2\n"));
-	assert_non_null(strstr(out, "h_seconds_bucket{le=\"+Inf\"} 3\nh_seconds_sum 100.000201\nh_seconds_count 3\n"));
+	assert_non_null(strstr(out, "h_seconds_bucket{le=\"0.0001\"} 2\nh_seconds_bucket{le=\"0.00025\"} 3\n"));
+	assert_non_null(strstr(out, "h_seconds_bucket{le=\"+Inf\"} 4\nh_seconds_sum 100.000201\nh_seconds_count 4\n"));
 	free(out);
 	out = health_render(0, &healthy);
 	assert_false(healthy);
