@@ -191,7 +191,7 @@ def test_memory_is_bounded(env):
     assert web.call("GET", "/pools", token=token).code == "overloaded" and web.call("GET", "/health/live").status == 200
     assert resident(web) - before < 16 + 5 * 2 * 8, (resident(web), before)
     eventually(lambda: web.call("GET", "/rpc/rpc_large?k=a&n=10", token=token).status == 200)
-    assert web.metric("backoffice_gateway_slow_requests_total") >= 3
+    assert web.metric("backoffice_gateway_slow_requests_total") >= 1
     # Whoever takes it in time gets all of it; and the connections do not keep the room.
     for _ in range(12):
         assert len(web.call("GET", "/rpc/rpc_large?k=a&n=16000000", token=token).body) == 16000002

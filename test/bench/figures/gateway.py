@@ -22,8 +22,10 @@ SECONDS = float(os.environ.get("GATEWAY_SECONDS", "4"))
 
 # As the gateway sends them.
 BEGIN = "SELECT access.begin_request({token}, NULL, 't', 'GET', {path}, {headers}, '{{}}');"
-CALL = """SELECT (api.certificate("id" => :p1::pg_catalog.uuid))::pg_catalog.text, pg_catalog.current_setting('response.status', true),
- pg_catalog.current_setting('response.headers', true);"""
+CALL = """SELECT CASE WHEN coalesce(pg_catalog.octet_length(a.body), 0) + coalesce(pg_catalog.octet_length(a.headers), 0) > 16777216
+ THEN ('answer_too_large ' || pg_catalog.octet_length(a.body))::integer::text ELSE a.body END, a.status, a.headers
+ FROM (SELECT (api.certificate("id" => :p1::pg_catalog.uuid))::pg_catalog.text, pg_catalog.current_setting('response.status', true),
+ pg_catalog.current_setting('response.headers', true) OFFSET 0) AS a(body, status, headers);"""
 
 
 class Stage:
