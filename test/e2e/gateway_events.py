@@ -5,13 +5,12 @@ import os
 import socket as socket_module
 import ssl
 import struct
-import subprocess
 import tempfile
 import threading
 import time
 
 from harness.crowd import Crowd, children, memory, raise_file_limit
-from harness.gateway import KID, SECRET, Site
+from harness.gateway import KID, SECRET, Site, certificate
 from harness.streams import CLOSE, PING, PONG, TEXT, Refused, Sse, WebSocket
 
 TOPIC, GUARDED = "news", "secrets"
@@ -412,9 +411,7 @@ def secure(site, **settings):
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     with tempfile.TemporaryDirectory(dir="/tmp") as folder:
-        pem, key = os.path.join(folder, "cert.pem"), os.path.join(folder, "key.pem")
-        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-subj", "/CN=localhost",
-                        "-days", "2", "-keyout", key, "-out", pem], check=True, capture_output=True)
+        pem, key = certificate(folder)
         web = site.gateway(tls_certificate=pem, tls_key=key, **{**site.settings, **settings})
     return web, context, lambda kind, token=None, **kw: kind(web.port, token=token or site.token(), wrap=context.wrap_socket, **kw)
 

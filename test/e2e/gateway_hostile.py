@@ -1,15 +1,13 @@
 """The gateway against those who mean it no good: smuggling, slow clients, floods, and TLS. On raw sockets."""
 import contextlib
-import os
 import re
 import socket
 import ssl
-import subprocess
 import tempfile
 import threading
 import time
 
-from harness.gateway import Site
+from harness.gateway import Site, certificate
 
 GOOD = b"GET /health/live HTTP/1.1\r\nHost: a\r\n\r\n"
 
@@ -247,13 +245,6 @@ def test_garbage(site):
         t.join()
     assert seen and not {s for s in seen if s >= 500} - {501, 505}, seen
     assert site.web.call("GET", "/health/live").status == 200 and "a process ended" not in site.web.text()
-
-
-def certificate(folder):
-    pem, key = os.path.join(folder, "cert.pem"), os.path.join(folder, "key.pem")
-    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-subj", "/CN=localhost",
-                    "-days", "2", "-keyout", key, "-out", pem], check=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    return pem, key
 
 
 def test_tls(site):

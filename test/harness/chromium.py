@@ -65,7 +65,7 @@ class Chromium:
                 time.sleep(0.1)
         options = {"args": ARGUMENTS + ["--user-data-dir=" + os.path.join(self.dir, "profile")]}
         answer = request("POST", self.base + "/session", timeout_s=60, body={"capabilities": {"alwaysMatch": {
-            "browserName": "chrome", "goog:chromeOptions": options, "goog:loggingPrefs": {"browser": "ALL"}}}})
+            "browserName": "chrome", "acceptInsecureCerts": True, "goog:chromeOptions": options, "goog:loggingPrefs": {"browser": "ALL"}}}})
         if answer.status != 200:
             raise RuntimeError("Chromium did not start: " + answer.text)
         self.session = f"{self.base}/session/{answer.json()['value']['sessionId']}"

@@ -13,6 +13,7 @@ import json
 import os
 import socket
 import ssl
+import subprocess
 import time
 
 from harness.pg import Cluster
@@ -31,6 +32,14 @@ def hs256(claims, kid=KID, secret=SECRET, header=None):
     head = {"alg": "HS256", "typ": "JWT", "kid": kid, **(header or {})}
     text = base64url(json.dumps(head).encode()) + "." + base64url(json.dumps(claims).encode())
     return text + "." + base64url(hmac.new(secret.encode(), text.encode(), hashlib.sha256).digest())
+
+
+def certificate(folder):
+    """Of a gateway that does TLS itself: tls_certificate, tls_key; nobody signed it."""
+    pem, key = os.path.join(folder, "cert.pem"), os.path.join(folder, "key.pem")
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-subj", "/CN=localhost",
+                    "-days", "2", "-keyout", key, "-out", pem], check=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    return pem, key
 
 
 class Answer:

@@ -2,11 +2,12 @@
 import contextlib
 import http.server
 import os
+import tempfile
 import threading
 import urllib.parse
 
 from harness.chromium import Chromium
-from harness.gateway import Site
+from harness.gateway import Site, certificate
 from harness.pg import ROOT, free_port
 
 PAGE = os.path.join(ROOT, "test/peers/browser_events.html")
@@ -56,17 +57,18 @@ def emit(site, n):
     site.emitted += n
 
 
-def page(site, host="127.0.0.1"):
+def page(site, host="127.0.0.1", gateway=None):
     """Opens the page; by another name of the same address it is of another origin."""
     origin = site.pages.origin.replace("127.0.0.1", host)
-    site.browser.open(f"{origin}/?gateway=" + urllib.parse.quote(f"http://127.0.0.1:{site.web.port}", safe=""))
+    site.browser.open(f"{origin}/?gateway=" + urllib.parse.quote(gateway or f"http://127.0.0.1:{site.web.port}", safe=""))
 
 
-def everything(site, timeout_s=20):
-    site.browser.wait(f"return seen.sse.length >= {site.emitted} && seen.ws.length >= {site.emitted}", timeout_s)
+def everything(site, timeout_s=20, first=0):
+    n = site.emitted - first
+    site.browser.wait(f"return seen.sse.length >= {n} && seen.ws.length >= {n}", timeout_s)
     for kind in ("sse", "ws"):
         seen = site.browser.script(f"return seen.{kind}")
-        assert seen == list(range(site.emitted)), f"{kind}: {seen}"
+        assert seen == list(range(first, site.emitted)), f"{kind}: {seen}"
 
 
 def test_both_streams(site):
@@ -95,6 +97,26 @@ def test_over_a_restart(site):
     emit(site, 30)
     site.web.start().ready()
     everything(site)
+
+
+def test_over_the_gateways_own_tls(site):
+    """EventSource by https, WebSocket by wss; more than may wait for them, and over a restart."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        pem, key = certificate(folder)
+        web = site.gateway(port=free_port(), allow_origins=site.pages.origin, tls_certificate=pem, tls_key=key, listener_buffer=65536)
+        page(site, gateway=f"https://127.0.0.1:{web.port}")
+        site.browser.script("start(arguments[0])", site.token())
+        site.browser.wait("return open()")
+        first = site.emitted
+        for _ in range(5):
+            emit(site, 500)
+        everything(site, first=first)
+        assert web.stop() == 0
+        emit(site, 30)
+        site.browser.wait("return breaks.sse > 0 && breaks.ws > 0")
+        web.start().ready()
+        everything(site, first=first)
+        assert web.stop() == 0
 
 
 def test_a_page_of_another_origin(site):
