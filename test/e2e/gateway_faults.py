@@ -273,7 +273,7 @@ def test_database_hangs(site):
             started = time.time()
             assert web.call("GET", "/pools", token=site.token()).status == 503
             waits = max(waits, time.time() - started)
-        assert slowest < 0.3 and waits < 0.8, (slowest, waits)
+        assert slowest < 1 and waits < 1.6, (slowest, waits)
         proxy.hang(False)
         until(lambda: web.call("GET", "/pools", token=site.token()).status == 200, why="the database again")
         until(lambda: web.call("POST", "/rpc/me", {}, token=site.token()).status == 200, why="the functions again")

@@ -227,10 +227,10 @@ def test_unknown_key_ids(env):
     env.plain.keys = [jwk("a"), jwk("b")]
     assert refuse(env, "b") == "token_unknown_key"
     until(lambda: env.kids() == {"a", "b"}, 3, "the new key")
+    noted = time.time()
     assert refuse(env, "b") == "token_bad_signature"
-    for n in range(50):
-        assert refuse(env, f"nonsense-{n}") == "token_unknown_key"
-        time.sleep(0.05)
+    while time.time() < noted + 4:
+        assert refuse(env, f"nonsense-{time.time()}") == "token_unknown_key"
     assert env.plain.asked("/jwks") == 2, env.plain.requests
     until(lambda: env.plain.asked("/jwks") == 3, 12, "another look")
     # Nobody named one since that: quiet again.
