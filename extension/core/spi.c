@@ -4,6 +4,8 @@
  */
 #include "core/spi.h"
 
+#include "utils/guc.h"
+
 #include "nodes/parsenodes.h"
 #include "utils/builtins.h"
 
@@ -29,6 +31,7 @@ static uint64
 run(BoPlan *plan, const Datum *args, const char *nulls, bool read_only, long max_rows)
 {
 	int			rc;
+	int			guc_level = 0;
 
 	if (plan->plan == NULL)
 	{
@@ -40,7 +43,15 @@ run(BoPlan *plan, const Datum *args, const char *nulls, bool read_only, long max
 		SPI_keepplan(prepared);
 		plan->plan = prepared;
 	}
+	if (plan->first_of_many)
+	{
+		guc_level = NewGUCNestLevel();
+		(void) set_config_option("enable_bitmapscan", "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+		(void) set_config_option("enable_sort", "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	}
 	rc = SPI_execute_plan(plan->plan, (Datum *) args, nulls, read_only, max_rows);
+	if (plan->first_of_many)
+		AtEOXact_GUC(true, guc_level);
 	if (rc < 0)
 		elog(ERROR, "SPI_execute_plan failed: %s: %s", SPI_result_code_string(rc), plan->sql);
 	return SPI_processed;

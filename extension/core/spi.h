@@ -18,6 +18,7 @@ typedef struct BoPlan
 	Oid			argtypes[BO_PLAN_MAX_ARGS];
 	SPIPlanPtr	plan;			/* NULL until first use */
 	bool		replan;			/* plan at each use: for a table that is empty or large, as it comes */
+	bool		first_of_many;	/* with replan: walk an index, never gather and sort; statistics may be none, or of an empty table */
 } BoPlan;
 
 /* Between begin and end, results of bo_spi_run() are readable. */

@@ -50,7 +50,7 @@ key_is_set_aside(const Subscription *subscription, const HandlerEvent *event)
 {
 	static BoPlan find = {
 		"SELECT 1 FROM events.parked_events"
-		" WHERE consumer = $1 AND key = $2 AND organization_id IS NOT DISTINCT FROM $3 LIMIT 1", 3, {TEXTOID, TEXTOID, UUIDOID}, NULL, true
+		" WHERE consumer = $1 AND key = $2 AND organization_id IS NOT DISTINCT FROM $3 LIMIT 1", 3, {TEXTOID, TEXTOID, UUIDOID}, NULL, true, true
 	};
 	char		nulls[3] = {' ', ' ', event->has_organization ? ' ' : 'n'};
 	Datum		args[3];

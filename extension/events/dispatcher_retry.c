@@ -179,7 +179,7 @@ promote_next(const Subscription *subscription, const HandlerEvent *event)
 		"UPDATE events.parked_events SET state = 'retrying', due_at = pg_catalog.clock_timestamp()"
 		" WHERE consumer = $1 AND id = (SELECT p.id FROM events.parked_events p"
 		"   WHERE p.consumer = $1 AND p.key = $2 AND p.organization_id IS NOT DISTINCT FROM $3 ORDER BY p.position LIMIT 1)"
-		" AND organization_id IS NOT DISTINCT FROM $3 AND state = 'waiting'", 3, {TEXTOID, TEXTOID, UUIDOID}, NULL, true
+		" AND organization_id IS NOT DISTINCT FROM $3 AND state = 'waiting'", 3, {TEXTOID, TEXTOID, UUIDOID}, NULL, true, true
 	};
 	Datum		args[3];
 	char		nulls[3] = {' ', ' ', event->has_organization ? ' ' : 'n'};
@@ -201,7 +201,7 @@ load_waiting(RetryBatch *batch, int max)
 	static BoPlan pick = {
 		"SELECT " COLUMNS " FROM events.parked_events"
 		" WHERE consumer = $1 AND key = $2 AND organization_id IS NOT DISTINCT FROM $3 AND position > $4::text::events.position"
-		" ORDER BY position LIMIT $5", 5, {TEXTOID, TEXTOID, UUIDOID, TEXTOID, INT4OID}, NULL, true
+		" ORDER BY position LIMIT $5", 5, {TEXTOID, TEXTOID, UUIDOID, TEXTOID, INT4OID}, NULL, true, true
 	};
 	const HandlerEvent *head = &batch->retries[batch->count - 1].event;
 	char		nulls[5] = {' ', ' ', head->has_organization ? ' ' : 'n', ' ', ' '};

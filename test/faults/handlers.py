@@ -261,6 +261,25 @@ INSERT INTO app.counters VALUES (1, 0), (2, 0);
         assert pg.query("SELECT n FROM app.counters ORDER BY id", dbname="d") == [(300 + mine,)] * 2
 
 
+def case_long_queues_without_statistics():
+    """What waits is found along an index, not gathered and sorted, whatever the planner believes: a queue costs its length, not its square."""
+    with Cluster({"autovacuum": "off", **FAST}) as pg:
+        set_up(pg, "IF (SELECT off FROM app.off) THEN RAISE EXCEPTION 'off'; END IF;", more="CREATE TABLE app.off AS SELECT true AS off;", max_attempts=1000)
+        # It believes of this table what it believes by itself of a much longer one that was never analyzed.
+        pg.query("UPDATE pg_class SET relpages = 1, reltuples = 10000 WHERE oid = 'events.parked_events'::regclass", dbname="d")
+        pg.query("SELECT access.act_as(access.create_organization('o'));"
+                 "SELECT count(events.emit('test.faults', 'k' || n % 8, 'test', jsonb_build_object('version', n))) FROM generate_series(1, 8000) AS n", dbname="d")
+        _log.wait_for("all wait", lambda: len(parked(pg)) == 8000, 60)
+        pg.query("UPDATE app.off SET off = false", dbname="d")
+        _log.wait_for("every event had its effect", lambda: not parked(pg), 60)
+
+        def read():
+            return pg.query("SELECT coalesce(sum(idx_tup_read), 0)::int FROM pg_stat_user_indexes WHERE indexrelname = 'parked_events_key'", dbname="d")[0][0]
+        _log.wait_for("the statistics", lambda: read() > 8000)
+        time.sleep(0.5)
+        assert read() < 40 * 8000, f"{read()} entries of the index were read for 8000 events"
+
+
 def case_long_queue_behind_a_failure():
     """10 000 events wait behind one that fails twice: then they go in order, in batches."""
     with Cluster({"backoffice.handler_retry_min_ms": "1500", "backoffice.handler_retry_max_ms": "1500"}) as pg:
