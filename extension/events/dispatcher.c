@@ -49,6 +49,8 @@ int			handler_batch_events = 500;
 int			handler_retry_min_ms = 1000;
 int			handler_retry_max_ms = 300000;
 
+EmissionNotes emission_notes;
+
 static List *subscriptions = NIL;
 static MemoryContext subscriptions_context;
 static Oid	worker_userid;
@@ -342,6 +344,24 @@ look_for_events(void)
 	return latest;
 }
 
+/*
+ * From a tick of this server's life on: what was restored or loaded before it has
+ * no notes.  The tick first, the number after it.
+ */
+static void
+begin_notes(void)
+{
+	DatabaseSlot *slot = slot_mine();
+	int64		tick = slot ? (int64) pg_atomic_read_u64(&slot->published) : 0;
+
+	if (tick == 0)
+		return;
+	pg_memory_barrier();
+	worker_begin();
+	emission_notes = (EmissionNotes) {slot, tick, log_sequence_value()};
+	worker_commit();
+}
+
 /* Returns how long to sleep. */
 static long
 go_round(MemoryContext scratch, bool list)
@@ -351,6 +371,8 @@ go_round(MemoryContext scratch, bool list)
 	bool		more = false;
 	ListCell   *lc;
 
+	if (emission_notes.slot == NULL)
+		begin_notes();
 	foreach(lc, subscriptions)
 	{
 		Subscription *subscription = lfirst(lc);

@@ -21,6 +21,9 @@ extern int	handler_batch_events;
 extern int	handler_retry_min_ms;
 extern int	handler_retry_max_ms;
 
+/* Filled once the ticker has settled what it found. */
+extern EmissionNotes emission_notes;
+
 /* One subscription, as the dispatcher knows it between batches. */
 typedef struct Subscription
 {

@@ -87,7 +87,10 @@ static EventFilter
 topics_filter(const Subscription *subscription)
 {
 	int32	   *topic_ids = palloc(sizeof(int32) * subscription->ntopics);
-	EventFilter filter = {.topic_ids = topic_ids, .ntopics = subscription->ntopics};
+	EventFilter filter = {
+		.topic_ids = topic_ids, .ntopics = subscription->ntopics,
+		.notes = emission_notes.slot ? &emission_notes : NULL
+	};
 
 	for (int i = 0; i < subscription->ntopics; i++)
 		topic_ids[i] = topic_lookup(subscription->topics[i])->id;

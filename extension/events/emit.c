@@ -228,12 +228,14 @@ write_event(const NewEvent *event)
 	form_row(event, values, nulls);
 	leaf = take_number(&seq);
 	values[LOG_SEQ - 1] = Int64GetDatum(seq);
+	emitted_to = slot_mine();
+	if (emitted_to != NULL)
+		slot_note_emitted(emitted_to, event->topic->id, seq);
 	if (bo_direct_writes)
 		bo_storage_insert(leaf, values, nulls);
 	else
 		write_by_sql(values, nulls);
 	table_close(leaf, NoLock);
-	emitted_to = slot_mine();
 }
 
 /* Everything but the topic and the right to it has not been checked yet. */

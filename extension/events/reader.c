@@ -213,6 +213,18 @@ next_batch(EventReader *reader)
 	return true;
 }
 
+/* No event of the filter's topics has a number that is in the current batch. */
+static bool
+none_noted(const EventReader *reader)
+{
+	const EventFilter *filter = reader->filter;
+	const EmissionNotes *notes = filter->notes;
+
+	return notes != NULL && reader->cur.tick > notes->after_tick && reader->cur.era == reader->before.era &&
+		reader->lowest >= notes->after_seq &&
+		!slot_emitted_above(notes->slot, filter->topic_ids, filter->ntopics, reader->lowest);
+}
+
 /* The next piece of the current batch; false: the batch is done. */
 static bool
 next_window(EventReader *reader)
@@ -229,6 +241,11 @@ next_window(EventReader *reader)
 			!tick_get(reader->ticks, reader->cur.tick - 1, &reader->before))
 			refuse(BO_GONE, &reader->at, "position_expired", "retention has dropped the tick before it");
 		reader->lowest = batch_lowest(reader->ticks, &reader->before, &reader->cur);
+		if (none_noted(reader))
+		{
+			reader->at.seq = reader->cur.seq_hi;
+			return false;
+		}
 	}
 
 	first = Max(reader->at.seq, reader->lowest) + 1;

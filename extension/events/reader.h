@@ -6,6 +6,7 @@
 #define BACKOFFICE_EVENTS_READER_H
 
 #include "events/position.h"
+#include "events/slots.h"
 #include "utils/jsonb.h"
 
 typedef struct Event
@@ -22,6 +23,17 @@ typedef struct Event
 	TimestampTz occurred_at;
 } Event;
 
+/*
+ * Where the slot's notes of emissions are complete: in ticks taken after
+ * after_tick, for numbers above after_seq.
+ */
+typedef struct EmissionNotes
+{
+	DatabaseSlot *slot;
+	int64		after_tick;
+	int64		after_seq;
+} EmissionNotes;
+
 /* What to read.  All zero: everything. */
 typedef struct EventFilter
 {
@@ -30,6 +42,7 @@ typedef struct EventFilter
 	const pg_uuid_t *organization;	/* NULL: every organization's, and the system's */
 	int			shard_count;	/* 0: no shards */
 	const bool *shards;			/* shard_count flags */
+	const EmissionNotes *notes; /* with topic_ids; NULL: each row is looked at */
 } EventFilter;
 
 typedef struct EventReader EventReader;

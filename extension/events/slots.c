@@ -43,6 +43,8 @@ slot_reset(DatabaseSlot *slot)
 	pg_atomic_write_u32(&slot->dirty, 0);
 	pg_atomic_write_u64(&slot->published, 0);
 	pg_atomic_write_u64(&slot->read_at, 0);
+	for (int i = 0; i < EMITTED_GROUPS; i++)
+		pg_atomic_write_u64(&slot->emitted[i], 0);
 	for (int kind = 0; kind < WORKER_KINDS; kind++)
 		pg_atomic_write_u32(&slot->left_well[kind], 1);
 }
@@ -63,6 +65,8 @@ slots_startup(void *address)
 		pg_atomic_init_u32(&slot->dirty, 0);
 		pg_atomic_init_u64(&slot->published, 0);
 		pg_atomic_init_u64(&slot->read_at, 0);
+		for (int group = 0; group < EMITTED_GROUPS; group++)
+			pg_atomic_init_u64(&slot->emitted[group], 0);
 		for (int kind = 0; kind < WORKER_KINDS; kind++)
 		{
 			pg_atomic_init_u32(&slot->process[kind], 0);
@@ -119,6 +123,28 @@ slot_mine(void)
 	if (my_slot == NULL || pg_atomic_read_u32(&my_slot->database) != MyDatabaseId)
 		my_slot = slot_acquire(MyDatabaseId);
 	return my_slot;
+}
+
+void
+slot_note_emitted(DatabaseSlot *slot, int32 topic_id, int64 seq)
+{
+	pg_atomic_uint64 *emitted = &slot->emitted[(uint32) topic_id % EMITTED_GROUPS];
+	uint64		highest = pg_atomic_read_u64(emitted);
+
+	while (highest < (uint64) seq && !pg_atomic_compare_exchange_u64(emitted, &highest, (uint64) seq))
+		;
+}
+
+bool
+slot_emitted_above(DatabaseSlot *slot, const int32 *topic_ids, int count, int64 seq)
+{
+	pg_memory_barrier();
+	for (int i = 0; i < count; i++)
+	{
+		if (pg_atomic_read_u64(&slot->emitted[(uint32) topic_ids[i] % EMITTED_GROUPS]) > (uint64) seq)
+			return true;
+	}
+	return false;
 }
 
 int

@@ -30,6 +30,9 @@ typedef enum SlotState
 #define DIRTY_YES	1			/* a transaction that emitted has committed */
 #define DIRTY_MAYBE 2			/* a prepared transaction has; nobody knows whether it emitted */
 
+/* Topics are told apart by their id modulo this. */
+#define EMITTED_GROUPS 64
+
 typedef struct DatabaseSlot
 {
 	pg_atomic_uint32 database;	/* oid; 0: free */
@@ -38,6 +41,7 @@ typedef struct DatabaseSlot
 	pg_atomic_uint32 dirty;		/* since the ticker looked */
 	pg_atomic_uint64 published; /* the last tick that is known to be durable; 0: every visible one is */
 	pg_atomic_uint64 read_at;	/* when somebody last read the log (bo_monotonic()) */
+	pg_atomic_uint64 emitted[EMITTED_GROUPS];	/* the highest number that an event of these topics was given */
 	pg_atomic_uint32 process[WORKER_KINDS]; /* pgprocno + 1; 0: not running */
 	pg_atomic_uint32 pid[WORKER_KINDS];
 	pg_atomic_uint32 left_well[WORKER_KINDS];	/* it was asked to leave: no need to wait before the next start */
@@ -62,6 +66,15 @@ extern DatabaseSlot *slot_mine(void);
 extern void slot_keep_out(DatabaseSlot *slot);
 extern void slot_let_in(DatabaseSlot *slot);
 extern bool slot_is_empty(DatabaseSlot *slot);
+
+/*
+ * Which topics were emitted to lately, so that who waits for some need not read
+ * the others' events.  The note is made after the number was taken and before
+ * the row is written.  Notes begin with the slot: numbers that were taken before
+ * the caller was a worker of the slot may have none.
+ */
+extern void slot_note_emitted(DatabaseSlot *slot, int32 topic_id, int64 seq);
+extern bool slot_emitted_above(DatabaseSlot *slot, const int32 *topic_ids, int count, int64 seq);
 
 /* For the launcher: slots by number, NULL where free; and giving one back. */
 extern int	slot_count(void);

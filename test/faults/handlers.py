@@ -102,6 +102,54 @@ def case_effects_once_across_dispatcher_kills():
         assert not parked(pg), parked(pg)
 
 
+def case_rare_events_among_many_others():
+    """What a subscription waits for is found whoever commits late: 40,000 events of another topic, and one in fifty of its own,
+    some in transactions that stay open over many ticks, are prepared, rolled back, or in part; the server is killed on the way."""
+    rng = random.Random(SEED)
+    with Cluster({"backoffice.tick_interval_ms": "1", "max_prepared_transactions": "10", **FAST}) as pg:
+        set_up(pg, "")
+        pg.psql("d", "SELECT events.define_topic('test.others', direction => 'internal');")
+        own = "SELECT events.emit('test.faults', '{0}', 'test', '{{\"version\": {0}}}');"
+        prepared, number = [], 0
+
+        def others(count):
+            for _ in range(count):
+                pg.psql("d", "SELECT count(events.emit('test.others', i::text, 'test', '{}')) FROM generate_series(1, 50) AS i;")
+
+        for step in range(8):
+            late = []
+            for _ in range(4):
+                connection = pg.connect("d")
+                connection.autocommit = False
+                number += 1
+                connection.cursor().execute(own.format(number))
+                late.append(connection)
+                others(5)
+            number += 2
+            pg.psql("d", f"BEGIN; {own.format(number - 1)} PREPARE TRANSACTION 'late_{step}';")
+            prepared.append(f"late_{step}")
+            pg.psql("d", f"BEGIN; SAVEPOINT a; {own.format(-1)} ROLLBACK TO a; {own.format(number)} COMMIT;")
+            rng.shuffle(late)
+            for i, connection in enumerate(late):
+                connection.rollback() if i == 0 else connection.commit()
+                others(5)
+            for connection in late:
+                connection.close()
+            if step % 2:
+                pg.psql("d", f"COMMIT PREPARED '{prepared.pop(rng.randrange(len(prepared)))}';")
+                others(3)
+            if step == 4:
+                os.kill(dispatcher(pg), signal.SIGKILL)
+                time.sleep(0.1)
+                _log.wait_for("the server is back", lambda: try_query(pg, "SELECT 1"), 60)
+        for name in prepared:
+            pg.psql("d", f"COMMIT PREPARED '{name}';")
+            others(1)
+        _log.wait_for("every event had its effect", lambda: len(effects(pg)) >= 8 * 5, 60)
+        time.sleep(0.5)
+        check_exactly_once(pg)
+
+
 def try_dispatcher(pg):
     try:
         return dispatcher(pg)
