@@ -4,7 +4,8 @@
  *
  * No server header in here and in jws_*.c, so that what reads strangers' bytes
  * can be fuzzed and tested alone (test/jws).  Nothing raises, nothing
- * allocates but OpenSSL; the caller brings the memory.
+ * allocates but OpenSSL; the caller brings the memory.  Ed25519 is signed by
+ * libsodium, which takes a third of OpenSSL's time for it.
  */
 #ifndef BACKOFFICE_JWS_H
 #define BACKOFFICE_JWS_H
@@ -122,7 +123,8 @@ typedef struct JwsKey
 {
 	JwsAlgorithm algorithm;
 	EVP_PKEY   *pkey;			/* not of HS256 */
-	uint8_t		secret[JWS_SECRET_MAX]; /* of HS256 */
+	EVP_PKEY_CTX *signer;		/* of an own ES256 key: to make one anew takes a tenth of a signature's time */
+	uint8_t		secret[JWS_SECRET_MAX]; /* of HS256; of an own EdDSA key: libsodium's form of it */
 	size_t		secret_length;
 } JwsKey;
 

@@ -16,6 +16,7 @@
 #include <openssl/param_build.h>
 #include <openssl/rsa.h>
 #include <openssl/x509.h>
+#include <sodium.h>
 
 #define COORDINATE_BYTES	32
 #define RSA_BYTES_MAX		(JWS_RSA_BITS_MAX / 8)
@@ -23,6 +24,7 @@
 void
 jws_key_free(JwsKey *key)
 {
+	EVP_PKEY_CTX_free(key->signer);
 	EVP_PKEY_free(key->pkey);
 	OPENSSL_cleanse(key, sizeof(*key));
 }
@@ -231,6 +233,31 @@ jws_key_from_secret(const uint8_t *secret, size_t length, JwsKey *key)
 
 /* ---- own keys ---- */
 
+/* What signing needs at hand; false: not there. */
+static bool
+prepare_signer(JwsKey *key)
+{
+	uint8_t		seed[crypto_sign_SEEDBYTES];
+	uint8_t		public_key[crypto_sign_PUBLICKEYBYTES];
+	size_t		length = sizeof(seed);
+	bool		good;
+
+	switch (key->algorithm)
+	{
+		case JWS_ES256:
+			key->signer = EVP_PKEY_CTX_new(key->pkey, NULL);
+			return key->signer != NULL && EVP_PKEY_sign_init(key->signer) == 1;
+		case JWS_EDDSA:
+			good = EVP_PKEY_get_raw_private_key(key->pkey, seed, &length) == 1 && length == sizeof(seed) &&
+				crypto_sign_seed_keypair(public_key, key->secret, seed) == 0;
+			key->secret_length = good ? crypto_sign_SECRETKEYBYTES : 0;
+			OPENSSL_cleanse(seed, sizeof(seed));
+			return good;
+		default:
+			return true;
+	}
+}
+
 bool
 jws_key_generate(JwsAlgorithm algorithm, JwsKey *key)
 {
@@ -242,7 +269,10 @@ jws_key_generate(JwsAlgorithm algorithm, JwsKey *key)
 		key->pkey = EVP_PKEY_Q_keygen(NULL, NULL, "ED25519");
 	else if (algorithm == JWS_RS256 || algorithm == JWS_PS256)
 		key->pkey = EVP_RSA_gen(JWS_RSA_BITS_MIN);
-	return key->pkey != NULL;
+	if (key->pkey != NULL && prepare_signer(key))
+		return true;
+	jws_key_free(key);
+	return false;
 }
 
 static int
@@ -259,7 +289,7 @@ jws_key_from_private(const uint8_t *der, size_t length, JwsAlgorithm algorithm, 
 	memset(key, 0, sizeof(*key));
 	key->algorithm = algorithm;
 	key->pkey = d2i_AutoPrivateKey(NULL, &at, (long) length);
-	if (key->pkey != NULL && EVP_PKEY_get_base_id(key->pkey) == type_of(algorithm))
+	if (key->pkey != NULL && EVP_PKEY_get_base_id(key->pkey) == type_of(algorithm) && prepare_signer(key))
 		return true;
 	jws_key_free(key);
 	return false;

@@ -74,23 +74,28 @@ size_t
 base64url_encode(const uint8_t *bytes, size_t length, char *out)
 {
 	static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-	uint32_t	bits = 0;
-	int			held = 0;
 	size_t		n = 0;
+	size_t		i = 0;
 
-	for (size_t i = 0; i < length; i++)
+	for (; i + 3 <= length; i += 3)
 	{
-		bits = bits << 8 | bytes[i];
-		held += 8;
-		while (held >= 6)
-		{
-			held -= 6;
-			out[n++] = digits[bits >> held & 63];
-		}
-		bits &= (1u << held) - 1;
+		uint32_t	bits = (uint32_t) bytes[i] << 16 | (uint32_t) bytes[i + 1] << 8 | bytes[i + 2];
+
+		out[n++] = digits[bits >> 18];
+		out[n++] = digits[bits >> 12 & 63];
+		out[n++] = digits[bits >> 6 & 63];
+		out[n++] = digits[bits & 63];
 	}
-	if (held > 0)
-		out[n++] = digits[bits << (6 - held) & 63];
+	if (i < length)
+	{
+		bool		two = i + 1 < length;
+		uint32_t	bits = (uint32_t) bytes[i] << 16 | (two ? (uint32_t) bytes[i + 1] << 8 : 0);
+
+		out[n++] = digits[bits >> 18];
+		out[n++] = digits[bits >> 12 & 63];
+		if (two)
+			out[n++] = digits[bits >> 6 & 63];
+	}
 	out[n] = '\0';
 	return n;
 }

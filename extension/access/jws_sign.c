@@ -11,6 +11,7 @@
 #include <openssl/err.h>
 #include <openssl/hmac.h>
 #include <openssl/rsa.h>
+#include <sodium.h>
 
 #define HMAC_BYTES		32
 #define ES256_BYTES		64		/* r and s, 32 each */
@@ -145,22 +146,42 @@ sign_private(const JwsKey *key, const char *text, size_t length, uint8_t *signat
 	return good ? n : 0;
 }
 
+static size_t
+sign_es256(const JwsKey *key, const char *text, size_t length, uint8_t *signature)
+{
+	uint8_t		digest[EVP_MAX_MD_SIZE];
+	uint8_t		der[DER_MAX];
+	unsigned int digest_length;
+	size_t		n = sizeof(der);
+
+	if (key->signer == NULL || EVP_Digest(text, length, digest, &digest_length, EVP_sha256(), NULL) != 1 ||
+		EVP_PKEY_sign(key->signer, der, &n, digest, digest_length) != 1)
+		return 0;
+	return es256_from_der(der, n, signature);
+}
+
+static size_t
+sign_eddsa(const JwsKey *key, const char *text, size_t length, uint8_t *signature)
+{
+	if (key->secret_length != crypto_sign_SECRETKEYBYTES ||
+		crypto_sign_detached(signature, NULL, (const uint8_t *) text, length, key->secret) != 0)
+		return 0;
+	return ED25519_BYTES;
+}
+
 size_t
 jws_sign(const JwsKey *key, const char *text, size_t length, uint8_t *signature)
 {
-	uint8_t		der[DER_MAX];
-	size_t		n;
-
 	switch (key->algorithm)
 	{
 		case JWS_HS256:
 			return hmac_of(key, text, length, signature) ? HMAC_BYTES : 0;
 		case JWS_ES256:
-			n = sign_private(key, text, length, der, sizeof(der));
-			return n == 0 ? 0 : es256_from_der(der, n, signature);
+			return sign_es256(key, text, length, signature);
+		case JWS_EDDSA:
+			return sign_eddsa(key, text, length, signature);
 		case JWS_RS256:
 		case JWS_PS256:
-		case JWS_EDDSA:
 			return sign_private(key, text, length, signature, JWS_SIGNATURE_MAX);
 		default:
 			return 0;

@@ -31,23 +31,24 @@ answer_tokens(JsonOut *json, const Session *session, const Person *person)
 	subject.issued_at = bo_now();
 	subject.expires_at = session->expires_at;
 
-	json_text(json, "status", "ok");
-	json_text(json, "access_token", token_issue(&subject));
-	json_text(json, "token_type", "Bearer");
-	json_int(json, "expires_in", Min(token_lifetime(), (session->expires_at - subject.issued_at) / USECS_PER_SEC));
-	json_text(json, "refresh_token", refresh_token_write(session));
-	json_uuid(json, "session_id", &session->id);
+	/* In the order that jsonb stores keys in: nothing is left to sort. */
 	json_text(json, "aal", session->aal == 2 ? "aal2" : "aal1");
 	json_begin_object(json, "mfa");
-	json_bool(json, "required", session->aal < 2 && JB_ROOT_COUNT(person->factors) > 0);
 	json_jsonb(json, "factors", person->factors);
+	json_bool(json, "required", session->aal < 2 && JB_ROOT_COUNT(person->factors) > 0);
 	json_end_object(json);
 	json_begin_object(json, "user");
 	json_uuid(json, "id", &session->user_id);
 	json_text(json, "email", person->email);
-	json_uuid(json, "organization_id", session->has_organization ? &session->organization_id : NULL);
 	json_jsonb(json, "organizations", person->organizations);
+	json_uuid(json, "organization_id", session->has_organization ? &session->organization_id : NULL);
 	json_end_object(json);
+	json_text(json, "status", "ok");
+	json_int(json, "expires_in", Min(token_lifetime(), (session->expires_at - subject.issued_at) / USECS_PER_SEC));
+	json_uuid(json, "session_id", &session->id);
+	json_text(json, "token_type", "Bearer");
+	json_text(json, "access_token", token_issue(&subject));
+	json_text(json, "refresh_token", refresh_token_write(session));
 }
 
 /* What an ended session's own token is answered. */

@@ -25,6 +25,7 @@
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
+#include "utils/syscache.h"
 #include "utils/timestamp.h"
 
 /* A load that is invalidated this often in a row serves one lookup and is then repeated. */
@@ -64,7 +65,18 @@ typedef struct TopicCache
 	uint64		loaded_at;		/* value of invalidations that the content is of */
 } TopicCache;
 
+/* Asked for last, and by whom emitted to last: a session emits to few topics, as one role. */
+typedef struct LastUse
+{
+	const Topic *topic;			/* NULL: none; of this load of the cache */
+	const Topic *allowed;
+	Oid			userid;
+	uint64		roles;			/* role_changes when it was allowed */
+} LastUse;
+
 static TopicCache cache;
+static LastUse last_use;
+static uint64 role_changes = 1;
 static uint64 invalidations = 1;
 static Oid	topics_relid = InvalidOid;
 
@@ -73,6 +85,12 @@ forget(Datum arg, Oid relid)
 {
 	if (relid == InvalidOid || relid == topics_relid || topics_relid == InvalidOid)
 		invalidations++;
+}
+
+static void
+forget_rights(Datum arg, int cacheid, uint32 hashvalue)
+{
+	role_changes++;
 }
 
 static Oid
@@ -195,10 +213,13 @@ reset_cache(void)
 	HASHCTL		by_name = {.keysize = TOPIC_NAME_MAX + 1, .entrysize = sizeof(NameEntry)};
 
 	cache.loaded_at = 0;
+	memset(&last_use, 0, sizeof(last_use));
 	if (cache.context == NULL)
 	{
 		cache.context = AllocSetContextCreate(CacheMemoryContext, "backoffice topics", ALLOCSET_SMALL_SIZES);
 		CacheRegisterRelcacheCallback(forget, (Datum) 0);
+		CacheRegisterSyscacheCallback(AUTHOID, forget_rights, (Datum) 0);
+		CacheRegisterSyscacheCallback(AUTHMEMROLEMEM, forget_rights, (Datum) 0);
 	}
 	MemoryContextReset(cache.context);
 	by_id.hcxt = by_name.hcxt = cache.context;
@@ -248,6 +269,8 @@ topic_lookup(const char *name)
 	char		key[TOPIC_NAME_MAX + 1] = {0};
 
 	refresh();
+	if (last_use.topic != NULL && strcmp(last_use.topic->name, name) == 0)
+		return last_use.topic;
 	if (strlen(name) <= TOPIC_NAME_MAX)
 	{
 		strlcpy(key, name, sizeof(key));
@@ -259,6 +282,7 @@ topic_lookup(const char *name)
 				 errmsg("topic \"%.*s\" is not defined", pg_mbcliplen(name, strlen(name), TOPIC_NAME_MAX), name),
 				 bo_code("unknown_topic", "topics are defined before anything is emitted to them"),
 				 errhint("An administrator defines it with events.define_topic(topic, ...).")));
+	last_use.topic = entry->topic;
 	return entry->topic;
 }
 
@@ -275,12 +299,21 @@ topic_by_id(int32 id)
 void
 topic_check_right(const Topic *topic, Oid userid)
 {
+	uint64		roles = role_changes;
+
+	if (last_use.allowed == topic && last_use.userid == userid && last_use.roles == roles)
+		return;
 	for (int i = 0; i < topic->ngrants; i++)
 	{
 		Oid			role = get_role_oid(NameStr(topic->grants[i]), true);
 
 		if (OidIsValid(role) && has_privs_of_role(userid, role))
+		{
+			last_use.allowed = topic;
+			last_use.userid = userid;
+			last_use.roles = roles;
 			return;
+		}
 	}
 	/* The contexts' own code, and superusers (has_privs_of_role would have said yes to any grant). */
 	if (superuser_arg(userid) ||

@@ -301,7 +301,7 @@ push_string(JsonbParseState **state, const char *key, const char *text)
 	pushJsonbValue(state, WJB_VALUE, &value);
 }
 
-/* {"entity", "id", "from", "to", "version"} */
+/* {"entity", "id", "from", "to", "version"}, pushed in the order that jsonb stores them in: nothing is left to sort. */
 static Jsonb *
 default_payload(const LifecycleStep *step, const char *key)
 {
@@ -309,10 +309,10 @@ default_payload(const LifecycleStep *step, const char *key)
 	JsonbValue	number = {.type = jbvNumeric};
 
 	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
-	push_string(&state, "entity", step->definition);
 	push_string(&state, "id", key);
-	push_string(&state, "from", step->from);
 	push_string(&state, "to", step->to);
+	push_string(&state, "from", step->from);
+	push_string(&state, "entity", step->definition);
 	if (step->version > 0)
 	{
 		push_key(&state, "version");

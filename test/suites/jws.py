@@ -14,7 +14,7 @@ SOURCES = sorted(glob.glob(os.path.join(ROOT, "extension/access/jws*.c")))
 OUT = os.path.join(ROOT, "build/jws")
 FLAGS = ["-std=gnu11", "-g", "-O1", "-Wall", "-Wextra", "-Werror", "-Wno-missing-field-initializers", "-I", os.path.join(ROOT, "extension"),
          "-I", os.path.join(ROOT, "test/jws"), "-fno-omit-frame-pointer", "-fno-sanitize-recover=all"]
-LIBS = ["-lcrypto", "-ljansson"]
+LIBS = ["-lcrypto", "-lsodium", "-ljansson"]
 
 
 def call(argv, **more):
