@@ -129,6 +129,15 @@ allocator_take(SlotCursor *cursor)
 	return 0;
 }
 
+int64
+allocator_in_front(SlotCursor *cursor, const pg_uuid_t *organization, const pg_uuid_t *pool)
+{
+	uint64		next = pg_atomic_read_u64(&cursor->next);
+	uint64		limit = pg_atomic_read_u64(&cursor->limit);
+
+	return next < limit && belongs_to(cursor, organization, pool) ? (int64) (limit - next) : 0;
+}
+
 static void
 raise_to(pg_atomic_uint64 *number, uint64 to)
 {

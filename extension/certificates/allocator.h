@@ -44,6 +44,9 @@ extern SlotCursor *allocator_make(const pg_uuid_t *organization, const pg_uuid_t
 /* The next slot below the limit, or 0. */
 extern int64 allocator_take(SlotCursor *cursor);
 
+/* How many slots are in front of it, as far as known; none, where the cursor is another pool's by now. */
+extern int64 allocator_in_front(SlotCursor *cursor, const pg_uuid_t *organization, const pg_uuid_t *pool);
+
 /* The limit is at least this. */
 extern void allocator_raise(SlotCursor *cursor, int64 limit);
 

@@ -61,30 +61,11 @@ typedef struct Asker
 	bool		full;			/* no room for more unsettled rows: learned.from stays */
 } Asker;
 
-static bool
-looks_available(HeapTuple row, TupleDesc desc)
-{
-	bool		isnull;
-	text	   *state = DatumGetTextPP(heap_getattr(row, certificates_table.column[C_STATE], desc, &isnull));
-
-	return VARSIZE_ANY_EXHDR(state) == strlen("available") &&
-		memcmp(VARDATA_ANY(state), "available", strlen("available")) == 0;
-}
-
 /* Changed by this transaction, or by one in progress as the snapshot has it. */
 static bool
 is_in_flux(HeapTuple row, Snapshot snapshot)
 {
-	HeapTupleHeader header = row->t_data;
-	TransactionId changer;
-
-	if (TransactionIdIsCurrentTransactionId(HeapTupleHeaderGetXmin(header)))
-		return true;
-	if ((header->t_infomask & HEAP_XMAX_INVALID) || HEAP_XMAX_IS_LOCKED_ONLY(header->t_infomask))
-		return false;
-	changer = HeapTupleHeaderGetUpdateXid(header);
-	return TransactionIdIsValid(changer) &&
-		(TransactionIdIsCurrentTransactionId(changer) || XidInMVCCSnapshot(changer, snapshot));
+	return TransactionIdIsCurrentTransactionId(HeapTupleHeaderGetXmin(row->t_data)) || certificate_is_taken(row, snapshot);
 }
 
 static void
@@ -156,7 +137,7 @@ ask_range(Asker *asker, int64 first, int64 last)
 		int64		number = DatumGetInt64(heap_getattr(row, certificates_table.column[C_SLOT_NO], desc, &isnull));
 
 		CHECK_FOR_INTERRUPTS();
-		if (!looks_available(row, desc))
+		if (!certificate_is_available(row, desc))
 			learn(asker, number, !is_in_flux(row, asker->snapshot));
 		else if (!(taken = try_slot(asker, number)))
 		{

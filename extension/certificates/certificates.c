@@ -6,8 +6,8 @@
 
 #include "certificates/allocator.h"
 #include "certificates/import.h"
+#include "certificates/level.h"
 #include "certificates/life.h"
-#include "certificates/pools.h"
 #include "certificates/rows.h"
 #include "certificates/sweep.h"
 #include "certificates/throttle.h"
@@ -67,7 +67,7 @@ certificates_init(void)
 {
 	allocator_init();
 	import_init();
-	pools_init();
+	level_init();
 	rows_init();
 	life_keeper_init();
 	sweep_init();

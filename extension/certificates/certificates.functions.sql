@@ -106,7 +106,7 @@ GRANT EXECUTE ON FUNCTION certificates.pause_pool(text) TO backoffice_service, b
 CREATE OR REPLACE FUNCTION certificates.resume_pool(pool text) RETURNS void
     LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'certificates_resume_pool';
 COMMENT ON FUNCTION certificates.resume_pool(text) IS
-'Opens a paused pool again: it is then open, low or empty, as the stock says. pool: code or id. Permission: certificates.manage_pools. Errors: PT404 pool_not_found, PT409 pool_state (it is closed).';
+'Opens a paused pool again, in the state it was paused in; what happened to its stock meanwhile is told then (pool.low, pool.empty, pool.replenished). pool: code or id. Permission: certificates.manage_pools. Errors: PT404 pool_not_found, PT409 pool_state (it is closed).';
 GRANT EXECUTE ON FUNCTION certificates.resume_pool(text) TO backoffice_service, backoffice_admin;
 
 CREATE OR REPLACE FUNCTION certificates.close_pool(pool text) RETURNS void
@@ -193,7 +193,7 @@ COMMENT ON FUNCTION certificates.sweep() IS
 GRANT EXECUTE ON FUNCTION certificates.sweep() TO backoffice_admin, backoffice_kernel;
 
 CREATE OR REPLACE VIEW certificates.pool_status WITH (security_invoker = true) AS
-SELECT p.id, p.code AS pool, p.state, p.currency, p.face_value_minor, p.low_water, p.created,
+SELECT p.id, p.code AS pool, p.state, p.currency, p.face_value_minor, p.low_water, n.created,
        count(*) FILTER (WHERE c.state = 'available') AS available,
        count(*) FILTER (WHERE c.state = 'reserved') AS reserved,
        count(*) FILTER (WHERE c.state IN ('issued', 'active', 'partially_redeemed', 'blocked')) AS issued,
@@ -204,8 +204,9 @@ FROM (SELECT backoffice.current_organization() AS organization_id WHERE access.c
       SELECT DISTINCT q.organization_id FROM certificates.pools q
       WHERE backoffice.current_organization() IS NULL AND NOT pg_catalog.row_security_active('certificates.pools'::regclass)) o
 JOIN certificates.pools p ON p.organization_id = o.organization_id
+JOIN certificates.pool_slots n ON n.organization_id = p.organization_id AND n.pool_id = p.id
 LEFT JOIN certificates.certificates c ON c.organization_id = p.organization_id AND c.pool_id = p.id
-GROUP BY p.organization_id, p.id;
+GROUP BY p.organization_id, p.id, n.created;
 COMMENT ON VIEW certificates.pool_status IS
 'The pools of the organization and what is in them. issued: sold and of use (issued, active, partially redeemed, blocked); terminal: used up, expired, refunded, voided, replaced or retired; outstanding_minor: what the issued ones are worth. Permission: certificates.read (without it, no rows); a superuser without a principal sees the pools of all organizations.';
 GRANT SELECT ON certificates.pool_status TO backoffice_service, backoffice_admin, backoffice_definer;

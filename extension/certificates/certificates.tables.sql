@@ -6,10 +6,6 @@ GRANT USAGE ON SCHEMA certificates TO backoffice_anon, backoffice_user, backoffi
 CREATE TABLE certificates.pools (
     organization_id uuid NOT NULL,
     id uuid NOT NULL DEFAULT backoffice.uuid7(),
-    created bigint NOT NULL DEFAULT 0 CHECK (created >= 0),
-    next_slot bigint NOT NULL DEFAULT 1 CHECK (next_slot > 0),
-    sweep_slot bigint NOT NULL DEFAULT 1 CHECK (sweep_slot > 0),
-    hold_slot bigint NOT NULL DEFAULT 1 CHECK (hold_slot > 0),
     face_value_minor bigint NOT NULL CHECK (face_value_minor > 0),
     low_water bigint NOT NULL CHECK (low_water >= 0),
     created_at timestamptz NOT NULL DEFAULT backoffice.now(),
@@ -22,12 +18,26 @@ CREATE TABLE certificates.pools (
     code_format text NOT NULL CHECK (code_format IN ('any', 'checked')),
     currency text NOT NULL CHECK (currency ~ '^[A-Z]{3}$'),
     state text NOT NULL DEFAULT 'empty',
+    paused_from text,
     code text NOT NULL CHECK (code ~ '^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$'
         AND code !~ '^[0-9A-Fa-f]{8}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{4}-[0-9A-Fa-f]{12}$'),
     PRIMARY KEY (organization_id, id),
     UNIQUE (organization_id, code)
 ) WITH (fillfactor = 50);
-COMMENT ON TABLE certificates.pools IS 'Stocks of certificates. created: how many there ever were; next_slot: the slot that the next new or returned certificate gets; sweep_slot: no certificate below it is available (but what a sweep has yet to return); hold_slot: none below it is available or reserved; hold: how long a reservation lasts unless the caller says; code_format: any (4 to 64 letters and digits), or checked (the last symbol is a check symbol).';
+COMMENT ON TABLE certificates.pools IS 'Stocks of certificates. hold: how long a reservation lasts unless the caller says; paused_from: the state to return to when resumed; code_format: any (4 to 64 letters and digits), or checked (the last symbol is a check symbol).';
+
+-- What imports, releases and the keeper count, apart from the state: whoever has to move that (level.c) never finds it locked by them.
+CREATE TABLE certificates.pool_slots (
+    organization_id uuid NOT NULL,
+    pool_id uuid NOT NULL,
+    created bigint NOT NULL DEFAULT 0 CHECK (created >= 0),
+    next_slot bigint NOT NULL DEFAULT 1 CHECK (next_slot > 0),
+    sweep_slot bigint NOT NULL DEFAULT 1 CHECK (sweep_slot > 0),
+    hold_slot bigint NOT NULL DEFAULT 1 CHECK (hold_slot > 0),
+    PRIMARY KEY (organization_id, pool_id),
+    FOREIGN KEY (organization_id, pool_id) REFERENCES certificates.pools (organization_id, id)
+) WITH (fillfactor = 50);
+COMMENT ON TABLE certificates.pool_slots IS 'Slots of each pool. created: how many certificates there ever were; next_slot: the slot that the next new or returned certificate gets; sweep_slot: no certificate below it is available (but what a sweep has yet to return); hold_slot: none below it is available or reserved.';
 
 /*
  * One row per certificate. Indexed columns do not change when it is reserved, and more than half of each page is
@@ -75,21 +85,25 @@ CREATE TABLE certificates.pools_marker ();
 COMMENT ON TABLE certificates.pools_marker IS 'Empty. Backends forget cached pools when this table''s relcache entry is invalidated.';
 
 ALTER TABLE certificates.pools ENABLE ROW LEVEL SECURITY;
+ALTER TABLE certificates.pool_slots ENABLE ROW LEVEL SECURITY;
 ALTER TABLE certificates.certificates ENABLE ROW LEVEL SECURITY;
 ALTER TABLE certificates.pools_marker ENABLE ROW LEVEL SECURITY;
 CREATE POLICY tenant ON certificates.pools USING (backoffice.of_current_organization(organization_id));
+CREATE POLICY tenant ON certificates.pool_slots USING (backoffice.of_current_organization(organization_id));
 CREATE POLICY tenant ON certificates.certificates USING (backoffice.of_current_organization(organization_id));
 CREATE POLICY kernel ON certificates.pools TO backoffice_kernel USING (true) WITH CHECK (true);
+CREATE POLICY kernel ON certificates.pool_slots TO backoffice_kernel USING (true) WITH CHECK (true);
 CREATE POLICY kernel ON certificates.certificates TO backoffice_kernel USING (true) WITH CHECK (true);
-GRANT SELECT, INSERT, UPDATE ON certificates.pools, certificates.certificates TO backoffice_definer, backoffice_kernel;
+GRANT SELECT, INSERT, UPDATE ON certificates.pools, certificates.pool_slots, certificates.certificates TO backoffice_definer, backoffice_kernel;
 -- What the views show; never the secrets.
-GRANT SELECT ON certificates.pools TO backoffice_service, backoffice_admin;
+GRANT SELECT ON certificates.pools, certificates.pool_slots TO backoffice_service, backoffice_admin;
 GRANT SELECT (organization_id, id, pool_id, slot_no, face_value_minor, balance_minor, held_minor, created_at, version, state, code_last4, hold_until,
               disclosed_at, issued_at, activated_at, valid_until, notification_requested_at, cvc_delivered_at, replaced_by, channel,
               order_ref, order_line, client_ref, payment_ref, blocked_from)
     ON certificates.certificates TO backoffice_service, backoffice_admin;
 
 SELECT pg_catalog.pg_extension_config_dump('certificates.pools', '');
+SELECT pg_catalog.pg_extension_config_dump('certificates.pool_slots', '');
 SELECT pg_catalog.pg_extension_config_dump('certificates.certificates', '');
 
 CREATE TYPE certificates.reservation AS (

@@ -4,7 +4,7 @@
  *
  * First everything is checked: form, duplicates among the rows (by sorting
  * their hashes), duplicates in the table (by the blind index, under every key
- * loaded).  Only then is the pool's row locked, slots taken, and rows written,
+ * loaded).  Only then are the pool's slots locked and taken, and rows written,
  * a thousand at a time, each thousand's clear texts wiped with its memory.
  * Two calls that bring the same code at once meet at the unique index.
  */
@@ -16,6 +16,7 @@
 #include "access/xact.h"
 #include "catalog/pg_type_d.h"
 #include "certificates/codes.h"
+#include "certificates/level.h"
 #include "certificates/rows.h"
 #include "certificates/stream.h"
 #include "core/spi.h"
@@ -26,6 +27,7 @@
 #include "utils/fmgroids.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
+#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
 #define BATCH 1000
@@ -74,9 +76,14 @@ static BoPlan existing_plan = {
 };
 
 static BoPlan take_slots_plan = {
-	"UPDATE certificates.pools SET created = created + $3, next_slot = next_slot + $3 "
-	"WHERE organization_id = $1 AND id = $2 AND state <> 'closed' RETURNING next_slot - $3",
+	"UPDATE certificates.pool_slots SET created = created + $3, next_slot = next_slot + $3 "
+	"WHERE organization_id = $1 AND pool_id = $2 RETURNING next_slot - $3",
 	3, {UUIDOID, UUIDOID, INT8OID}
+};
+
+static BoPlan is_closed_plan = {
+	"SELECT FROM certificates.pools WHERE organization_id = $1 AND id = $2 AND state = 'closed'",
+	2, {UUIDOID, UUIDOID}
 };
 
 /* The SQL variant of a batch: one row of parallel arrays. */
@@ -317,11 +324,16 @@ take_slots(const Import *import)
 
 	bo_spi_begin();
 	if (bo_spi_run(&take_slots_plan, args, NULL, 0) == 0)
+		elog(ERROR, "pool \"%s\" has no slots", import->pool->code);
+	first = bo_spi_int64(0, 1);
+	/* Who closes a pool locks its slots before. */
+	PushActiveSnapshot(GetLatestSnapshot());
+	if (bo_spi_run_readonly(&is_closed_plan, args, NULL, 1) > 0)
 		ereport(ERROR,
 				(errcode(BO_CONFLICT),
 				 errmsg("pool \"%s\" is closed", import->pool->code),
 				 bo_code("pool_closed", "it takes no codes any more")));
-	first = bo_spi_int64(0, 1);
+	PopActiveSnapshot();
 	bo_spi_end();
 	return first;
 }
@@ -461,12 +473,8 @@ import_run(const Pool *given, const ImportRow *rows, int64 nrows, const char *so
 	bo_user_restore(caller);
 	MemoryContextDelete(import.batch);
 	tell_imported(&import, source);
-	if (pool.state == POOL_EMPTY || pool.state == POOL_LOW)
-	{
-		int64		stock = pool_stock(&pool);
-
-		pool_move(&pool, pool_state_for(&pool, stock), -1);
-	}
+	level_settle(&pool);
+	level_raised(&pool);
 }
 
 void

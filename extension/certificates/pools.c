@@ -1,6 +1,6 @@
 /*
  * pools.c
- *		The backend's cache of pools, and moves of their state.
+ *		The backend's cache of pools.
  *
  * Cached pools are forgotten when the relcache entry of certificates.
  * pools_marker is invalidated, which a trigger on certificates.pools does for
@@ -52,7 +52,6 @@ static HTAB *cache = NULL;
 static uint64 generation = 0;	/* moves with every invalidation */
 static uint64 cache_generation = 0; /* of the cache's contents */
 static Oid	marker_oid = InvalidOid;
-static int64 move_available = -1;	/* told in the event of a move; -1: not known */
 
 PG_FUNCTION_INFO_V1(certificates_pools_changed);
 
@@ -70,22 +69,9 @@ static BoPlan pool_by_id_plan = {
 	2, {UUIDOID, UUIDOID}
 };
 
-static BoPlan stock_plan = {
-	"SELECT count(*) FROM (SELECT FROM certificates.certificates c "
-	"    WHERE c.organization_id = $1 AND c.pool_id = $2 AND c.state = 'available' AND c.slot_no >= "
-	"        (SELECT p.sweep_slot FROM certificates.pools p WHERE p.organization_id = $1 AND p.id = $2) "
-	"    ORDER BY c.slot_no LIMIT $3) AS stock",
-	3, {UUIDOID, UUIDOID, INT8OID}
-};
-
-static BoPlan try_lock_plan = {
-	"SELECT state FROM certificates.pools WHERE organization_id = $1 AND id = $2 FOR UPDATE SKIP LOCKED",
+static BoPlan marks_plan = {
+	"SELECT next_slot, sweep_slot, hold_slot FROM certificates.pool_slots WHERE organization_id = $1 AND pool_id = $2",
 	2, {UUIDOID, UUIDOID}
-};
-
-static BoPlan move_plan = {
-	"UPDATE certificates.pools SET state = $3 WHERE organization_id = $1 AND id = $2",
-	3, {UUIDOID, UUIDOID, TEXTOID}
 };
 
 const char *
@@ -95,15 +81,7 @@ pool_state_name(PoolState state)
 }
 
 PoolState
-pool_state_for(const Pool *pool, int64 available)
-{
-	if (available <= 0)
-		return POOL_EMPTY;
-	return available <= pool->low_water ? POOL_LOW : POOL_OPEN;
-}
-
-static PoolState
-state_by_name(const char *name)
+pool_state_by_name(const char *name)
 {
 	for (int i = 0; i < lengthof(state_names); i++)
 		if (strcmp(state_names[i], name) == 0)
@@ -150,7 +128,7 @@ fill_pool(Pool *pool)
 	pool->id = bo_spi_uuid(0, 2);
 	strlcpy(pool->code, bo_spi_text(0, 3), sizeof(pool->code));
 	strlcpy(pool->currency, bo_spi_text(0, 4), sizeof(pool->currency));
-	pool->state = state_by_name(bo_spi_text(0, 5));
+	pool->state = pool_state_by_name(bo_spi_text(0, 5));
 	pool->face_value_minor = bo_spi_int64(0, 6);
 	pool->low_water = bo_spi_int64(0, 7);
 	pool->hold = *DatumGetIntervalP(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 8, &(bool) {0}));
@@ -228,6 +206,8 @@ pool_require(const char *code)
 	const Pool *pool = NULL;
 	Size		length = strlen(code);
 
+	/* A long transaction would not hear what others have committed: it takes no new locks. */
+	AcceptInvalidationMessages();
 	if (length == 36 && strspn(code, "0123456789abcdefABCDEF-") == 36 &&
 		code[8] == '-' && code[13] == '-' && code[18] == '-' && code[23] == '-' &&
 		strspn(code, "0123456789abcdefABCDEF") == 8)
@@ -243,76 +223,27 @@ pool_require(const char *code)
 	return pool;
 }
 
-int64
-pool_stock(const Pool *pool)
+PoolMarks
+pool_marks(const Pool *pool, Snapshot snapshot)
 {
-	int64		enough = pool->low_water < PG_INT64_MAX ? pool->low_water + 1 : pool->low_water;
-	Datum		args[3] = {UUIDPGetDatum(&pool->organization_id), UUIDPGetDatum(&pool->id), Int64GetDatum(enough)};
+	Datum		args[2] = {UUIDPGetDatum(&pool->organization_id), UUIDPGetDatum(&pool->id)};
 	BoUser		caller = bo_user_kernel();
-	int64		count;
+	PoolMarks	marks = {1, 1, 1};
 
-	PushActiveSnapshot(GetLatestSnapshot());
+	PushActiveSnapshot(snapshot);
 	bo_spi_begin();
-	bo_spi_run_readonly(&stock_plan, args, NULL, 0);
-	count = bo_spi_int64(0, 1);
+	if (bo_spi_run_readonly(&marks_plan, args, NULL, 1) > 0)
+		marks = (PoolMarks) {bo_spi_int64(0, 1), bo_spi_int64(0, 2), bo_spi_int64(0, 3)};
 	bo_spi_end();
 	PopActiveSnapshot();
 	bo_user_restore(caller);
-	return count;
+	return marks;
 }
 
-/* The lifecycle trigger's emitter. */
-static void
-emit_step(const LifecycleStep *step)
+void
+pools_forget_all(void)
 {
-	bool		isnull;
-	const pg_uuid_t *organization = DatumGetUUIDP(SPI_getbinval(step->new_row, step->desc,
-																SPI_fnumber(step->desc, "organization_id"), &isnull));
-	const pg_uuid_t *id = DatumGetUUIDP(SPI_getbinval(step->new_row, step->desc, SPI_fnumber(step->desc, "id"), &isnull));
-	StreamEvent event;
-
-	stream_begin(&event, step->event, NULL, step->to);
-	stream_uuid(&event, "poolId", id);
-	stream_text(&event, "pool", SPI_getvalue(step->new_row, step->desc, SPI_fnumber(step->desc, "code")));
-	stream_text(&event, "previousStatus", step->from);
-	if (move_available >= 0)
-		stream_int64(&event, "available", move_available);
-	stream_int64(&event, "lowWater", DatumGetInt64(SPI_getbinval(step->new_row, step->desc,
-																 SPI_fnumber(step->desc, "low_water"), &isnull)));
-	stream_int64(&event, "version", step->version);
-	stream_emit(&event, id, organization);
-}
-
-bool
-pool_move(const Pool *pool, PoolState to, int64 available)
-{
-	pg_uuid_t	organization = pool->organization_id;	/* our own update invalidates the cache */
-	pg_uuid_t	id = pool->id;
-	Datum		args[3] = {UUIDPGetDatum(&organization), UUIDPGetDatum(&id),
-	CStringGetTextDatum(state_names[to])};
-	BoUser		caller;
-	bool		moved = false;
-
-	/* An old snapshot cannot change a row that has changed since; somebody with a newer one will. */
-	if (IsolationUsesXactSnapshot())
-		return false;
-	caller = bo_user_kernel();
-	bo_spi_begin();
-	if (bo_spi_run(&try_lock_plan, args, NULL, 1) > 0)
-	{
-		PoolState	from = state_by_name(bo_spi_text(0, 1));
-
-		if (from != to && from != POOL_PAUSED && from != POOL_CLOSED)
-		{
-			move_available = available;
-			bo_spi_run(&move_plan, args, NULL, 0);
-			move_available = -1;
-			moved = true;
-		}
-	}
-	bo_spi_end();
-	bo_user_restore(caller);
-	return moved;
+	CacheInvalidateRelcacheByRelid(get_relname_relid("pools_marker", get_namespace_oid("certificates", false)));
 }
 
 /* Trigger on certificates.pools. */
@@ -321,27 +252,6 @@ certificates_pools_changed(PG_FUNCTION_ARGS)
 {
 	if (!CALLED_AS_TRIGGER(fcinfo))
 		elog(ERROR, "not called as a trigger");
-	CacheInvalidateRelcacheByRelid(get_relname_relid("pools_marker", get_namespace_oid("certificates", false)));
+	pools_forget_all();
 	return PointerGetDatum(NULL);
-}
-
-static void
-forget_move(XactEvent event, void *arg)
-{
-	move_available = -1;
-}
-
-static void
-forget_move_sub(SubXactEvent event, SubTransactionId my_subid, SubTransactionId parent_subid, void *arg)
-{
-	if (event == SUBXACT_EVENT_ABORT_SUB)
-		move_available = -1;
-}
-
-void
-pools_init(void)
-{
-	RegisterXactCallback(forget_move, NULL);
-	RegisterSubXactCallback(forget_move_sub, NULL);
-	lifecycle_register_emitter(POOL_LIFE, emit_step);
 }

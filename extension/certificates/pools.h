@@ -6,6 +6,7 @@
 #define BACKOFFICE_POOLS_H
 
 #include "core/core.h"
+#include "utils/snapshot.h"
 
 #define POOL_CODE_MAX 63
 
@@ -47,19 +48,19 @@ extern const Pool *pool_by_id(const pg_uuid_t *organization, const pg_uuid_t *id
 
 extern const char *pool_state_name(PoolState state);
 
-/* What a pool in use with so many certificates is: open, low or empty. */
-extern PoolState pool_state_for(const Pool *pool, int64 available);
+extern PoolState pool_state_by_name(const char *name);
 
-/*
- * Moves the pool to a state if nobody else holds its row and it still is in
- * one that may move there by itself (not paused, not closed).  Emits pool.low,
- * pool.empty, pool.replenished.  Never waits; false: nothing was changed.
- */
-extern bool pool_move(const Pool *pool, PoolState to, int64 available);
+/* What pool_slots says. */
+typedef struct PoolMarks
+{
+	int64		next_slot;
+	int64		sweep_slot;
+	int64		hold_slot;
+} PoolMarks;
 
-/* How many certificates are available now, counted to low_water + 1 and no further. */
-extern int64 pool_stock(const Pool *pool);
+extern PoolMarks pool_marks(const Pool *pool, Snapshot snapshot);
 
-extern void pools_init(void);
+/* After a pool's row was written without the executor. */
+extern void pools_forget_all(void);
 
 #endif

@@ -2,7 +2,7 @@
  * pools_admin.c
  *		Making, pausing, resuming and closing pools.
  */
-#include "certificates/pools.h"
+#include "certificates/level.h"
 
 #include "access/access.h"
 #include "catalog/pg_type_d.h"
@@ -18,22 +18,30 @@ PG_FUNCTION_INFO_V1(certificates_resume_pool);
 PG_FUNCTION_INFO_V1(certificates_close_pool);
 
 static BoPlan insert_plan = {
-	"INSERT INTO certificates.pools (organization_id, id, code, currency, face_value_minor, validity, low_water, hold, "
-	"    requires_activation, destroy_cvc_after_delivery, cvc_digits, code_format, state) "
-	"VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 'empty') "
-	"ON CONFLICT (organization_id, code) DO NOTHING",
+	"WITH made AS ("
+	"    INSERT INTO certificates.pools (organization_id, id, code, currency, face_value_minor, validity, low_water, hold, "
+	"        requires_activation, destroy_cvc_after_delivery, cvc_digits, code_format, state) "
+	"    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, 'empty') "
+	"    ON CONFLICT (organization_id, code) DO NOTHING RETURNING organization_id, id) "
+	"INSERT INTO certificates.pool_slots (organization_id, pool_id) SELECT m.organization_id, m.id FROM made m",
 	12, {UUIDOID, UUIDOID, TEXTOID, TEXTOID, INT8OID, INTERVALOID, INT8OID, INTERVALOID,
 	BOOLOID, BOOLOID, INT4OID, TEXTOID}
 };
 
 static BoPlan state_plan = {
-	"SELECT state FROM certificates.pools WHERE organization_id = $1 AND id = $2 FOR UPDATE",
+	"SELECT state, coalesce(paused_from, 'open') FROM certificates.pools WHERE organization_id = $1 AND id = $2 FOR UPDATE",
 	2, {UUIDOID, UUIDOID}
 };
 
 static BoPlan set_state_plan = {
-	"UPDATE certificates.pools SET state = $3 WHERE organization_id = $1 AND id = $2",
+	"UPDATE certificates.pools SET state = $3, paused_from = CASE WHEN $3 = 'paused' THEN state END WHERE organization_id = $1 AND id = $2",
 	3, {UUIDOID, UUIDOID, TEXTOID}
+};
+
+/* Imports hold them: one that is under way comes in before the pool is closed. */
+static BoPlan lock_slots_plan = {
+	"SELECT FROM certificates.pool_slots WHERE organization_id = $1 AND pool_id = $2 FOR UPDATE",
+	2, {UUIDOID, UUIDOID}
 };
 
 static void
@@ -129,31 +137,30 @@ certificates_create_pool(PG_FUNCTION_ARGS)
 	PG_RETURN_UUID_P(id);
 }
 
+/* to NULL: where it was paused. */
 static void
-set_pool_state(FunctionCallInfo fcinfo, const char *verb, PoolState to, bool (*legal) (const char *from))
+set_pool_state(const Pool *pool, const char *verb, const char *to, bool (*legal) (const char *from))
 {
-	Pool		pool;
-	Datum		args[3];
-	BoUser		caller;
+	Datum		args[3] = {UUIDPGetDatum(&pool->organization_id), UUIDPGetDatum(&pool->id)};
+	BoUser		caller = bo_user_definer();
 	char	   *from;
 
-	access_require("certificates.manage_pools");
-	pool = *pool_require(certificates_arg(fcinfo, 0, "pool", 64, true));
-	caller = bo_user_definer();
 	bo_spi_begin();
-	args[0] = UUIDPGetDatum(&pool.organization_id);
-	args[1] = UUIDPGetDatum(&pool.id);
+	if (to != NULL && strcmp(to, "closed") == 0)
+		bo_spi_run(&lock_slots_plan, args, NULL, 1);
 	if (bo_spi_run(&state_plan, args, NULL, 1) == 0)
-		elog(ERROR, "pool \"%s\" vanished", pool.code);
+		elog(ERROR, "pool \"%s\" vanished", pool->code);
 	from = bo_spi_text(0, 1);
-	if (strcmp(from, pool_state_name(to)) != 0)
+	if (to == NULL)
+		to = bo_spi_text(0, 2);
+	if (strcmp(from, to) != 0)
 	{
 		if (!legal(from))
 			ereport(ERROR,
 					(errcode(BO_CONFLICT),
-					 errmsg("pool \"%s\" cannot be %s: it is %s", pool.code, verb, from),
+					 errmsg("pool \"%s\" cannot be %s: it is %s", pool->code, verb, from),
 					 bo_code("pool_state", "the pool is %s", from)));
-		args[2] = CStringGetTextDatum(pool_state_name(to));
+		args[2] = CStringGetTextDatum(to);
 		bo_spi_run(&set_state_plan, args, NULL, 0);
 	}
 	bo_spi_end();
@@ -172,31 +179,41 @@ paused(const char *from)
 	return strcmp(from, "paused") == 0;
 }
 
+static Pool
+pool_to_manage(FunctionCallInfo fcinfo)
+{
+	access_require("certificates.manage_pools");
+	return *pool_require(certificates_arg(fcinfo, 0, "pool", 64, true));
+}
+
 Datum
 certificates_pause_pool(PG_FUNCTION_ARGS)
 {
-	set_pool_state(fcinfo, "paused", POOL_PAUSED, not_closed);
+	Pool		pool = pool_to_manage(fcinfo);
+
+	set_pool_state(&pool, "paused", "paused", not_closed);
 	PG_RETURN_VOID();
 }
 
-/* Back to what the stock says. */
+/* Back to where it was paused, and then to what the stock says. */
 Datum
 certificates_resume_pool(PG_FUNCTION_ARGS)
 {
-	Pool		pool;
-	int64		available;
+	Pool		pool = pool_to_manage(fcinfo);
 
-	access_require("certificates.manage_pools");
-	pool = *pool_require(certificates_arg(fcinfo, 0, "pool", 64, true));
-	available = pool_stock(&pool);
 	if (pool.state == POOL_PAUSED || pool.state == POOL_CLOSED)
-		set_pool_state(fcinfo, "resumed", pool_state_for(&pool, available), paused);
+	{
+		set_pool_state(&pool, "resumed", NULL, paused);
+		level_settle(pool_by_id(&pool.organization_id, &pool.id));
+	}
 	PG_RETURN_VOID();
 }
 
 Datum
 certificates_close_pool(PG_FUNCTION_ARGS)
 {
-	set_pool_state(fcinfo, "closed", POOL_CLOSED, not_closed);
+	Pool		pool = pool_to_manage(fcinfo);
+
+	set_pool_state(&pool, "closed", "closed", not_closed);
 	PG_RETURN_VOID();
 }

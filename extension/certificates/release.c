@@ -3,8 +3,8 @@
  *		Reservations given back to the pool.
  *
  * A certificate that returns gets a new slot behind all others, so that the
- * cursor comes to it.  The slot's number is counted in the pool's row, which
- * a release does not wait for: where somebody else has it locked (an import,
+ * cursor comes to it.  The slot's number is counted in pool_slots, which a
+ * release does not wait for: where somebody else has the row locked (an import,
  * the keeper), the certificate stays where it is, and the keeper moves it.
  */
 #include "certificates/release.h"
@@ -13,6 +13,7 @@
 #include "access/xact.h"
 #include "catalog/pg_type_d.h"
 #include "certificates/certificates.h"
+#include "certificates/level.h"
 #include "certificates/pools.h"
 #include "certificates/rows.h"
 #include "core/principal.h"
@@ -40,14 +41,14 @@ static BoPlan void_plan = {
 	2, {UUIDOID, UUIDOID}
 };
 
-/* Two statements: the first does not wait for the pool's row. */
+/* Two statements: the first does not wait. */
 static BoPlan lock_pool_plan = {
-	"SELECT FROM certificates.pools WHERE organization_id = $1 AND id = $2 FOR NO KEY UPDATE SKIP LOCKED",
+	"SELECT FROM certificates.pool_slots WHERE organization_id = $1 AND pool_id = $2 FOR NO KEY UPDATE SKIP LOCKED",
 	2, {UUIDOID, UUIDOID}
 };
 
 static BoPlan last_slot_plan = {
-	"UPDATE certificates.pools SET next_slot = next_slot + 1 WHERE organization_id = $1 AND id = $2 RETURNING next_slot - 1",
+	"UPDATE certificates.pool_slots SET next_slot = next_slot + 1 WHERE organization_id = $1 AND pool_id = $2 RETURNING next_slot - 1",
 	2, {UUIDOID, UUIDOID}
 };
 
@@ -63,13 +64,13 @@ static BoPlan move_slot_plan = {
 	3, {UUIDOID, UUIDOID, INT8OID}
 };
 
-/* A slot behind all others; 0: the pool's row is busy.  Within SPI, as the kernel. */
+/* A slot behind all others; 0: the pool's slots are busy.  Within SPI, as the kernel. */
 static int64
 last_slot(const pg_uuid_t *organization, const pg_uuid_t *pool)
 {
 	Datum		args[2] = {UUIDPGetDatum(organization), UUIDPGetDatum(pool)};
 
-	/* Under an old snapshot a pool's row that changed since would be an error: leave it to the keeper. */
+	/* Under an old snapshot slots that changed since would be an error: leave it to the keeper. */
 	if (IsolationUsesXactSnapshot())
 		return 0;
 	if (bo_spi_run(&lock_pool_plan, args, NULL, 1) == 0)
@@ -138,8 +139,8 @@ certificates_release(const pg_uuid_t *organization, const pg_uuid_t *id, const c
 	{
 		const Pool *its = pool_by_id(organization, &pool);
 
-		if (its != NULL && its->state == POOL_EMPTY)
-			pool_move(its, pool_state_for(its, pool_stock(its)), -1);
+		if (its != NULL)
+			level_raised(its);
 	}
 	return result;
 }

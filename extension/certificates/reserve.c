@@ -23,6 +23,7 @@
 #include "certificates/allocator.h"
 #include "certificates/ask.h"
 #include "certificates/certificates.h"
+#include "certificates/level.h"
 #include "certificates/rows.h"
 #include "certificates/stream.h"
 #include "core/idempotency.h"
@@ -45,11 +46,6 @@
 
 PG_FUNCTION_INFO_V1(certificates_reserve_next);
 
-static BoPlan pool_marks_plan = {
-	"SELECT next_slot, sweep_slot, hold_slot FROM certificates.pools WHERE organization_id = $1 AND id = $2",
-	2, {UUIDOID, UUIDOID}
-};
-
 static BoPlan available_from_plan = {
 	"SELECT slot_no FROM certificates.certificates "
 	"WHERE organization_id = $1 AND pool_id = $2 AND slot_no >= $3 AND state = 'available' ORDER BY slot_no LIMIT 1",
@@ -64,31 +60,7 @@ static BoPlan reserve_plan = {
 	6, {UUIDOID, UUIDOID, INT8OID, TEXTOID, TEXTOID, TIMESTAMPTZOID}
 };
 
-/* ---- marks and rows, as of now ---- */
-
-typedef struct Marks
-{
-	int64		next_slot;
-	int64		sweep_slot;
-	int64		hold_slot;
-} Marks;
-
-static Marks
-read_marks(const Pool *pool)
-{
-	Datum		args[2] = {UUIDPGetDatum(&pool->organization_id), UUIDPGetDatum(&pool->id)};
-	BoUser		caller = bo_user_kernel();
-	Marks		marks = {1, 1, 1};
-
-	PushActiveSnapshot(GetLatestSnapshot());
-	bo_spi_begin();
-	if (bo_spi_run_readonly(&pool_marks_plan, args, NULL, 1) > 0)
-		marks = (Marks) {bo_spi_int64(0, 1), bo_spi_int64(0, 2), bo_spi_int64(0, 3)};
-	bo_spi_end();
-	PopActiveSnapshot();
-	bo_user_restore(caller);
-	return marks;
-}
+/* ---- rows, as of now ---- */
 
 /* The first slot from here on whose row is available; 0: there is none. */
 static int64
@@ -113,12 +85,12 @@ static SlotCursor *
 cursor_of(const Pool *pool)
 {
 	SlotCursor *cursor = allocator_find(&pool->organization_id, &pool->id);
-	Marks		marks;
+	PoolMarks	marks;
 	int64		first;
 
 	if (cursor != NULL)
 		return cursor;
-	marks = read_marks(pool);
+	marks = pool_marks(pool, GetLatestSnapshot());
 	first = first_available(pool, marks.sweep_slot);
 	return allocator_make(&pool->organization_id, &pool->id, first > 0 ? first : marks.next_slot, marks.next_slot);
 }
@@ -172,13 +144,8 @@ take_slot_directly(Relation rel, const Pool *pool, int64 slot, const ReserveRequ
 	LifecycleStep step = {CERTIFICATE_LIFE, "available", "reserved"};
 	int32		version;
 	bool		isnull;
-	text	   *state;
 
-	if (row == NULL)
-		return false;
-	state = DatumGetTextPP(heap_getattr(row, certificates_table.column[C_STATE], RelationGetDescr(rel), &isnull));
-	if (VARSIZE_ANY_EXHDR(state) != strlen("available") ||
-		memcmp(VARDATA_ANY(state), "available", strlen("available")) != 0)
+	if (row == NULL || !certificate_is_available(row, RelationGetDescr(rel)))
 		return false;
 	*id = *DatumGetUUIDP(heap_getattr(row, certificates_table.column[C_ID], RelationGetDescr(rel), &isnull));
 
@@ -223,8 +190,8 @@ take_slot(Relation rel, const Pool *pool, int64 slot, const ReserveRequest *requ
 
 /* ---- the search ---- */
 
-/* Slots from the cursor; 0: nothing left there. */
-static int64
+/* Slots from the cursor; false: nothing left there. */
+static bool
 take_from_cursor(Relation rel, const Pool *pool, SlotCursor *cursor, const ReserveRequest *request, pg_uuid_t *id)
 {
 	int			misses = 0;
@@ -237,13 +204,13 @@ take_from_cursor(Relation rel, const Pool *pool, SlotCursor *cursor, const Reser
 		if (slot == 0)
 		{
 			/* The limit is only what was known; imports and returned certificates raise it. */
-			allocator_raise(cursor, read_marks(pool).next_slot);
+			allocator_raise(cursor, pool_marks(pool, GetLatestSnapshot()).next_slot);
 			slot = allocator_take(cursor);
 			if (slot == 0)
-				return 0;
+				return false;
 		}
 		if (take_slot(rel, pool, slot, request, id))
-			return slot;
+			return true;
 		if (++misses % MISSES_BEFORE_JUMP == 0)
 		{
 			int64		first = first_available(pool, slot + 1);
@@ -276,22 +243,7 @@ take_from_rows(Relation rel, const Pool *pool, SlotCursor *cursor, const Reserve
 {
 	Search		search = {rel, pool, request, id};
 
-	return ask_rows(rel, pool, cursor, read_marks(pool).hold_slot, take_found_slot, &search);
-}
-
-/* The low-water mark is passed when so few are left in front of the cursor. */
-static void
-watch_low_water(const Pool *pool, SlotCursor *cursor, int64 slot)
-{
-	int64		next_slot;
-
-	if (pool->state != POOL_OPEN || pool->low_water == 0 ||
-		(int64) pg_atomic_read_u64(&cursor->limit) - slot - 1 > pool->low_water)
-		return;
-	next_slot = read_marks(pool).next_slot;
-	allocator_raise(cursor, next_slot);
-	if (next_slot - slot - 1 <= pool->low_water)
-		pool_move(pool, POOL_LOW, Max(next_slot - slot - 1, 0));
+	return ask_rows(rel, pool, cursor, pool_marks(pool, GetLatestSnapshot()).hold_slot, take_found_slot, &search);
 }
 
 static void
@@ -299,8 +251,7 @@ tell_empty(const Pool *pool, const ReserveRequest *request)
 {
 	StreamEvent event;
 
-	if (pool->state == POOL_OPEN || pool->state == POOL_LOW)
-		pool_move(pool, POOL_EMPTY, 0);
+	level_tell_empty(pool);
 	stream_begin(&event, "issue.blocked", request->channel, "blocked");
 	stream_uuid(&event, "poolId", &pool->id);
 	stream_text(&event, "pool", pool->code);
@@ -315,19 +266,17 @@ certificates_reserve(const Pool *given, const ReserveRequest *request, pg_uuid_t
 	Pool		pool = *given;	/* events below may look others up */
 	SlotCursor *cursor;
 	Relation	rel;
-	int64		slot;
 	bool		taken;
 
 	PreventCommandIfReadOnly("reserve_next()");
 	cursor = cursor_of(&pool);
 	rel = certificates_open(RowExclusiveLock);
-	slot = take_from_cursor(rel, &pool, cursor, request, id);
-	taken = slot > 0 || take_from_rows(rel, &pool, cursor, request, id);
+	taken = take_from_cursor(rel, &pool, cursor, request, id) || take_from_rows(rel, &pool, cursor, request, id);
 
 	table_close(rel, NoLock);
-	if (slot > 0)
-		watch_low_water(&pool, cursor, slot);
-	if (!taken)
+	if (taken)
+		level_watch(&pool, cursor);
+	else
 		tell_empty(&pool, request);
 	return taken;
 }

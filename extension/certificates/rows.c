@@ -13,6 +13,7 @@
 #include "certificates/stream.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
+#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
 CertificatesTable certificates_table = {InvalidOid};
@@ -52,6 +53,29 @@ certificates_open(LOCKMODE lock)
 		certificates_table.relid = relid;
 	}
 	return rel;
+}
+
+bool
+certificate_is_available(HeapTuple row, TupleDesc desc)
+{
+	bool		isnull;
+	text	   *state = DatumGetTextPP(heap_getattr(row, certificates_table.column[C_STATE], desc, &isnull));
+
+	return VARSIZE_ANY_EXHDR(state) == strlen("available") &&
+		memcmp(VARDATA_ANY(state), "available", strlen("available")) == 0;
+}
+
+bool
+certificate_is_taken(HeapTuple row, Snapshot snapshot)
+{
+	HeapTupleHeader header = row->t_data;
+	TransactionId changer;
+
+	if ((header->t_infomask & HEAP_XMAX_INVALID) || HEAP_XMAX_IS_LOCKED_ONLY(header->t_infomask))
+		return false;
+	changer = HeapTupleHeaderGetUpdateXid(header);
+	return TransactionIdIsValid(changer) &&
+		(TransactionIdIsCurrentTransactionId(changer) || XidInMVCCSnapshot(changer, snapshot));
 }
 
 void

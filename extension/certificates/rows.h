@@ -11,6 +11,7 @@
 #include "access/htup.h"
 #include "lifecycle/lifecycle.h"
 #include "utils/rel.h"
+#include "utils/snapshot.h"
 
 #define CERTIFICATE_LIFE "certificates.certificates"
 #define POOL_LIFE "certificates.pools"
@@ -56,6 +57,11 @@ extern CertificatesTable certificates_table;
 
 /* Opens the table (index "column" is attribute number - 1 in deformed arrays). */
 extern Relation certificates_open(LOCKMODE lock);
+
+extern bool certificate_is_available(HeapTuple row, TupleDesc desc);
+
+/* Is this version being replaced: by this transaction, or by one in progress as the snapshot has it? */
+extern bool certificate_is_taken(HeapTuple row, Snapshot snapshot);
 
 /*
  * Why the next steps happen, for their events: reason goes into the payload,

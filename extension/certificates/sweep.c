@@ -8,7 +8,7 @@
  *	- reserved, and the hold is over: back to the pool (or voided, if its code
  *	  was shown);
  *	- available although the cursor has passed it (its reservation rolled back,
- *	  the server crashed, or it was released while the pool's row was busy): a
+ *	  the server crashed, or it was released while the pool's slots were busy): a
  *	  new slot at the end;
  *	- locked by a transaction in progress, prepared ones too: left alone.
  *
@@ -27,6 +27,7 @@
 #include "access/xact.h"
 #include "catalog/pg_type_d.h"
 #include "certificates/allocator.h"
+#include "certificates/level.h"
 #include "certificates/pools.h"
 #include "certificates/release.h"
 #include "core/spi.h"
@@ -61,8 +62,8 @@ typedef struct Round
 } Round;
 
 static BoPlan next_pool_plan = {
-	"SELECT organization_id, id, next_slot, hold_slot FROM certificates.pools "
-	"WHERE (organization_id, id) > ($1, $2) AND hold_slot < next_slot ORDER BY organization_id, id LIMIT 1",
+	"SELECT organization_id, pool_id, next_slot, hold_slot FROM certificates.pool_slots "
+	"WHERE (organization_id, pool_id) > ($1, $2) AND hold_slot < next_slot ORDER BY organization_id, pool_id LIMIT 1",
 	2, {UUIDOID, UUIDOID}
 };
 
@@ -74,13 +75,13 @@ static BoPlan open_slots_plan = {
 };
 
 static BoPlan lock_pool_plan = {
-	"SELECT sweep_slot FROM certificates.pools WHERE organization_id = $1 AND id = $2 FOR NO KEY UPDATE SKIP LOCKED",
+	"SELECT sweep_slot FROM certificates.pool_slots WHERE organization_id = $1 AND pool_id = $2 FOR NO KEY UPDATE SKIP LOCKED",
 	2, {UUIDOID, UUIDOID}
 };
 
 static BoPlan marks_plan = {
-	"UPDATE certificates.pools SET hold_slot = $3, sweep_slot = coalesce($4, greatest(sweep_slot, $5)) "
-	"WHERE organization_id = $1 AND id = $2 AND (hold_slot <> $3 OR sweep_slot <> coalesce($4, greatest(sweep_slot, $5)))",
+	"UPDATE certificates.pool_slots SET hold_slot = $3, sweep_slot = coalesce($4, greatest(sweep_slot, $5)) "
+	"WHERE organization_id = $1 AND pool_id = $2 AND (hold_slot <> $3 OR sweep_slot <> coalesce($4, greatest(sweep_slot, $5)))",
 	5, {UUIDOID, UUIDOID, INT8OID, INT8OID, INT8OID}
 };
 
@@ -157,7 +158,7 @@ settle(Round *round, const OpenSlot *slot, bool passed)
 		ReleaseResult result = certificates_release(&round->organization_id, &slot->id, "hold_expired", "expired",
 													bo_now(), false, &state);
 
-		/* Released in place (the pool's row was busy) it is still there; busy or extended, too. */
+		/* Released in place (the pool's slots were busy) it is still there; busy or extended, too. */
 		if (result == RELEASE_VOIDED)
 			round->settled++;
 		if (result == RELEASED)
@@ -176,34 +177,34 @@ settle(Round *round, const OpenSlot *slot, bool passed)
 	return false;
 }
 
+/* What nobody else told of the pool's state is told now. */
+static void
+leave_pool(Round *round)
+{
+	const Pool *pool = pool_by_id(&round->organization_id, &round->pool_id);
+
+	round->in_pool = false;
+	if (pool != NULL &&
+		(pool->state == POOL_LOW || pool->state == POOL_EMPTY ||
+		 (pool->state == POOL_OPEN && round->next_slot - round->upto <= pool->low_water)))
+		level_settle(pool);
+}
+
 /* After the last step: the marks, and the pool's state. */
 static void
 finish_pool(Round *round)
 {
 	Datum		args[5] = {UUIDPGetDatum(&round->organization_id), UUIDPGetDatum(&round->pool_id)};
 	char		nulls[5] = {' ', ' ', ' ', round->first_available > 0 ? ' ' : 'n', ' '};
-	const Pool *pool;
-	bool		locked;
 
 	args[2] = Int64GetDatum(round->first_open > 0 ? round->first_open : round->upto);
 	args[3] = Int64GetDatum(round->first_available);
 	args[4] = Int64GetDatum(round->upto);
 	bo_spi_begin();
-	locked = bo_spi_run(&lock_pool_plan, args, NULL, 1) > 0;
-	if (locked)
+	if (bo_spi_run(&lock_pool_plan, args, NULL, 1) > 0)
 		bo_spi_run(&marks_plan, args, nulls, 0);
 	bo_spi_end();
-	round->in_pool = false;
-	pool = pool_by_id(&round->organization_id, &round->pool_id);
-	if (locked && pool != NULL &&
-		(pool->state == POOL_LOW || pool->state == POOL_EMPTY ||
-		 (pool->state == POOL_OPEN && round->next_slot - round->upto <= pool->low_water)))
-	{
-		PoolState	to = pool_state_for(pool, pool_stock(pool));
-
-		if (to != pool->state)
-			pool_move(pool, to, -1);
-	}
+	leave_pool(round);
 }
 
 /* One step: a stretch of slots of one pool. */
@@ -216,12 +217,12 @@ step(Round *round)
 	int64		sweep_slot = 1;
 	OpenSlot   *slots;
 
-	/* The pool's row first, as everybody does who needs both; busy: another time. */
+	/* The pool's slots first, as everybody does who needs certificates too; busy: another time. */
 	bo_spi_begin();
 	if (bo_spi_run(&lock_pool_plan, args, NULL, 1) == 0)
 	{
 		bo_spi_end();
-		round->in_pool = false;
+		leave_pool(round);
 		return;
 	}
 	sweep_slot = bo_spi_int64(0, 1);

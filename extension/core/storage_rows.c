@@ -106,13 +106,14 @@ locked_by_us(HeapTuple row)
 	int			nmembers;
 	bool		ours = true;
 
-	if ((header->t_infomask & HEAP_XMAX_INVALID) || !HEAP_XMAX_IS_LOCKED_ONLY(header->t_infomask))
+	if (header->t_infomask & HEAP_XMAX_INVALID)
 		return false;
 	if (!(header->t_infomask & HEAP_XMAX_IS_MULTI))
-		return (strong || HEAP_XMAX_IS_EXCL_LOCKED(header->t_infomask)) && TransactionIdIsCurrentTransactionId(xmax);
+		return HEAP_XMAX_IS_LOCKED_ONLY(header->t_infomask) &&
+			(strong || HEAP_XMAX_IS_EXCL_LOCKED(header->t_infomask)) && TransactionIdIsCurrentTransactionId(xmax);
 
-	/* Several locks: ours from different subtransactions, and perhaps others'. */
-	nmembers = GetMultiXactIdMembers(xmax, &members, false, true);
+	/* Several locks: ours from different subtransactions, perhaps others', and an update that was rolled back. */
+	nmembers = GetMultiXactIdMembers(xmax, &members, false, HEAP_XMAX_IS_LOCKED_ONLY(header->t_infomask));
 	for (int i = 0; i < nmembers; i++)
 	{
 		if (!TransactionIdIsCurrentTransactionId(members[i].xid))

@@ -224,7 +224,7 @@ def case_keeper_finds_skipped():
         run(pg, org, "SELECT certificates.reserve_next('gift', 'pos') FROM generate_series(1, 10)")
         _log.wait_for("the skipped slots are moved", lambda: pg.query(
             "SELECT count(*) = 0 FROM certificates.certificates WHERE state = 'available' AND slot_no <= 100", dbname="d")[0][0])
-        _log.wait_for("the mark moves up", lambda: pg.query("SELECT sweep_slot > 100 FROM certificates.pools", dbname="d")[0][0])
+        _log.wait_for("the mark moves up", lambda: pg.query("SELECT sweep_slot > 100 FROM certificates.pool_slots", dbname="d")[0][0])
         assert drain(pg, org) == 490
         check_conservation(pg, org)
 
@@ -236,7 +236,7 @@ def case_keeper_has_them():
         pg.psql("d", """
             CREATE FUNCTION public.hold_up() RETURNS trigger LANGUAGE plpgsql AS $$
             BEGIN PERFORM pg_advisory_xact_lock(4711); RETURN new; END $$;
-            CREATE TRIGGER hold_up BEFORE UPDATE OF hold_slot ON certificates.pools FOR EACH ROW EXECUTE FUNCTION public.hold_up();""")
+            CREATE TRIGGER hold_up BEFORE UPDATE OF hold_slot ON certificates.pool_slots FOR EACH ROW EXECUTE FUNCTION public.hold_up();""")
         gate = open_ones.enter_context(closing(pg.connect("d"))).cursor()
         gate.execute("SELECT pg_advisory_lock(4711)")
         conn = open_ones.enter_context(closing(pg.connect("d", autocommit=False)))
@@ -277,7 +277,7 @@ def case_empty_only_when_asked():
         # The sweep would move what comes back to the end: here it does not get at the pool.
         keeper_out = pg.connect("d", autocommit=False)
         with keeper_out.cursor() as cur:
-            cur.execute("SELECT FROM certificates.pools FOR NO KEY UPDATE")
+            cur.execute("SELECT FROM certificates.pool_slots FOR NO KEY UPDATE")
 
         buyer = pg.connect("d", autocommit=False)
         cur = buyer.cursor()
@@ -307,7 +307,7 @@ def case_empty_only_when_asked():
         open_ones[9].commit()
         assert reserve(cur)[0] == "empty"
 
-        # Released where it stands, as the pool's row is locked: seen when it commits, and not before.
+        # Released where it stands, as the pool's slots are locked: seen when it commits, and not before.
         releasing = pg.connect("d", autocommit=False)
         with releasing.cursor() as other:
             act(other, org)
@@ -507,22 +507,6 @@ def case_keys_change():
         # A ciphertext moved to another row does not decrypt there.
         pg.query("UPDATE certificates.certificates a SET code_secret = b.code_secret FROM certificates.certificates b WHERE a.slot_no = 1 AND b.slot_no = 2", dbname="d")
         assert refused(pg, org, show) == ("XX001", "secret_unreadable")
-
-
-def case_low_water_once():
-    """Eight clients pass the mark at once, some roll back: told once."""
-    with Cluster() as pg:
-        pg.create_database("d")
-        org = organization(pg)
-        run(pg, org, "SELECT certificates.create_pool('gift', 'EUR', 100, low_water => 200, hold => '1 day')", "SELECT certificates.generate_codes('gift', 600)")
-        stop = threading.Event()
-        threads = customers(pg, org, stop)
-        for t in threads:
-            t.join(60)
-        check_journal(pg, org, threads)
-        told = pg.query("SELECT type, count(*) FROM events.log WHERE type IN ('pool.low', 'pool.empty') GROUP BY type ORDER BY type", dbname="d")
-        assert dict(told).get("pool.low") == 1, told
-        assert pg.query("SELECT count(*) FROM events.log WHERE type = 'issue.blocked'", dbname="d")[0][0] > 0
 
 
 def case_other_tenants():

@@ -344,6 +344,7 @@ INSERT INTO intended_relations VALUES
     ('certificates.payments', 'admin:select service:select'),
     ('certificates.pending_refunds', 'admin:select service:select'),
     ('certificates.pool_status', 'admin:select service:select'),
+    ('certificates.pool_slots', 'admin:select service:select'),
     ('certificates.pools', 'admin:select service:select'),
     ('certificates.redemptions', 'admin:select service:select'),
     ('certificates.refunds', 'admin:select service:select'),

@@ -22,7 +22,8 @@ SELECT '{org}', (lpad(to_hex({number}), 12, '0') || '7000800000' || lpad(to_hex(
        decode(lpad(to_hex(i), 100, '0'), 'hex'), decode(lpad(to_hex(i), 64, '0'), 'hex'),
        decode(lpad(to_hex(i), 72, '0'), 'hex'), lpad((i % 10000)::text, 4, '0')
 FROM generate_series(1, {size}) i;
-UPDATE certificates.pools SET created = {size}, next_slot = {size} + 1, state = 'open' WHERE id = '{pool}';
+UPDATE certificates.pool_slots SET created = {size}, next_slot = {size} + 1 WHERE pool_id = '{pool}';
+UPDATE certificates.pools SET state = 'open' WHERE id = '{pool}';
 RESET session_replication_role;
 """
 
