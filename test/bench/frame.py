@@ -59,6 +59,11 @@ def pipeline(body, before=""):
     return PIPELINE.format(body=body.strip(), before=before.strip())
 
 
+def stepwise(body, before=""):
+    """The same, each statement sent when the one before was answered: what an application does that looks at its answers."""
+    return f"{before.strip()}\n{body.strip()}\n"
+
+
 class Load:
     """What one pgbench runs: a script, as whom, with which variables and session settings."""
 
@@ -289,6 +294,13 @@ class Bench:
             for label, rate in self.slices(made, clients, **more).items():
                 results[label].append(rate)
         return results
+
+    def whole_rounds(self, loads, clients):
+        """The same in whole rounds by turns.  For loads whose transactions take several round trips: stopped, they would
+        hold their rows and an old snapshot while the other has its turn.  Longer ones, for each begins with cold sessions."""
+        def run(load):
+            return lambda: self.pgbench(load() if callable(load) else load, clients, SECONDS * 4)
+        return interleave({label: run(load) for label, load in loads.items()})
 
     def report_rates(self, name, ours, baseline, unit, target=None, note=None, **more):
         """Rates of rounds in which both sides took turns; the target is the least ratio."""
