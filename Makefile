@@ -40,8 +40,8 @@ psql: ## psql in the demo's database
 test: build ## everything that must hold; ends with "N passed, N failed"
 	@$(PYTHON) test/run.py
 
-test-peers: build ## with Keycloak, browsers and clients that nobody here wrote
-	@$(PYTHON) test/run.py peers
+test-peers: build ## with Keycloak, PostgREST, browsers and clients that nobody here wrote
+	@$(PYTHON) test/run.py peers postgrest
 
 test-majors: ## build and test with later majors of PostgreSQL (as root; fetches Debian suites)
 	@scripts/majors

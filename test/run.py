@@ -6,7 +6,7 @@
     test/run.py regress tap     these suites
     test/run.py tap:access      one file of a suite (regress, isolation, tap, unit, e2e, faults, peers)
 
-A suite is a module test/suites/<name>.py with run(only) -> iterable of (case name, passed, output).
+A suite is a module test/suites/<name>.py with run(only) -> iterable of (case name, passed, output); passed None: what it needs is not there.
 """
 import importlib
 import os
@@ -19,14 +19,14 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 SUITES = ["lint", "unit", "jws", "regress", "isolation", "tap", "worlds", "doors", "upgrade", "fuzz", "sanitize", "e2e", "faults", "conformance", "demo", "docs", "torture"]
 # These fetch other people's programs.
-MORE_SUITES = ["peers"]
+MORE_SUITES = ["peers", "postgrest"]
 
 
 def main():
     # Ended from outside, servers are stopped and folders removed all the same.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     wanted = SUITES + MORE_SUITES if sys.argv[1:] == ["--all"] else sys.argv[1:] or SUITES
-    passed = failed = 0
+    passed = failed = not_run = 0
     failures = []
     for item in wanted:
         suite, _, only = item.partition(":")
@@ -41,8 +41,11 @@ def main():
         print(f"== {suite}", flush=True)
         try:
             for name, ok, output in module.run(only or None):
-                print(f"{'ok' if ok else 'FAILED':7}{suite}/{name}  ({time.time() - start:.1f} s)", flush=True)
-                if ok:
+                print(f"{'ok' if ok else 'FAILED' if ok is not None else 'not run':8}{suite}/{name}  ({time.time() - start:.1f} s)", flush=True)
+                if ok is None:
+                    not_run += 1
+                    print(output, flush=True)
+                elif ok:
                     passed += 1
                 else:
                     failed += 1
@@ -57,7 +60,7 @@ def main():
         print("\nfailed:")
         for name, _ in failures:
             print("  " + name)
-    print(f"{passed} passed, {failed} failed")
+    print(f"{passed} passed, {failed} failed" + (f", {not_run} skipped" if not_run else ""))
     sys.exit(1 if failed or not passed else 0)
 
 

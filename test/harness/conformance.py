@@ -95,9 +95,9 @@ def request_of(step):
     return request["method"], request["path"], headers, body
 
 
-def http_door(port, host="127.0.0.1"):
+def http_door(port, host="127.0.0.1", timeout_s=30):
     def call(method, path, headers, body):
-        conn = http.client.HTTPConnection(host, port, timeout=30)
+        conn = http.client.HTTPConnection(host, port, timeout=timeout_s)
         try:
             conn.putrequest(method, path, skip_accept_encoding=True)
             for name, value in headers:

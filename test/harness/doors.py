@@ -55,11 +55,10 @@ class Sql:
 
 class Http:
     """POST and GET /rpc/{function} at a server that runs: the gateway, or a PostgREST."""
-    name = "http"
     takes = staticmethod(lambda request: True)
 
-    def __init__(self, url):
-        self.url = url
+    def __init__(self, url, name):
+        self.url, self.name = url, name
 
     def ask(self, request):
         return self.send(request.method, "/rpc/" + request.function, request.arguments, request.all_headers())
@@ -81,14 +80,15 @@ class Http:
 
 class Gateway(Http):
     """A gateway of its own on a free port."""
-    name = "gateway"
 
-    def __init__(self, dsn):
-        super().__init__(None)
+    def __init__(self, dsn, name="gateway"):
+        super().__init__(None, name)
         self.worker = Worker("gateway", database=dsn, schemas="api", limits="", trusted_proxies="127.0.0.1")
 
     def __enter__(self):
         self.worker.start()
+        if not self.worker.wait_log('"msg":"serving"'):
+            raise RuntimeError("the gateway did not start:\n" + self.worker.text()[-4000:])
         self.url = f"http://127.0.0.1:{self.worker.http_port()}"
         return self
 
@@ -108,10 +108,9 @@ def load_routes(pg, database):
 
 class Routes(Gateway):
     """The gateway's routes in the place of /rpc."""
-    name = "routes"
 
     def __init__(self, dsn, routes):
-        super().__init__(dsn)
+        super().__init__(dsn, "routes")
         self.routes = routes
 
     def ask(self, request):

@@ -1,7 +1,7 @@
 """PostgREST 16, as far as calling a function that answers one jsonb goes: its statements, and the status and body it makes of their results.
 
-Follows its source: MainTx.hs (order of statements), Plan.hs and QueryBuilder (the call), Error.hs (SQLSTATE to status). With a PostgREST
-at hand, doors.Http asks that one instead.
+Follows its source: MainTx.hs (order of statements), Plan.hs and QueryBuilder (the call), Error.hs (SQLSTATE to status). The suite
+postgrest asks a real one as well, and compares.
 """
 import dataclasses
 import json

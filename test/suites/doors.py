@@ -17,6 +17,7 @@ from harness.postgrest_door import Postgrest, Request
 SECRET = "an HS256 secret for tests, long enough"
 FOREIGN = "another secret, which only PostgREST trusts"
 UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+THIRD = "unmodified"
 COMPARED = ("location", "retry-after", "www-authenticate")
 
 SETUP = """
@@ -211,13 +212,16 @@ def play(door, script, known):
 
 
 @contextlib.contextmanager
-def opened(pg, keys):
-    """The doors there are, each with its own database."""
-    for name in ("sql", "postgrest", "gateway", "routes"):
+def opened(pg, keys, third):
+    """The doors there are, each with its own database. The third one may be a PostgREST, which knows no other time than the present."""
+    now = pg.query("SELECT date_trunc('second', now())")[0][0]
+    for name in ("sql", "postgrest", "gateway", "routes") + ((THIRD,) if third else ()):
         pg.query(f'CREATE DATABASE "{name}" TEMPLATE doors')
-        pg.query(f"ALTER DATABASE \"{name}\" SET backoffice.frozen_now = '2026-11-02 12:00:00+00'")
+        pg.query(f"ALTER DATABASE \"{name}\" SET backoffice.frozen_now = '{now}'")
     with contextlib.ExitStack() as stack:
         found = [doors.Sql(pg, "sql", "doors_gateway"), Postgrest(pg, "postgrest", "doors_authenticator", keys)]
+        if third:
+            found.append(stack.enter_context(third(pg, keys)))
         if os.path.exists(doors.GATEWAY):
             gateway = stack.enter_context(doors.Gateway(pg.dsn("gateway", "doors_gateway")))
             found += [gateway] if gateway.serves_rpc() else []
@@ -225,7 +229,8 @@ def opened(pg, keys):
         yield found
 
 
-def run(only=None):
+def run(only=None, third=None):
+    """third: a context manager of (cluster, keys) that opens one door more, to the database THIRD."""
     with Cluster() as pg:
         pg.create_database("doors")
         pg.psql("doors", SETUP)
@@ -234,7 +239,7 @@ def run(only=None):
         keys += pg.query("SELECT access.jwks()", dbname="doors")[0][0]["keys"]
         script = steps(known)
         ids = {known.org, known.other, known.pool, *known.ids.values(), *known.certificates, "00000000-0000-7000-8000-000000000000"}
-        with opened(pg, keys) as all_doors:
+        with opened(pg, keys, third) as all_doors:
             played = {door.name: list(play(door, script, ids)) for door in all_doors}
             missing = [route for door in all_doors if door.name == "routes" for route in door.missing()]
         yield "every function has its route", not missing, "\n".join(missing)

@@ -23,8 +23,15 @@ typedef struct RpcJson
 /* Reads without making anything of the values. False: not JSON (RFC 8259), not UTF-8, or too deep. */
 extern bool rpc_json_read(RpcArena *arena, const char *text, size_t length, int max_depth, RpcJson *out);
 
-/* Lines of CSV with a header to a JSON array of objects. False: lines of different lengths. */
-extern bool rpc_csv_to_json(RpcArena *arena, const char *text, size_t length, RpcText *json);
+typedef enum RpcCsv
+{
+	CSV_GOOD,
+	CSV_RAGGED,					/* lines of different lengths */
+	CSV_BROKEN					/* no CSV with a header, or no UTF-8 */
+} RpcCsv;
+
+/* Lines of CSV with a header to a JSON array of objects. Blank lines are none; fields that the line or the header lacks are left out. */
+extern RpcCsv rpc_csv_to_json(RpcArena *arena, const char *text, size_t length, RpcText *json);
 
 /* The names in order, each once. */
 extern void rpc_sort_names(const char **names, size_t *count);

@@ -147,6 +147,17 @@ read_form(Planning *planning, const char *body, size_t length)
 	return true;
 }
 
+static bool
+read_csv(Planning *planning, const char *body, size_t length)
+{
+	RpcText		json = text_new(planning->arena);
+	RpcCsv		csv = rpc_csv_to_json(planning->arena, body, length, &json);
+
+	if (csv == CSV_GOOD)
+		return read_json(planning, json.at, json.length);
+	return bad_body(planning, csv == CSV_RAGGED ? "All lines must have same number of fields" : "The body is not CSV with a header");
+}
+
 /* What arguments are given, by the body or, on GET, by the query string. */
 static bool
 read_arguments(Planning *planning)
@@ -154,7 +165,6 @@ read_arguments(Planning *planning)
 	RpcCall    *call = &planning->call;
 	const RpcRequest *request = planning->request;
 	const char *body = request->body == NULL ? "" : request->body;
-	RpcText		json;
 	bool		good = true;
 
 	call->by_body = planning->post;
@@ -168,11 +178,7 @@ read_arguments(Planning *planning)
 	else if (planning->content.kind == MEDIA_FORM)
 		good = read_form(planning, body, request->body_length);
 	else if (planning->content.kind == MEDIA_CSV)
-	{
-		json = text_new(planning->arena);
-		good = rpc_csv_to_json(planning->arena, body, request->body_length, &json) ? read_json(planning, json.at, json.length) :
-			bad_body(planning, "All lines must have same number of fields");
-	}
+		good = read_csv(planning, body, request->body_length);
 	else if (planning->content.kind == MEDIA_TEXT || planning->content.kind == MEDIA_XML || planning->content.kind == MEDIA_BYTES)
 	{
 		call->body = body;

@@ -15,7 +15,7 @@ static const struct
 	{"token_expired", "PGRST303", "JWT expired", NULL},
 	{"token_not_yet_valid", "PGRST303", "JWT not yet valid", NULL},
 	{"token_wrong_audience", "PGRST303", "JWT not in audience", NULL},
-	{"token_unknown_key", "PGRST301", "No suitable key or wrong key type", "None of the keys was able to decode the JWT"},
+	{"token_unknown_key", "PGRST301", "No suitable key or wrong key type", "No suitable key was found to decode the JWT"},
 	{"token_bad_signature", "PGRST301", "No suitable key or wrong key type", "None of the keys was able to decode the JWT"},
 	{"token_malformed", "PGRST301", "JWT cryptographic operation failed", NULL}
 };

@@ -135,7 +135,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 				abort();
 			json_decref(parsed);
 		}
-		if (rpc_csv_to_json(arena, text, size - 1, &csv) && !rpc_json_read(arena, csv.at, csv.length, 32, &made))
+		if (rpc_csv_to_json(arena, text, size - 1, &csv) == CSV_GOOD && !rpc_json_read(arena, csv.at, csv.length, 32, &made))
 			abort();
 	}
 	arena_free(arena);

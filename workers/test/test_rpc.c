@@ -366,11 +366,21 @@ csv_bodies(void **state)
 	RpcText		json = text_new(arena);
 
 	(void) state;
-	assert_true(rpc_csv_to_json(arena, "a,b\r\n1,\"x,\"\"y\"\nNULL,", 20, &json));
+	assert_int_equal(rpc_csv_to_json(arena, "a,b\r\n1,\"x,\"\"y\"\nNULL,", 20, &json), CSV_GOOD);
 	assert_string_equal(json.at, "[{\"a\":\"1\",\"b\":\"x,\\\"y\"},{\"a\":null,\"b\":\"\"}]");
 	json = text_new(arena);
-	assert_false(rpc_csv_to_json(arena, "a,b\n1", 5, &json));
-	assert_false(rpc_csv_to_json(arena, "a\n\"1", 4, &json));
+	assert_int_equal(rpc_csv_to_json(arena, "a,b\n\n1\n\n", 8, &json), CSV_GOOD);
+	assert_string_equal(json.at, "[{\"a\":\"1\"}]");
+	json = text_new(arena);
+	assert_int_equal(rpc_csv_to_json(arena, "a\n1,2\n", 6, &json), CSV_GOOD);
+	assert_string_equal(json.at, "[{\"a\":\"1\"}]");
+	json = text_new(arena);
+	assert_int_equal(rpc_csv_to_json(arena, "a,b\n1,2\n1", 9, &json), CSV_RAGGED);
+	assert_int_equal(rpc_csv_to_json(arena, "a,b\n1\n1,2", 9, &json), CSV_RAGGED);
+	assert_int_equal(rpc_csv_to_json(arena, "a\n\"1", 4, &json), CSV_BROKEN);
+	assert_int_equal(rpc_csv_to_json(arena, "a\n1\"", 4, &json), CSV_BROKEN);
+	assert_int_equal(rpc_csv_to_json(arena, "a", 1, &json), CSV_BROKEN);
+	assert_int_equal(rpc_csv_to_json(arena, "", 0, &json), CSV_BROKEN);
 	arena_free(arena);
 }
 
