@@ -145,6 +145,42 @@ COMMENT ON FUNCTION api.issue_certificate(uuid, text, text) IS
 'Sells a reserved certificate and shows its code. order_ref, client_ref: whose it is (NULL keeps what the reservation said). Returns id, state, code, face_value_minor, balance_minor, currency, valid_until. Permission: certificates.issue. Route: POST /certificates/{id}/issue. Errors: certificate_not_found, illegal_transition, invalid_argument.';
 GRANT EXECUTE ON FUNCTION api.issue_certificate(uuid, text, text) TO backoffice_user, backoffice_service;
 
+CREATE OR REPLACE FUNCTION api.certificate_code(id uuid) RETURNS jsonb
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'api_call';
+COMMENT ON FUNCTION api.certificate_code(uuid) IS
+'The code of a certificate that is reserved or sold, e.g. to print it, or of a successor; emits audit.code_disclosed. A certificate whose code was shown never returns to its pool. Returns id, code. Permission: certificates.disclose_code. Route: GET /certificates/{id}/code. Errors: certificate_not_found, not_reserved.';
+GRANT EXECUTE ON FUNCTION api.certificate_code(uuid) TO backoffice_user, backoffice_service;
+
+CREATE OR REPLACE FUNCTION api.activate_certificate(id uuid) RETURNS jsonb
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'api_call';
+COMMENT ON FUNCTION api.activate_certificate(uuid) IS
+'Makes an issued certificate redeemable where its pool asks for that; once more changes nothing. Returns id, state. Permission: certificates.issue. Route: POST /certificates/{id}/activate. Errors: certificate_not_found, illegal_transition.';
+GRANT EXECUTE ON FUNCTION api.activate_certificate(uuid) TO backoffice_user, backoffice_service;
+
+CREATE OR REPLACE FUNCTION api.hold_certificate(id uuid, amount_minor bigint, hold_s int DEFAULT 1800, channel text DEFAULT NULL, order_ref text DEFAULT NULL) RETURNS jsonb
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'api_call';
+COMMENT ON FUNCTION api.hold_certificate(uuid, bigint, int, text, text) IS
+'Holds money on a certificate: it counts against what is available at once, until captured, released, or hold_s seconds (at most 366 days) are over. amount_minor: minor units of its currency. Returns as redemption with status 201 and Location. Permission: certificates.redeem. Route: POST /certificates/{id}/holds. Errors: invalid_amount, invalid_ttl, certificate_not_found, not_redeemable, certificate_blocked, certificate_expired, insufficient_balance.';
+GRANT EXECUTE ON FUNCTION api.hold_certificate(uuid, bigint, int, text, text) TO backoffice_user, backoffice_service;
+
+CREATE OR REPLACE FUNCTION api.redemption(id uuid) RETURNS jsonb
+    LANGUAGE c STABLE AS 'MODULE_PATHNAME', 'api_call';
+COMMENT ON FUNCTION api.redemption(uuid) IS
+'A hold or a redemption. Returns id, certificate_id, state (authorized, captured, released, expired, partially_refunded, refunded), amount_minor (that was held or taken), captured_minor, refunded_minor, currency, channel, order_ref, available_minor (of the certificate), created_at, hold_until, captured_at. Permission: certificates.read. Route: GET /redemptions/{id}. Errors: redemption_not_found.';
+GRANT EXECUTE ON FUNCTION api.redemption(uuid) TO backoffice_user, backoffice_service;
+
+CREATE OR REPLACE FUNCTION api.capture_hold(id uuid, amount_minor bigint DEFAULT NULL) RETURNS jsonb
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'api_call';
+COMMENT ON FUNCTION api.capture_hold(uuid, bigint) IS
+'Takes money that is held. id: of the hold; amount_minor: how much of it (NULL: all), the rest is free again. Once per hold. Returns as redeem_certificate. Permission: certificates.redeem. Route: POST /redemptions/{id}/capture. Errors: redemption_not_found, invalid_amount, hold_exceeded, hold_expired, already_captured, already_released, certificate_blocked.';
+GRANT EXECUTE ON FUNCTION api.capture_hold(uuid, bigint) TO backoffice_user, backoffice_service;
+
+CREATE OR REPLACE FUNCTION api.release_hold(id uuid) RETURNS jsonb
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'api_call';
+COMMENT ON FUNCTION api.release_hold(uuid) IS
+'Gives a hold up: its money is available again. Returns as redeem_certificate. Permission: certificates.redeem. Route: POST /redemptions/{id}/release. Errors: redemption_not_found, hold_expired, already_captured, already_released.';
+GRANT EXECUTE ON FUNCTION api.release_hold(uuid) TO backoffice_user, backoffice_service;
+
 CREATE OR REPLACE FUNCTION api.redeem_certificate(id uuid, amount_minor bigint, channel text DEFAULT NULL, order_ref text DEFAULT NULL) RETURNS jsonb
     LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'api_call';
 COMMENT ON FUNCTION api.redeem_certificate(uuid, bigint, text, text) IS
@@ -169,6 +205,36 @@ COMMENT ON FUNCTION api.unblock_certificate(uuid, text) IS
 'Returns a blocked certificate to the state before. Returns id, state. Permission: certificates.block. Route: POST /certificates/{id}/unblock. Errors: certificate_not_found, illegal_transition.';
 GRANT EXECUTE ON FUNCTION api.unblock_certificate(uuid, text) TO backoffice_user, backoffice_service;
 
+CREATE OR REPLACE FUNCTION api.extend_certificate(id uuid, valid_until timestamptz) RETURNS jsonb
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'api_call';
+COMMENT ON FUNCTION api.extend_certificate(uuid, timestamptz) IS
+'Sets a new end of validity, still to come; an expired certificate is usable again. Returns id, state, valid_until. Permission: certificates.extend. Route: POST /certificates/{id}/extend. Errors: invalid_valid_until, certificate_not_found, illegal_transition.';
+GRANT EXECUTE ON FUNCTION api.extend_certificate(uuid, timestamptz) TO backoffice_user, backoffice_service;
+
+CREATE OR REPLACE FUNCTION api.replace_certificate(id uuid, reason text DEFAULT NULL) RETURNS jsonb
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'api_call';
+COMMENT ON FUNCTION api.replace_certificate(uuid, text) IS
+'Gives the money and validity of a lost certificate to a new one of the same pool, and ends it. reason: told in the event. Returns id, state, replaced_by (the successor, issued; certificate_code shows its code) with status 201 and Location. Permission: certificates.replace. Route: POST /certificates/{id}/replace. Errors: certificate_not_found, illegal_transition, open_holds, pool_empty.';
+GRANT EXECUTE ON FUNCTION api.replace_certificate(uuid, text) TO backoffice_user, backoffice_service;
+
+CREATE OR REPLACE FUNCTION api.refund_purchase(id uuid, reason text DEFAULT NULL) RETURNS jsonb
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'api_call';
+COMMENT ON FUNCTION api.refund_purchase(uuid, text) IS
+'Ends a certificate whose buyer gets the money back: only while its full value is there and nothing is held. Returns id, state. Permission: certificates.refund. Route: POST /certificates/{id}/refund-purchase. Errors: certificate_not_found, illegal_transition, certificate_used.';
+GRANT EXECUTE ON FUNCTION api.refund_purchase(uuid, text) TO backoffice_user, backoffice_service;
+
+CREATE OR REPLACE FUNCTION api.void_purchase(id uuid, reason text DEFAULT NULL) RETURNS jsonb
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'api_call';
+COMMENT ON FUNCTION api.void_purchase(uuid, text) IS
+'Ends a certificate whose purchase was cancelled: only while its full value is there and nothing is held. Returns id, state. Permission: certificates.refund. Route: POST /certificates/{id}/void-purchase. Errors: certificate_not_found, illegal_transition, certificate_used.';
+GRANT EXECUTE ON FUNCTION api.void_purchase(uuid, text) TO backoffice_user, backoffice_service;
+
+CREATE OR REPLACE FUNCTION api.retry_order(order_ref text) RETURNS jsonb
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'api_call';
+COMMENT ON FUNCTION api.retry_order(text) IS
+'Looks at an order of All_SalesOrder again, e.g. after a pool was filled. Returns order_ref, state. Permission: certificates.issue. Route: POST /orders/{order_ref}/retry. Errors: order_not_found.';
+GRANT EXECUTE ON FUNCTION api.retry_order(text) TO backoffice_user, backoffice_service;
+
 CREATE OR REPLACE FUNCTION api.check_certificate(code text, cvc text) RETURNS jsonb
     LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'api_call';
 COMMENT ON FUNCTION api.check_certificate(text, text) IS
@@ -186,6 +252,43 @@ CREATE OR REPLACE FUNCTION api.pool(pool text) RETURNS jsonb
 COMMENT ON FUNCTION api.pool(text) IS
 'A pool and what is in it. pool: code or id. Returns as an item of pools, and created, available, reserved, issued, terminal (numbers of certificates), outstanding_minor. Counts every certificate of the pool. Permission: certificates.read. Route: GET /pools/{pool}. Errors: pool_not_found.';
 GRANT EXECUTE ON FUNCTION api.pool(text) TO backoffice_user, backoffice_service;
+
+CREATE OR REPLACE FUNCTION api.create_pool(code text, currency text, face_value_minor bigint, validity_months int DEFAULT 12, low_water bigint DEFAULT 0, hold_s int DEFAULT 1800,
+        requires_activation boolean DEFAULT false, destroy_cvc_after_delivery boolean DEFAULT false, cvc_digits int DEFAULT 4, code_format text DEFAULT 'any') RETURNS jsonb
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'api_call';
+COMMENT ON FUNCTION api.create_pool(text, text, bigint, int, bigint, int, boolean, boolean, int, text) IS
+'Makes an empty pool. code: its name within the organization; currency: ISO 4217; validity_months: from issue on; low_water: pool.low is emitted when so few are left; hold_s: seconds that a reservation lasts unless the caller says; requires_activation: issued certificates are activated separately; destroy_cvc_after_delivery: the encrypted CVC goes when it was delivered; cvc_digits: of generated CVCs, 3 to 6; code_format of imported codes: any, or checked. Returns as an item of pools, with status 201 and Location. Permission: certificates.manage_pools. Route: POST /pools. Errors: invalid_pool, pool_exists, invalid_argument.';
+GRANT EXECUTE ON FUNCTION api.create_pool(text, text, bigint, int, bigint, int, boolean, boolean, int, text) TO backoffice_user, backoffice_service;
+
+CREATE OR REPLACE FUNCTION api.pause_pool(pool text) RETURNS jsonb
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'api_call';
+COMMENT ON FUNCTION api.pause_pool(text) IS
+'Stops reservations from a pool; those made before stay. pool: code or id. Returns as an item of pools. Permission: certificates.manage_pools. Route: POST /pools/{pool}/pause. Errors: pool_not_found, pool_state.';
+GRANT EXECUTE ON FUNCTION api.pause_pool(text) TO backoffice_user, backoffice_service;
+
+CREATE OR REPLACE FUNCTION api.resume_pool(pool text) RETURNS jsonb
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'api_call';
+COMMENT ON FUNCTION api.resume_pool(text) IS
+'Opens a paused pool again, in the state it was paused in. pool: code or id. Returns as an item of pools. Permission: certificates.manage_pools. Route: POST /pools/{pool}/resume. Errors: pool_not_found, pool_state.';
+GRANT EXECUTE ON FUNCTION api.resume_pool(text) TO backoffice_user, backoffice_service;
+
+CREATE OR REPLACE FUNCTION api.close_pool(pool text) RETURNS jsonb
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'api_call';
+COMMENT ON FUNCTION api.close_pool(text) IS
+'Closes a pool for good: no reservations and no imports any more. pool: code or id. Returns as an item of pools. Permission: certificates.manage_pools. Route: POST /pools/{pool}/close. Errors: pool_not_found.';
+GRANT EXECUTE ON FUNCTION api.close_pool(text) TO backoffice_user, backoffice_service;
+
+CREATE OR REPLACE FUNCTION api.generate_codes(pool text, count int) RETURNS jsonb
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'api_call';
+COMMENT ON FUNCTION api.generate_codes(text, int) IS
+'Makes codes and CVCs for a pool. pool: code or id. Returns pool (as given), imported (how many). Permission: certificates.import. Route: POST /pools/{pool}/generate. Errors: pool_not_found, pool_closed, too_many_codes, invalid_argument.';
+GRANT EXECUTE ON FUNCTION api.generate_codes(text, int) TO backoffice_user, backoffice_service;
+
+CREATE OR REPLACE FUNCTION api.import_codes(pool text, codes text[], cvcs text[] DEFAULT NULL) RETURNS jsonb
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'api_call';
+COMMENT ON FUNCTION api.import_codes(text, text[], text[]) IS
+'Puts codes made elsewhere into a pool: all or none. pool: code or id; codes: 4 to 64 letters and digits each; cvcs: 3 to 8 digits each, in the same order (NULL: random ones are made). Returns pool (as given), imported (how many). The key is ignored: codes are not even kept as a hash, and the same ones again are refused. Permission: certificates.import. Route: POST /pools/{pool}/import. Errors: invalid_codes, pool_not_found, pool_closed, too_many_codes, invalid_argument.';
+GRANT EXECUTE ON FUNCTION api.import_codes(text, text[], text[]) TO backoffice_user, backoffice_service;
 
 -- ---- administration ----
 

@@ -8,6 +8,9 @@
 	"'id', p.id, 'code', p.code, 'state', p.state, 'currency', p.currency, 'face_value_minor', p.face_value_minor," \
 	" 'low_water', p.low_water, 'created_at', backoffice.time_text(p.created_at)"
 
+/* What a function before it in the statement changed is seen here: certificates.describe_pool() is VOLATILE. */
+#define CHANGED_POOL(call) "SELECT certificates.describe_pool($1) FROM certificates." call
+
 #define CERTIFICATE_MISSING {"certificate_not_found", "the certificate does not exist"}
 
 ApiOperation api_certificates[] = {
@@ -50,6 +53,26 @@ ApiOperation api_certificates[] = {
 		"         'balance_minor', i.balance_minor, 'currency', i.currency, 'valid_until', backoffice.time_text(i.valid_until))"
 		" FROM certificates.issue($1, $2, $3) i"
 	}},
+	{"certificate_code", "certificates.disclose_code", API_NO_KEY, {
+		"SELECT jsonb_build_object('id', $1, 'code', certificates.disclose_code($1))"
+	}},
+	{"activate_certificate", "certificates.issue", 0, {
+		"SELECT jsonb_build_object('id', $1, 'state', certificates.activate($1))"
+	}},
+	{"hold_certificate", "certificates.redeem", 0, {
+		"SELECT certificates.describe_redemption(h.id), 201,"
+		"       jsonb_build_array(jsonb_build_object('Location', '/redemptions/' || h.id))"
+		" FROM certificates.authorize($1, $2, NULL, make_interval(secs => $3), $4, $5) AS h (id)"
+	}},
+	{"redemption", "certificates.read", 0, {
+		"SELECT r.body FROM certificates.describe_redemption($1) AS r (body) WHERE r.body IS NOT NULL"
+	}, {"redemption_not_found", "the hold or redemption does not exist"}},
+	{"capture_hold", "certificates.redeem", 0, {
+		"SELECT to_jsonb(m) FROM certificates.capture($1, $2) m"
+	}},
+	{"release_hold", "certificates.redeem", 0, {
+		"SELECT to_jsonb(m) FROM certificates.release_hold($1) m"
+	}},
 	{"redeem_certificate", "certificates.redeem", 0, {
 		"SELECT to_jsonb(m) FROM certificates.redeem($1, $2, NULL, $3, $4) m"
 	}},
@@ -61,6 +84,23 @@ ApiOperation api_certificates[] = {
 	}},
 	{"unblock_certificate", "certificates.block", 0, {
 		"SELECT jsonb_build_object('id', $1, 'state', certificates.unblock($1, $2))"
+	}},
+	{"extend_certificate", "certificates.extend", 0, {
+		"SELECT jsonb_build_object('id', $1, 'state', certificates.extend($1, $2), 'valid_until', backoffice.time_text($2))"
+	}},
+	{"replace_certificate", "certificates.replace", 0, {
+		"SELECT jsonb_build_object('id', $1, 'state', 'replaced', 'replaced_by', s.id), 201,"
+		"       jsonb_build_array(jsonb_build_object('Location', '/certificates/' || s.id))"
+		" FROM certificates.replace($1, $2) AS s (id)"
+	}},
+	{"refund_purchase", "certificates.refund", 0, {
+		"SELECT jsonb_build_object('id', $1, 'state', certificates.refund_purchase($1, $2))"
+	}},
+	{"void_purchase", "certificates.refund", 0, {
+		"SELECT jsonb_build_object('id', $1, 'state', certificates.void_purchase($1, $2))"
+	}},
+	{"retry_order", "certificates.issue", 0, {
+		"SELECT jsonb_build_object('order_ref', $1, 'state', certificates.retry_order($1))"
 	}},
 	{"check_certificate", "certificates.verify_cvc", API_NO_KEY, {
 		"SELECT jsonb_build_object('valid', f.id IS NOT NULL, 'id', f.id) FROM certificates.find_by_code($1, $2) AS f (id)"
@@ -76,5 +116,18 @@ ApiOperation api_certificates[] = {
 		" FROM certificates.pools p JOIN certificates.pool_status s ON s.id = p.id"
 		" WHERE p.organization_id = backoffice.current_organization() AND (p.code = $1 OR p.id::text = lower($1))"
 	}, {"pool_not_found", "the pool does not exist"}},
+	{"create_pool", "certificates.manage_pools", 0, {
+		"SELECT certificates.describe_pool(p.id::text), 201, jsonb_build_array(jsonb_build_object('Location', '/pools/' || $1))"
+		" FROM certificates.create_pool($1, $2, $3, make_interval(months => $4), $5, make_interval(secs => $6), $7, $8, $9, $10) AS p (id)"
+	}},
+	{"pause_pool", "certificates.manage_pools", 0, {CHANGED_POOL("pause_pool($1)")}},
+	{"resume_pool", "certificates.manage_pools", 0, {CHANGED_POOL("resume_pool($1)")}},
+	{"close_pool", "certificates.manage_pools", 0, {CHANGED_POOL("close_pool($1)")}},
+	{"generate_codes", "certificates.import", 0, {
+		"SELECT jsonb_build_object('pool', $1, 'imported', certificates.generate_codes($1, $2))"
+	}},
+	{"import_codes", "certificates.import", API_NO_KEY, {
+		"SELECT jsonb_build_object('pool', $1, 'imported', certificates.import_codes($1, $2, $3))"
+	}},
 	{NULL}
 };

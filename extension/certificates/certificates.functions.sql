@@ -95,25 +95,36 @@ CREATE OR REPLACE FUNCTION certificates.create_pool(code text, currency text, fa
     LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'certificates_create_pool';
 COMMENT ON FUNCTION certificates.create_pool(text, text, bigint, interval, bigint, interval, boolean, boolean, int, text) IS
 'Makes an empty pool of gift certificates. code: its name within the organization; currency: ISO 4217; face_value: minor units; validity: from issue on; low_water: pool.low is emitted when so few are left; hold: how long a reservation lasts unless the caller says; requires_activation: issued certificates are activated separately; destroy_cvc_after_delivery: the encrypted CVC goes when it was delivered; cvc_digits: of generated CVCs, 3 to 6; code_format of imported codes: any, or checked (last symbol is a check symbol). Returns the pool''s id. Permission: certificates.manage_pools. Errors: PT422 invalid_pool, PT409 pool_exists.';
-GRANT EXECUTE ON FUNCTION certificates.create_pool(text, text, bigint, interval, bigint, interval, boolean, boolean, int, text) TO backoffice_service, backoffice_admin;
+GRANT EXECUTE ON FUNCTION certificates.create_pool(text, text, bigint, interval, bigint, interval, boolean, boolean, int, text) TO backoffice_service, backoffice_admin, backoffice_definer;
 
 CREATE OR REPLACE FUNCTION certificates.pause_pool(pool text) RETURNS void
     LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'certificates_pause_pool';
 COMMENT ON FUNCTION certificates.pause_pool(text) IS
 'Stops reservations from a pool; those made before stay. pool: code or id. Permission: certificates.manage_pools. Errors: PT404 pool_not_found, PT409 pool_state (it is closed).';
-GRANT EXECUTE ON FUNCTION certificates.pause_pool(text) TO backoffice_service, backoffice_admin;
+GRANT EXECUTE ON FUNCTION certificates.pause_pool(text) TO backoffice_service, backoffice_admin, backoffice_definer;
 
 CREATE OR REPLACE FUNCTION certificates.resume_pool(pool text) RETURNS void
     LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'certificates_resume_pool';
 COMMENT ON FUNCTION certificates.resume_pool(text) IS
 'Opens a paused pool again, in the state it was paused in; what happened to its stock meanwhile is told then (pool.low, pool.empty, pool.replenished). pool: code or id. Permission: certificates.manage_pools. Errors: PT404 pool_not_found, PT409 pool_state (it is closed).';
-GRANT EXECUTE ON FUNCTION certificates.resume_pool(text) TO backoffice_service, backoffice_admin;
+GRANT EXECUTE ON FUNCTION certificates.resume_pool(text) TO backoffice_service, backoffice_admin, backoffice_definer;
 
 CREATE OR REPLACE FUNCTION certificates.close_pool(pool text) RETURNS void
     LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'certificates_close_pool';
 COMMENT ON FUNCTION certificates.close_pool(text) IS
 'Closes a pool for good: no reservations and no imports any more. pool: code or id. Permission: certificates.manage_pools. Errors: PT404 pool_not_found.';
-GRANT EXECUTE ON FUNCTION certificates.close_pool(text) TO backoffice_service, backoffice_admin;
+GRANT EXECUTE ON FUNCTION certificates.close_pool(text) TO backoffice_service, backoffice_admin, backoffice_definer;
+
+-- VOLATILE, so that it sees what the same statement did before.
+CREATE OR REPLACE FUNCTION certificates.describe_pool(pool text) RETURNS jsonb
+    LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT jsonb_build_object('id', p.id, 'code', p.code, 'state', p.state, 'currency', p.currency, 'face_value_minor', p.face_value_minor,
+               'low_water', p.low_water, 'created_at', backoffice.time_text(p.created_at))
+    FROM certificates.pools p
+    WHERE p.organization_id = backoffice.current_organization() AND (p.code = $1 OR p.id::text = lower($1))
+$$;
+COMMENT ON FUNCTION certificates.describe_pool(text) IS 'A pool as HTTP tells it; NULL: there is none. pool: code or id. Permission: the extension only.';
+GRANT EXECUTE ON FUNCTION certificates.describe_pool(text) TO backoffice_definer;
 
 CREATE OR REPLACE FUNCTION certificates.reserve_next(pool text, channel text, order_ref text DEFAULT NULL, idempotency_key text DEFAULT NULL,
         hold interval DEFAULT NULL) RETURNS certificates.reservation
@@ -126,13 +137,13 @@ CREATE OR REPLACE FUNCTION certificates.import_codes(pool text, codes text[], cv
     LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'certificates_import_codes';
 COMMENT ON FUNCTION certificates.import_codes(text, text[], text[]) IS
 'Puts codes made elsewhere into a pool: all or none. pool: code or id; codes: 4 to 64 letters and digits each (case, spaces, "-", "_" and "." do not count; O is read as 0, I and L as 1); cvcs: 3 to 8 digits each, NULL: random ones are made. Give codes as parameters, never as literals: a failed statement''s text goes to the server''s log. Returns how many. Permission: certificates.import. Errors: PT422 invalid_codes (names the first 20 rows: malformed, repeated or existing), PT409 pool_closed, PT413 too_many_codes, PT404 pool_not_found, 22023 invalid_argument.';
-GRANT EXECUTE ON FUNCTION certificates.import_codes(text, text[], text[]) TO backoffice_service, backoffice_admin;
+GRANT EXECUTE ON FUNCTION certificates.import_codes(text, text[], text[]) TO backoffice_service, backoffice_admin, backoffice_definer;
 
 CREATE OR REPLACE FUNCTION certificates.generate_codes(pool text, count int) RETURNS bigint
     LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'certificates_generate_codes';
 COMMENT ON FUNCTION certificates.generate_codes(text, int) IS
 'Makes codes for a pool: 20 symbols of base 32 in groups of five, 95 bits of them random, the last a check symbol; and random CVCs of the pool''s number of digits. pool: code or id. Returns how many. Permission: certificates.import. Errors: PT409 pool_closed, PT413 too_many_codes, PT404 pool_not_found, 22023 invalid_argument.';
-GRANT EXECUTE ON FUNCTION certificates.generate_codes(text, int) TO backoffice_service, backoffice_admin;
+GRANT EXECUTE ON FUNCTION certificates.generate_codes(text, int) TO backoffice_service, backoffice_admin, backoffice_definer;
 
 CREATE OR REPLACE FUNCTION certificates.import_row() RETURNS trigger
     LANGUAGE c AS 'MODULE_PATHNAME', 'certificates_import_row';
@@ -160,7 +171,7 @@ CREATE OR REPLACE FUNCTION certificates.disclose_code(id uuid) RETURNS text
     LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'certificates_disclose_code';
 COMMENT ON FUNCTION certificates.disclose_code(uuid) IS
 'Shows the code of a certificate that is reserved or sold, e.g. to print it, and emits audit.code_disclosed. A certificate whose code was shown never returns to its pool. Permission: certificates.disclose_code. Errors: PT404 certificate_not_found, PT409 not_reserved; F0000 key_file_missing, key_unknown.';
-GRANT EXECUTE ON FUNCTION certificates.disclose_code(uuid) TO backoffice_service, backoffice_admin;
+GRANT EXECUTE ON FUNCTION certificates.disclose_code(uuid) TO backoffice_service, backoffice_admin, backoffice_definer;
 
 CREATE OR REPLACE FUNCTION certificates.request_notification(id uuid) RETURNS void
     LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'certificates_request_notification_sql';

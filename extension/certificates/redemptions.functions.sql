@@ -10,26 +10,41 @@ CREATE OR REPLACE FUNCTION certificates.activate(id uuid)
     RETURNS text LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'certificates_activate';
 COMMENT ON FUNCTION certificates.activate(uuid) IS
 'Makes an issued certificate redeemable where its pool asks for that; nothing happens when it is active. Returns ''active''. Permission: certificates.issue. Errors: certificate_not_found, illegal_transition.';
-GRANT EXECUTE ON FUNCTION certificates.activate(uuid) TO backoffice_service;
+GRANT EXECUTE ON FUNCTION certificates.activate(uuid) TO backoffice_service, backoffice_definer;
 
 CREATE OR REPLACE FUNCTION certificates.authorize(id uuid, amount bigint, idempotency_key text DEFAULT NULL, ttl interval DEFAULT '30 minutes',
                                                   channel text DEFAULT NULL, order_ref text DEFAULT NULL)
     RETURNS uuid LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'certificates_authorize';
 COMMENT ON FUNCTION certificates.authorize(uuid, bigint, text, interval, text, text) IS
 'Holds money on a certificate: it counts against the available balance at once, until captured, released, or ttl is over (at most 366 days). amount: minor units. Several holds may be open. Returns the redemption''s id. Permission: certificates.redeem. Errors: invalid_amount, invalid_ttl, certificate_not_found, not_redeemable, certificate_blocked, certificate_expired, insufficient_balance, idempotency_conflict.';
-GRANT EXECUTE ON FUNCTION certificates.authorize(uuid, bigint, text, interval, text, text) TO backoffice_service;
+GRANT EXECUTE ON FUNCTION certificates.authorize(uuid, bigint, text, interval, text, text) TO backoffice_service, backoffice_definer;
 
 CREATE OR REPLACE FUNCTION certificates.capture(redemption uuid, amount bigint DEFAULT NULL, idempotency_key text DEFAULT NULL)
     RETURNS certificates.movement LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'certificates_capture';
 COMMENT ON FUNCTION certificates.capture(uuid, bigint, text) IS
 'Takes money that is held: all of it, or amount (minor units; the rest is free again). Once per hold. Permission: certificates.redeem. Errors: redemption_not_found, invalid_amount, hold_exceeded, hold_expired, already_captured, already_released, certificate_blocked, idempotency_conflict.';
-GRANT EXECUTE ON FUNCTION certificates.capture(uuid, bigint, text) TO backoffice_service;
+GRANT EXECUTE ON FUNCTION certificates.capture(uuid, bigint, text) TO backoffice_service, backoffice_definer;
 
 CREATE OR REPLACE FUNCTION certificates.release_hold(redemption uuid)
     RETURNS certificates.movement LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'certificates_release_hold';
 COMMENT ON FUNCTION certificates.release_hold(uuid) IS
 'Gives a hold up. Permission: certificates.redeem. Errors: redemption_not_found, hold_expired, already_captured, already_released.';
-GRANT EXECUTE ON FUNCTION certificates.release_hold(uuid) TO backoffice_service;
+GRANT EXECUTE ON FUNCTION certificates.release_hold(uuid) TO backoffice_service, backoffice_definer;
+
+-- VOLATILE, so that it sees what the same statement did before.
+CREATE OR REPLACE FUNCTION certificates.describe_redemption(id uuid) RETURNS jsonb
+    LANGUAGE sql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT jsonb_build_object('id', r.id, 'certificate_id', r.certificate_id, 'state', r.state, 'amount_minor', r.amount_minor,
+               'captured_minor', r.captured_minor, 'refunded_minor', r.refunded_minor, 'currency', p.currency, 'channel', r.channel,
+               'order_ref', r.order_ref, 'available_minor', c.balance_minor - c.held_minor, 'created_at', backoffice.time_text(r.created_at),
+               'hold_until', backoffice.time_text(r.hold_until), 'captured_at', backoffice.time_text(r.captured_at))
+    FROM certificates.redemptions r
+    JOIN certificates.certificates c ON c.organization_id = r.organization_id AND c.id = r.certificate_id
+    JOIN certificates.pools p ON p.organization_id = c.organization_id AND p.id = c.pool_id
+    WHERE r.organization_id = backoffice.current_organization() AND r.id = $1
+$$;
+COMMENT ON FUNCTION certificates.describe_redemption(uuid) IS 'A hold or redemption as HTTP tells it; NULL: there is none. Permission: the extension only.';
+GRANT EXECUTE ON FUNCTION certificates.describe_redemption(uuid) TO backoffice_definer;
 
 CREATE OR REPLACE FUNCTION certificates.redeem(id uuid, amount bigint, idempotency_key text DEFAULT NULL, channel text DEFAULT NULL, order_ref text DEFAULT NULL)
     RETURNS certificates.movement LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'certificates_redeem';
@@ -59,25 +74,25 @@ CREATE OR REPLACE FUNCTION certificates.extend(id uuid, valid_until timestamptz)
     RETURNS text LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'certificates_extend';
 COMMENT ON FUNCTION certificates.extend(uuid, timestamptz) IS
 'Sets a new end of validity, still to come; an expired certificate is usable again. Returns the state it is in now. Permission: certificates.extend. Errors: invalid_valid_until, certificate_not_found, illegal_transition.';
-GRANT EXECUTE ON FUNCTION certificates.extend(uuid, timestamptz) TO backoffice_service;
+GRANT EXECUTE ON FUNCTION certificates.extend(uuid, timestamptz) TO backoffice_service, backoffice_definer;
 
 CREATE OR REPLACE FUNCTION certificates.refund_purchase(id uuid, reason text DEFAULT NULL)
     RETURNS text LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'certificates_refund_purchase';
 COMMENT ON FUNCTION certificates.refund_purchase(uuid, text) IS
 'Ends a certificate whose buyer gets the money back: only while its full value is there and nothing is held. Returns ''refunded''. Permission: certificates.refund. Errors: certificate_not_found, illegal_transition, certificate_used.';
-GRANT EXECUTE ON FUNCTION certificates.refund_purchase(uuid, text) TO backoffice_service;
+GRANT EXECUTE ON FUNCTION certificates.refund_purchase(uuid, text) TO backoffice_service, backoffice_definer;
 
 CREATE OR REPLACE FUNCTION certificates.void_purchase(id uuid, reason text DEFAULT NULL)
     RETURNS text LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'certificates_void_purchase';
 COMMENT ON FUNCTION certificates.void_purchase(uuid, text) IS
 'Ends a certificate whose purchase was cancelled: only while its full value is there and nothing is held. Returns ''voided''. Permission: certificates.refund. Errors: certificate_not_found, illegal_transition, certificate_used.';
-GRANT EXECUTE ON FUNCTION certificates.void_purchase(uuid, text) TO backoffice_service;
+GRANT EXECUTE ON FUNCTION certificates.void_purchase(uuid, text) TO backoffice_service, backoffice_definer;
 
 CREATE OR REPLACE FUNCTION certificates.replace(id uuid, reason text DEFAULT NULL)
     RETURNS uuid LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'certificates_replace';
 COMMENT ON FUNCTION certificates.replace(uuid, text) IS
-'Gives a certificate''s money and validity to a new one of the same pool, and ends it. Returns the successor, issued; call issue''s counterpart for its code when it is handed out. Permission: certificates.replace. Errors: certificate_not_found, illegal_transition, open_holds, pool_empty.';
-GRANT EXECUTE ON FUNCTION certificates.replace(uuid, text) TO backoffice_service;
+'Gives a certificate''s money and validity to a new one of the same pool, and ends it. Returns the successor, issued; certificates.disclose_code() shows its code when it is handed out. Permission: certificates.replace. Errors: certificate_not_found, illegal_transition, open_holds, pool_empty.';
+GRANT EXECUTE ON FUNCTION certificates.replace(uuid, text) TO backoffice_service, backoffice_definer;
 
 CREATE OR REPLACE VIEW certificates.discrepancies WITH (security_invoker = true) AS
 SELECT c.id, c.state, c.face_value_minor, c.balance_minor, c.held_minor, r.captured_minor, r.refunded_minor, r.open_minor

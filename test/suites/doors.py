@@ -92,6 +92,7 @@ def steps(k):
         ("released", ask("release_certificate", {"id": k.certificates[1]}), 200, None),
         ("the pool has one again, for the same key", ask("reserve_next_certificate", {"pool": "PAPER", "channel": "internet_store"}, headers={"Idempotency-Key": "k-2"}), 201, None),
         ("a code that is none", ask("check_certificate", {"code": "AAAAA-BBBBB-CCCCC-DDDDD", "cvc": "0000"}), 200, None),
+        *pool_steps(ask, key),
         ("members", ask("members"), 200, None),
         ("a role", ask("define_role", {"name": "till", "permissions": ["certificates.reserve"], "inherits": ["member"]}), 200, None),
         ("a role with nonsense", ask("define_role", {"name": "till", "permissions": ["no.such"]}), 400, "unknown_permission"),
@@ -157,6 +158,66 @@ def steps(k):
     ]
 
 
+def pool_steps(ask, key):
+    """Pools by HTTP alone, holds, and what ends a certificate."""
+    first, second, third = ({"id": "$%s: id" % title} for title in ("a card", "a second card", "a third card"))
+
+    def held(n):
+        return {"id": f"$held {n}: id"}
+    return [
+        ("a pool made", ask("create_pool", {"code": "CARD", "currency": "EUR", "face_value_minor": 3000, "requires_activation": True, "low_water": 1}, headers=key), 201, None),
+        ("a pool made, told again", ask("create_pool", {"code": "CARD", "currency": "EUR", "face_value_minor": 3000, "requires_activation": True, "low_water": 1}, headers=key), 201, None),
+        ("a pool of that code", ask("create_pool", {"code": "CARD", "currency": "EUR", "face_value_minor": 3000}), 409, "pool_exists"),
+        ("a pool of nothing", ask("create_pool", {"code": "FREE", "currency": "EUR", "face_value_minor": 0}), 422, "invalid_pool"),
+        ("imported", ask("import_codes", {"pool": "CARD", "codes": [f"GIFT-000{n}" for n in range(4)], "cvcs": ["1234", "5678", "9012", "3456"]}), 200, None),
+        ("not imported again", ask("import_codes", {"pool": "CARD", "codes": ["GIFT-0009", "GIFT-0002"]}), 422, "invalid_codes"),
+        ("generated", ask("generate_codes", {"pool": "CARD", "count": 3}, headers=key), 200, None),
+        ("generated, told again", ask("generate_codes", {"pool": "CARD", "count": 3}, headers=key), 200, None),
+        ("how many that made", ask("pool", {"pool": "CARD"}, method="GET"), 200, None),
+        ("paused", ask("pause_pool", {"pool": "CARD"}), 200, None),
+        ("none from a paused pool", ask("reserve_next_certificate", {"pool": "CARD", "channel": "pos"}), 409, "pool_paused"),
+        ("resumed", ask("resume_pool", {"pool": "CARD"}), 200, None),
+        ("a card", ask("reserve_next_certificate", {"pool": "CARD", "channel": "pos"}), 201, None),
+        ("a second card", ask("reserve_next_certificate", {"pool": "CARD", "channel": "pos"}), 201, None),
+        ("a third card", ask("reserve_next_certificate", {"pool": "CARD", "channel": "pos"}), 201, None),
+        *[(f"issued {n}", ask("issue_certificate", card), 200, None) for n, card in enumerate((first, second, third))],
+        ("not active yet", ask("hold_certificate", {**first, "amount_minor": 100}), 409, "not_redeemable"),
+        *[(f"active {n}", ask("activate_certificate", card), 200, None) for n, card in enumerate((first, second, third))],
+        ("its code", ask("certificate_code", first), 200, None),
+        ("a code that is none", ask("certificate_code", {"id": "00000000-0000-7000-8000-000000000000"}), 404, "certificate_not_found"),
+        ("held 1", ask("hold_certificate", {**first, "amount_minor": 1000, "hold_s": 600, "channel": "pos", "order_ref": "o-9"}, headers=key), 201, None),
+        ("held 1, told again", ask("hold_certificate", {**first, "amount_minor": 1000, "hold_s": 600, "channel": "pos", "order_ref": "o-9"}, headers=key), 201, None),
+        ("the key for another hold", ask("hold_certificate", {**first, "amount_minor": 1001}, headers=key), 409, "idempotency_conflict"),
+        ("held 2", ask("hold_certificate", {**first, "amount_minor": 500}), 201, None),
+        ("not for nothing", ask("hold_certificate", {**first, "amount_minor": 1, "hold_s": 0}), 400, "invalid_ttl"),
+        ("more than is available", ask("hold_certificate", {**first, "amount_minor": 1501}), 409, "insufficient_balance"),
+        ("a hold", ask("redemption", held(1), method="GET"), 200, None),
+        ("a hold that is none", ask("redemption", {"id": "00000000-0000-7000-8000-000000000000"}), 404, "redemption_not_found"),
+        ("more than is held", ask("capture_hold", {**held(1), "amount_minor": 1001}), 409, "hold_exceeded"),
+        ("captured", ask("capture_hold", {**held(1), "amount_minor": 600}, headers=key), 200, None),
+        ("captured, told again", ask("capture_hold", {**held(1), "amount_minor": 600}, headers=key), 200, None),
+        ("not captured twice", ask("capture_hold", held(1)), 409, "already_captured"),
+        ("what became of it", ask("redemption", held(1)), 200, None),
+        ("given up", ask("release_hold", held(2)), 200, None),
+        ("not given up twice", ask("release_hold", held(2)), 409, "already_released"),
+        ("nobody gives up", ask("release_hold", held(2), token=None), 401, None),
+        ("extended", ask("extend_certificate", {**first, "valid_until": "2031-01-01T00:00:00+00:00"}), 200, None),
+        ("not into the past", ask("extend_certificate", {**first, "valid_until": "2020-01-01T00:00:00+00:00"}), 400, "invalid_valid_until"),
+        ("a used one is no refund", ask("refund_purchase", first), 409, "certificate_used"),
+        ("replaced", ask("replace_certificate", {**first, "reason": "lost"}, headers=key), 201, None),
+        ("replaced, told again", ask("replace_certificate", {**first, "reason": "lost"}, headers=key), 201, None),
+        ("the successor", ask("certificate", {"id": "$replaced: replaced_by"}), 200, None),
+        ("its code too", ask("certificate_code", {"id": "$replaced: replaced_by"}), 200, None),
+        ("bought back", ask("refund_purchase", {**second, "reason": "changed her mind"}), 200, None),
+        ("cancelled", ask("void_purchase", third), 200, None),
+        ("cancelled is cancelled", ask("void_purchase", third), 200, None),
+        ("and is not bought back", ask("refund_purchase", third), 409, "illegal_transition"),
+        ("an order that is none", ask("retry_order", {"order_ref": "no-such"}), 404, "order_not_found"),
+        ("closed", ask("close_pool", {"pool": "CARD"}), 200, None),
+        ("for good", ask("resume_pool", {"pool": "CARD"}), 409, "pool_state"),
+    ]
+
+
 def symbol(body):
     """The symbolic code of an error body: in front of its details, or its code where the function answered it."""
     error = json.loads(body)
@@ -179,7 +240,7 @@ def filled(value, answers):
 
 
 # Random by nature: tokens (JWS, refresh tokens), keys, seeds.
-RANDOM = re.compile(r'eyJ[\w-]+\.[\w-]+\.[\w-]+|bo[rk]_[\w-]+|(?<="secret": ")\w+|(?<=secret=)\w+|(?<="kid": ")[\w-]+|(?<="[xyn]": ")[\w-]+')
+RANDOM = re.compile(r'eyJ[\w-]+\.[\w-]+\.[\w-]+|bo[rk]_[\w-]+|(?<="secret": ")\w+|(?<="code": ")[0-9A-Z]{5}(?:-[0-9A-Z]{5}){3}|(?<=secret=)\w+|(?<="kid": ")[\w-]+|(?<="[xyn]": ")[\w-]+')
 
 
 # The gateway tells of a token that it refuses as PostgREST tells of one that *it* refuses; SQL, and a PostgREST that trusts the key, as the database does.

@@ -18,6 +18,12 @@ SELECT is_empty($$ SELECT name FROM functions GROUP BY name HAVING count(*) > 1 
 SELECT is_empty($$ SELECT signature, result FROM functions WHERE result <> 'jsonb' AND name <> 'pre_request' $$, 'answers are jsonb');
 SELECT is_empty($$ SELECT c.oid::regclass FROM pg_class c WHERE c.relnamespace = 'api'::regnamespace $$, 'there are no tables and views, which would be routes of PostgREST');
 
+-- What an application may do with certificates by SQL, it may do over HTTP: operations call the function as backoffice_definer.
+SELECT is_empty($$ SELECT p.oid::regprocedure FROM pg_proc p
+    WHERE p.pronamespace = 'certificates'::regnamespace AND has_function_privilege('backoffice_service', p.oid, 'EXECUTE')
+      AND NOT has_function_privilege('backoffice_definer', p.oid, 'EXECUTE')
+      AND p.proname <> 'verify_cvc' -- check_certificate() calls find_by_code() $$, 'certificates: what a service may call can be reached by an operation');
+
 -- ---- who is granted EXECUTE ----
 
 SELECT is_empty($$ SELECT f.signature, r.role FROM functions f, unnest(ARRAY['backoffice_anon', 'backoffice_user', 'backoffice_service', 'backoffice_worker', 'backoffice_admin']) AS r (role)

@@ -69,6 +69,15 @@ const Schema schemas[] = {
 						   M("created_at", TIME) "," M("hold_until", TIME_OR_NULL) "," M("issued_at", TIME_OR_NULL) ","
 						   M("activated_at", TIME_OR_NULL) "," M("valid_until", TIME_OR_NULL) "," M("replaced_by", UUID_OR_NULL))},
 	{"Cvc", OBJECT("\"id\",\"cvc\"", M("id", UUID) "," M("cvc", TEXT))},
+	{"Code", OBJECT("\"id\",\"code\"", M("id", UUID) "," M("code", TEXT))},
+	{"Extended", OBJECT("\"id\",\"state\",\"valid_until\"", M("id", UUID) "," M("state", TEXT) "," M("valid_until", TIME))},
+	{"Replaced", OBJECT("\"id\",\"state\",\"replaced_by\"", M("id", UUID) "," M("state", TEXT) "," M("replaced_by", UUID))},
+	{"OrderState", OBJECT("\"order_ref\",\"state\"", M("order_ref", TEXT) "," M("state", TEXT))},
+	{"Imported", OBJECT("\"pool\",\"imported\"", M("pool", TEXT) "," M("imported", INT))},
+	{"Redemption", OBJECT("\"id\",\"certificate_id\",\"state\",\"amount_minor\",\"captured_minor\",\"refunded_minor\",\"currency\",\"available_minor\"",
+						  M("id", UUID) "," M("certificate_id", UUID) "," M("state", TEXT) "," M("amount_minor", INT) "," M("captured_minor", INT) ","
+						  M("refunded_minor", INT) "," M("currency", CURRENCY) "," M("channel", TEXT_OR_NULL) "," M("order_ref", TEXT_OR_NULL) ","
+						  M("available_minor", INT) "," M("created_at", TIME) "," M("hold_until", TIME_OR_NULL) "," M("captured_at", TIME_OR_NULL))},
 	{"Notification", OBJECT("\"id\",\"status\"", M("id", UUID) "," M("status", TEXT))},
 	{"CertificateState", OBJECT("\"id\",\"state\"", M("id", UUID) "," M("state", TEXT) "," M("blocked_from", TEXT))},
 	{"Issued", OBJECT("\"id\",\"state\",\"code\",\"face_value_minor\",\"balance_minor\",\"currency\"",
