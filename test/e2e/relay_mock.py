@@ -113,6 +113,40 @@ def test_retry_of_the_parked(shop):
     assert not shop.parked()
 
 
+def test_killed_after_parking(shop):
+    """Parked and passed in one transaction: killed right afterwards, the relay does not meet the event again, kept or discarded."""
+    until(lambda: everything_settled(shop), 30, "a settled position")
+    assert shop.worker_under_test.stop() == 0
+    # Positions are saved so rarely that the kill comes before.
+    shop.worker_under_test = shop.relay(shop.kafka, lease_ms=1000, heartbeat_ms=500, advance_ms=60000).start()
+    for discard in (False, True):
+        shop.emit(1, keys=1, size=1048400)
+        until(lambda: shop.parked(), 20, "parking")
+        shop.worker_under_test.kill9()
+        passed = shop.query("SELECT c.position >= p.position FROM events.parked p JOIN events.cursors c USING (consumer, shard)")
+        assert passed == [(True,)], "parked, and to be read again"
+        guilty = shop.parked()[0][0]
+        shop.discarded.add(str(guilty))
+        if discard:
+            shop.query("SELECT events.discard_parked('kafka-relay', %s)", (guilty,))
+        shop.worker_under_test.start()
+        shop.emit(4, keys=1)
+        if discard:
+            settle(shop, once=False)
+            assert not shop.parked(), "what was discarded came back"
+        else:
+            until(lambda: len(shop.parked()) == 5, 20, "parking of what comes behind it")
+            assert shop.query("SELECT attempts, reason ~ 'MSG_SIZE_TOO_LARGE' FROM events.parked WHERE id = %s", (guilty,)) == [(1, True)]
+            shop.query("SELECT events.discard_parked('kafka-relay', %s)", (guilty,))
+            until(lambda: not shop.parked(), 20, "the end of waiting")
+        alerts = shop.query("SELECT count(*) FROM events.read(NULL, 10000000, ARRAY['backoffice.alerts'])"
+                            " WHERE type = 'event.parked' AND payload ->> 'eventId' = %s", (str(guilty),))
+        assert alerts == [(1,)], alerts
+    settle(shop, once=False)
+    shop.worker_under_test.stop()
+    shop.worker_under_test = shop.relay(shop.kafka, lease_ms=3000, heartbeat_ms=500).start()
+
+
 def test_too_large_for_the_client(shop):
     shop.emit(1, keys=1, size=1048400)
     until(lambda: len(shop.parked()) == 1, 20, "parking")
@@ -143,7 +177,7 @@ def test_stop_drains(shop):
     assert shop.worker_under_test.stop() == 0
     owners = shop.query("SELECT count(*) FROM events.cursors WHERE consumer = 'kafka-relay' AND owner IS NOT NULL")
     assert owners[0][0] == 0, "leases were not given back"
-    state = shop.query("SELECT state FROM backoffice.workers WHERE worker = 'kafka-relay'")
+    state = shop.query("SELECT state FROM backoffice.workers WHERE worker = 'kafka-relay' ORDER BY heartbeat DESC LIMIT 1")
     assert state == [("stopped",)], state
     sent = len(shop.follower.messages)
     shop.worker_under_test.start()

@@ -10,10 +10,20 @@
 
 #define DUE_MS 1000
 
-static const char park_sql[] =
-"SELECT events.park($1, $2::int, $3::uuid, $4::events.position, $5, $6, $7, $8::jsonb, $9::jsonb, $10, $11::uuid,"
-" pg_catalog.to_timestamp(0) + pg_catalog.make_interval(secs => $12::bigint / 1000000) + $13::bigint * interval '1 us',"
-" $10 = $14)";
+#define PARK \
+"SELECT events.park($1, $2::int, $3::uuid, $4::events.position, $5, $6, $7, $8::jsonb, $9::jsonb, $10, $11::uuid," \
+" pg_catalog.to_timestamp(0) + pg_catalog.make_interval(secs => $12::bigint / 1000000) + $13::bigint * interval '1 us'," \
+" $10 = $14)"
+
+/* Again: the position is past it already. */
+static const char park_again_sql[] = PARK;
+
+/*
+ * Parked and passed in one: nobody reads it again that is parked, or was
+ * discarded since.  Nothing, if the shard is not ours any more.
+ */
+static const char park_sql[] = PARK
+" FROM events.advance($1, $15, ARRAY[$2::int], ARRAY[$16::bigint], $4::events.position) AS held WHERE held = 1";
 
 /* Every key with something parked; the kernel's own bookkeeping decides what waits behind what. */
 static const char held_sql[] =
@@ -52,12 +62,41 @@ copy_bytes(const Bytes *bytes)
 	return bytes->data == NULL ? NULL : strndup(bytes->data, bytes->len);
 }
 
+/* In front again: the order of a key is the order of its rows. */
+static void
+put_back(Relay *relay, Park *park)
+{
+	park->next = relay->parks;
+	if (relay->parks == NULL)
+		relay->parks_end = &park->next;
+	relay->parks = park;
+}
+
+static void
+parked(Relay *relay, Slot *slot, const char *reason)
+{
+	char		id[40];
+
+	uuid_format(slot->id, id);
+	log_at(strcmp(reason, PARK_WAITING) == 0 ? LOG_LEVEL_INFO : LOG_LEVEL_ERROR, "event parked", F_STR("event_id", id), F_STR("reason", reason),
+		   F_TEXT("topic", slot->event.topic.data, slot->event.topic.len));
+	metric_add(&metric_parked, 1);
+	if (slot == &relay->due_slot)
+		relay->due_sent = false;
+	else
+	{
+		WindowShard *shard = &relay->window.shards[slot->shard];
+
+		shard->saved = slot->position;
+		window_settle(&relay->window, slot);
+	}
+}
+
 static void
 park_done(void *context, PGresult *result)
 {
 	Relay	   *relay = context;
 	Park	   *park = relay->parking;
-	char		id[40];
 
 	relay->parking = NULL;
 	if (park == NULL)
@@ -66,30 +105,24 @@ park_done(void *context, PGresult *result)
 		control_next(relay);
 		return;
 	}
-	if (result != NULL && pg_good(&relay->control, result, NULL))
+	if (park->slot == NULL)
+		free(park);				/* forgotten meanwhile */
+	else if (result != NULL && pg_good(&relay->control, result, NULL) && PQntuples(result) == 1)
 	{
-		if (park->slot != NULL)
-		{
-			uuid_format(park->slot->id, id);
-			log_at(strcmp(park->reason, PARK_WAITING) == 0 ? LOG_LEVEL_INFO : LOG_LEVEL_ERROR, "event parked", F_STR("event_id", id), F_STR("reason", park->reason),
-					  F_TEXT("topic", park->slot->event.topic.data, park->slot->event.topic.len));
-			metric_add(&metric_parked, 1);
-			if (park->slot == &relay->due_slot)
-				relay->due_sent = false;
-			else
-				window_settle(&relay->window, park->slot);
-		}
+		parked(relay, park->slot, park->reason);
 		free(park);
+	}
+	else if (result != NULL && pg_good(&relay->control, result, NULL))
+	{
+		log_info("an event was not parked: the lease is gone or the consumer was moved");
+		put_back(relay, park);	/* until lease() has said which */
+		relay->want_renew = true;
 	}
 	else
 	{
 		if (result != NULL)
 			failed(relay, "event not parked, will try again");
-		/* First again: the order of a key is the order of its rows. */
-		park->next = relay->parks;
-		if (relay->parks == NULL)
-			relay->parks_end = &park->next;
-		relay->parks = park;
+		put_back(relay, park);
 		if (result != NULL)
 		{
 			PQclear(result);
@@ -101,11 +134,33 @@ park_done(void *context, PGresult *result)
 	relay_produce(relay);
 }
 
-static void
-send_park(Relay *relay)
+/*
+ * The next that can be parked, taken out of the queue: one whose shard has
+ * nothing unsettled before it, or one that was parked before.
+ */
+static Park *
+next_park(Relay *relay)
 {
-	Park	   *park = relay->parks;
+	for (Park **link = &relay->parks; *link != NULL; link = &(*link)->next)
+	{
+		Park	   *park = *link;
+
+		if (park->slot != &relay->due_slot && relay->window.shards[park->slot->shard].head != park->slot)
+			continue;
+		*link = park->next;
+		if (park->next == NULL)
+			relay->parks_end = link;
+		park->next = NULL;
+		return park;
+	}
+	return NULL;
+}
+
+static void
+send_park(Relay *relay, Park *park)
+{
 	Event *event = &park->slot->event;
+	bool		again = park->slot == &relay->due_slot;
 	PgParams	params = {.n = 0};
 	char		id[40];
 	char		organization[40];
@@ -113,10 +168,6 @@ send_park(Relay *relay)
 	char	   *texts[] = {copy_bytes(&event->topic), copy_bytes(&event->key), copy_bytes(&event->type),
 	copy_bytes(&event->payload), copy_bytes(&event->headers)};
 
-	relay->parks = park->next;
-	if (relay->parks == NULL)
-		relay->parks_end = &relay->parks;
-	park->next = NULL;
 	relay->parking = park;
 	uuid_format(event->id, id);
 	uuid_format(event->organization, organization);
@@ -134,7 +185,12 @@ send_park(Relay *relay)
 	pg_int(&params, event->occurred_at_us % 1000000);
 	/* What only waits behind another needs no alert of its own. */
 	pg_text(&params, PARK_WAITING);
-	pg_send(&relay->control, park_sql, &params, 0, park_done, relay);
+	if (!again)
+	{
+		pg_text(&params, relay->settings.instance);
+		pg_int(&params, relay->window.shards[event->shard].fence);
+	}
+	pg_send(&relay->control, again ? park_again_sql : park_sql, &params, 0, park_done, relay);
 	for (int i = 0; i < 5; i++)
 		free(texts[i]);
 }
@@ -411,8 +467,10 @@ due_through(Relay *relay)
 bool
 parked_send(Relay *relay)
 {
-	if (relay->parks != NULL)
-		send_park(relay);
+	Park	   *park = next_park(relay);
+
+	if (park != NULL)
+		send_park(relay, park);
 	else if (send_unpark(relay))
 		;
 	else if (relay->want_held)
