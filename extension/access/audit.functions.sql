@@ -19,10 +19,15 @@ CREATE OR REPLACE FUNCTION access.prune_audit_entries(older_than interval) RETUR
     LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     WITH gone AS (
         DELETE FROM access.audit_entries WHERE occurred_at < clock_timestamp() - older_than RETURNING 1
+    ), counted AS (
+        SELECT count(*) AS entries FROM gone
+    ), told AS (
+        SELECT events.emit('access.audit', 'audit_entries', 'audit_entries.pruned', jsonb_build_object('olderThan', older_than, 'entries', entries))
+        FROM counted WHERE entries > 0
     )
-    SELECT count(*) FROM gone
+    SELECT entries FROM counted, (SELECT count(*) FROM told) t
 $$;
 COMMENT ON FUNCTION access.prune_audit_entries(interval) IS
-'Deletes audit entries older than that, of every organization; otherwise they are kept. Returns how many. Permission: backoffice_admin.';
+'Deletes audit entries older than that, of every organization, and tells so (audit_entries.pruned); otherwise they are kept. Returns how many. Permission: backoffice_admin.';
 ALTER FUNCTION access.prune_audit_entries(interval) OWNER TO backoffice_kernel;
 GRANT EXECUTE ON FUNCTION access.prune_audit_entries(interval) TO backoffice_admin;

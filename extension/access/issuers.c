@@ -455,18 +455,37 @@ refuse_unknown_issuer(void)
 			 errhint("SELECT issuer FROM access.issuers lists them.")));
 }
 
-/* Locks the row and answers its algorithms. */
+/* Locks the row and answers its algorithms; *moved: the metadata (NULL: as before) names other endpoints. */
 static ArrayType *
-lock_issuer(Datum issuer)
+lock_issuer(Datum issuer, Jsonb *metadata, bool *moved)
 {
 	static BoPlan plan = {
-		"SELECT algorithms FROM access.issuers WHERE issuer = $1 AND state = 'active' FOR NO KEY UPDATE", 1, {TEXTOID}
+		"SELECT algorithms, COALESCE(metadata, '{}') IS DISTINCT FROM COALESCE($2, metadata, '{}') FROM access.issuers"
+		" WHERE issuer = $1 AND state = 'active' FOR NO KEY UPDATE",
+		2, {TEXTOID, JSONBOID}
 	};
+	Datum		args[2] = {issuer, metadata ? JsonbPGetDatum(metadata) : (Datum) 0};
 	bool		isnull;
 
-	if (bo_spi_run(&plan, &issuer, NULL, 1) == 0)
+	if (bo_spi_run(&plan, args, metadata ? NULL : " n", 1) == 0)
 		refuse_unknown_issuer();
+	*moved = bo_spi_bool(0, 2);
 	return DatumGetArrayTypeP(bo_spi_datum(0, 1, &isnull));
+}
+
+/* Whose tokens are good from now on: the key ids are public. */
+static void
+tell_keys(const char *issuer, Datum set)
+{
+	static BoPlan plan = {"SELECT jsonb_agg(k->'kid' ORDER BY k->>'kid') FROM jsonb_array_elements($1) k", 1, {JSONBOID}};
+	JsonOut		json;
+	bool		isnull;
+
+	bo_spi_run(&plan, &set, NULL, 1);
+	json_begin(&json);
+	json_text(&json, "issuer", issuer);
+	json_jsonb(&json, "keys", DatumGetJsonbP(bo_spi_datum(0, 1, &isnull)));
+	audit_emit(NULL, psprintf("issuer:%s", issuer), "issuer.keys_changed", &json);
 }
 
 /* set_issuer_keys(issuer text, jwks jsonb, max_age_s integer, metadata jsonb): whether keys changed */
@@ -477,23 +496,32 @@ access_set_issuer_keys(PG_FUNCTION_ARGS)
 		"UPDATE access.issuers SET keys_at = $2, keys_max_age_s = $3, metadata = COALESCE($4, metadata) WHERE issuer = $1",
 		4, {TEXTOID, TIMESTAMPTZOID, INT4OID, JSONBOID}
 	};
+	char	   *issuer = required_text(fcinfo, 0, "issuer");
+	Jsonb	   *metadata = PG_ARGISNULL(3) ? NULL : PG_GETARG_JSONB_P(3);
 	Datum		args[4];
+	Datum		set;
+	bool		moved;
 	bool		changed;
 	BoUser		saved;
 
-	args[0] = CStringGetTextDatum(required_text(fcinfo, 0, "issuer"));
+	args[0] = CStringGetTextDatum(issuer);
 	if (PG_ARGISNULL(1))
 		refuse_jwks("they are NULL");
 	args[1] = TimestampTzGetDatum(bo_now());
 	args[2] = Int32GetDatum(PG_ARGISNULL(2) ? 300 : Min(Max(PG_GETARG_INT32(2), 60), 86400));
-	args[3] = PG_ARGISNULL(3) ? 0 : PG_GETARG_DATUM(3);
-	if (!PG_ARGISNULL(3) && !JB_ROOT_IS_OBJECT(PG_GETARG_JSONB_P(3)))
+	args[3] = metadata ? JsonbPGetDatum(metadata) : 0;
+	if (metadata && !JB_ROOT_IS_OBJECT(metadata))
 		refuse_jwks("the metadata is not an object");
 
 	saved = bo_user_kernel();
 	bo_spi_begin();
-	changed = store_keys(args[0], read_jwks(PG_GETARG_JSONB_P(1), lock_issuer(args[0])));
-	bo_spi_run(&plan, args, PG_ARGISNULL(3) ? "   n" : NULL, 0);
+	set = read_jwks(PG_GETARG_JSONB_P(1), lock_issuer(args[0], metadata, &moved));
+	changed = store_keys(args[0], set);
+	bo_spi_run(&plan, args, metadata ? NULL : "   n", 0);
+	if (changed)
+		tell_keys(issuer, set);
+	if (moved)
+		audit_named("issuer.endpoints_changed", "issuer", issuer);
 	bo_spi_end();
 	bo_user_restore(saved);
 	PG_RETURN_BOOL(changed);

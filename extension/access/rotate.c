@@ -107,6 +107,8 @@ access_rotate_keys(PG_FUNCTION_ARGS)
 	bo_spi_begin();
 	for (int i = 0; i < lengthof(stores) && count < batch; i++)
 		count += renew_some(&stores[i], batch - count);
+	if (count > 0)
+		audit_named("secrets.renewed", "key", keys_id(0));
 	bo_spi_end();
 	bo_user_restore(saved);
 	PG_RETURN_INT64(count);

@@ -735,6 +735,7 @@ def case_key_file():
         expect(shop.one("SELECT access.rotate_keys(2)"), 2, "a batch")
         expect(shop.one("SELECT access.rotate_keys()"), 3, "the others")
         expect(shop.one("SELECT access.rotate_keys()"), 0, "all done")
+        expect(shop.one("SELECT count(*) FROM events.log WHERE type = 'secrets.renewed'"), 2, "each batch is told")
         expect(shop.pg.query(usage, dbname="shop"), [("k1", 0, 1), ("k2", 5, 0)], "the API key was not used yet")
         expect(authenticate(shop.connect(), key["key"]), None, "now it is")
         expect(shop.pg.query(usage, dbname="shop"), [("k2", 5, 1)], "the old key may go")
