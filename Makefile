@@ -55,8 +55,8 @@ bench: build ## each figure beside its baseline, as JSON lines
 torture: build ## kill everything under load; SEED= FAULTS= DURATION= (seconds) choose the run
 	@SEED="$(SEED)" FAULTS="$(FAULTS)" DURATION="$(DURATION)" $(PYTHON) test/torture/torture.py
 
-release: build ## freeze this version's install script
-	@scripts/release
+release: build ## freeze this version: scripts, checksums, a filled database for the update tests; AGAIN=yes as long as it has no tag
+	@scripts/release $(if $(AGAIN),--again)
 
 clean: ## remove what was built
 	-@$(MAKE) --no-print-directory -s -C extension clean

@@ -1,4 +1,4 @@
-"""Updates: what was released stays as it was, and a database that was updated has the same catalog as a fresh one."""
+"""Updates: what was released stays as it was; a database that was updated has the same catalog as a fresh one, all that was in it, and goes on."""
 import glob
 import os
 import re
@@ -6,7 +6,9 @@ import shutil
 import subprocess
 import tempfile
 
+from faults import _log
 from harness.pg import ROOT, Cluster, pg_tree, share_dir
+from upgrade import fixture
 
 EXTENSION = os.path.join(ROOT, "extension")
 
@@ -53,6 +55,34 @@ def difference(fresh, updated):
                      + ["only updated: " + line for line in sorted(set(updated) - set(fresh))])
 
 
+def released():
+    """Versions that were released, but for the one in work."""
+    found = [re.search(r"--(.*)\.sql$", path).group(1) for path in glob.glob(os.path.join(EXTENSION, "released/backoffice--*.sql"))]
+    return sorted(v for v in found if "--" not in v and v != version())
+
+
+def with_data(old, fresh, folder=fixture.HERE):
+    """A database of that version, as its release dumped it, restored and updated; what is wrong then."""
+    with open(os.path.join(folder, old + ".sql")) as f:
+        dump = f.read()
+    with Cluster() as pg:
+        fixture.use_key(pg)
+        pg.create_database("d", extension=False)
+        pg.psql("d", dump)
+        assert pg.query("SELECT extversion FROM pg_extension WHERE extname = 'backoffice'", dbname="d") == [(old,)]
+        pg.psql("d", "BEGIN; ALTER EXTENSION backoffice UPDATE; ROLLBACK;")
+        pg.psql("d", "ALTER EXTENSION backoffice UPDATE;")
+        bad = difference(fresh, catalog(pg, "d"))
+        _log.wait_for("the log is complete", lambda: pg.query("SELECT backoffice.health() ->> 'status'", dbname="d") == [("ok",)])
+        before = dict(pg.query("SELECT name, value FROM public.facts", dbname="d"))
+        _log.wait_for("all events are readable", lambda: fixture.facts(pg, "d")["events"].split()[0] == before["events"].split()[0])
+        after = fixture.facts(pg, "d")
+        bad += "".join(f"{name}: {before[name]} -> {after.get(name)}\n" for name in before if before[name] != after.get(name))
+        answers = [line.split("|") for line in pg.psql("d", "\\t on\n\\a\n" + fixture.read("go_on.sql")).splitlines() if "|" in line]
+        bad += "".join(f"not true: {line}\n" for line in answers if line[0] != "t")
+        return bad or ("" if len(answers) > 10 and len(before) > 8 else "nothing was asked")
+
+
 def frozen_case():
     """scripts/release, in a copy: freezes once, then refuses every change."""
     with tempfile.TemporaryDirectory(prefix="backoffice-release-") as work:
@@ -63,9 +93,10 @@ def frozen_case():
         shutil.rmtree(released, ignore_errors=True)
 
         def run(*args):
-            return subprocess.run([script, *args], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+            # Without a fixture: a copy has no server of its own.
+            return subprocess.run([script, *args], env={**os.environ, "PYTHON": "true"}, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         steps = [("nothing released", run("--check"), 0), ("release", run(), 0), ("unchanged", run("--check"), 0),
-                 ("twice", run(), 1)]
+                 ("twice", run(), 1), ("again, as it has no tag", run("--again"), 0), ("still unchanged", run("--check"), 0)]
         with open(os.path.join(copy, "extension", f"backoffice--{version()}.sql"), "a") as f:
             f.write("SELECT 1;\n")
         steps.append(("install script changed after its release", run("--check"), 1))
@@ -94,12 +125,19 @@ def run(only=None):
             text = pg.psql("replayed", "ALTER EXTENSION backoffice UPDATE TO 'replay';", check=False)
             diff = difference(fresh, catalog(pg, "replayed"))
             yield "replay-changes-nothing", "ERROR" not in text and not diff and len(fresh) > 100, text + diff
-            for path in sorted(glob.glob(os.path.join(EXTENSION, "released/backoffice--*.sql"))):
-                old = re.search(r"--(.*)\.sql$", path).group(1)
+            for old in released():
                 name = "from_" + old
                 pg.create_database(name, extension=False)
                 text = pg.psql(name, f"CREATE EXTENSION backoffice VERSION '{old}'; ALTER EXTENSION backoffice UPDATE;", check=False)
                 diff = difference(fresh, catalog(pg, name))
                 yield f"from-{old}", "ERROR" not in text and not diff, text + diff
+        for old in released():
+            text = with_data(old, fresh)
+            yield f"with-data-from-{old}", not text, text
+        # What the next release will leave for these tests.
+        with tempfile.TemporaryDirectory(prefix="backoffice-fixture-") as folder:
+            fixture.make(version(), folder)
+            text = with_data(version(), fresh, folder)
+            yield "fixture-of-this-version", not text, text
     finally:
         os.unlink(replay)

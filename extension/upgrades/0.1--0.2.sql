@@ -1,0 +1,30 @@
+\echo Use "ALTER EXTENSION backoffice UPDATE" to load this file. \quit
+
+-- What imports, releases and the keeper count leaves the pool's row, which has the state.
+DROP VIEW certificates.conservation;
+DROP VIEW certificates.pool_status;
+
+CREATE TABLE certificates.pool_slots (
+    organization_id uuid NOT NULL,
+    pool_id uuid NOT NULL,
+    created bigint NOT NULL DEFAULT 0 CHECK (created >= 0),
+    next_slot bigint NOT NULL DEFAULT 1 CHECK (next_slot > 0),
+    sweep_slot bigint NOT NULL DEFAULT 1 CHECK (sweep_slot > 0),
+    hold_slot bigint NOT NULL DEFAULT 1 CHECK (hold_slot > 0),
+    PRIMARY KEY (organization_id, pool_id),
+    FOREIGN KEY (organization_id, pool_id) REFERENCES certificates.pools (organization_id, id)
+) WITH (fillfactor = 50);
+COMMENT ON TABLE certificates.pool_slots IS 'Slots of each pool. created: how many certificates there ever were; next_slot: the slot that the next new or returned certificate gets; sweep_slot: no certificate below it is available (but what a sweep has yet to return); hold_slot: none below it is available or reserved.';
+
+INSERT INTO certificates.pool_slots (organization_id, pool_id, created, next_slot, sweep_slot, hold_slot)
+SELECT organization_id, id, created, next_slot, sweep_slot, hold_slot FROM certificates.pools;
+
+ALTER TABLE certificates.pools DROP COLUMN created, DROP COLUMN next_slot, DROP COLUMN sweep_slot, DROP COLUMN hold_slot, ADD COLUMN paused_from text;
+COMMENT ON TABLE certificates.pools IS 'Stocks of certificates. hold: how long a reservation lasts unless the caller says; paused_from: the state to return to when resumed; code_format: any (4 to 64 letters and digits), or checked (the last symbol is a check symbol).';
+
+ALTER TABLE certificates.pool_slots ENABLE ROW LEVEL SECURITY;
+CREATE POLICY tenant ON certificates.pool_slots USING (backoffice.of_current_organization(organization_id));
+CREATE POLICY kernel ON certificates.pool_slots TO backoffice_kernel USING (true) WITH CHECK (true);
+GRANT SELECT, INSERT, UPDATE ON certificates.pool_slots TO backoffice_definer, backoffice_kernel;
+GRANT SELECT ON certificates.pool_slots TO backoffice_service, backoffice_admin;
+SELECT pg_catalog.pg_extension_config_dump('certificates.pool_slots', '');
