@@ -93,7 +93,7 @@ SET ROLE backoffice_user;
 SELECT api.pools();
 SET ROLE backoffice_anon;
 SELECT api.pools();
-SELECT api.health() ->> 'version';
+SELECT api.health() ->> 'version' = backoffice.version() AS same;
 SET ROLE backoffice_service;
 BEGIN READ ONLY;
 SELECT access.act_as(pg_temp.id('Acme'));

@@ -1,5 +1,5 @@
 -- core: version, clock, ids, errors
-SELECT backoffice.version();
+SELECT backoffice.version() = extversion AS same FROM pg_extension WHERE extname = 'backoffice';
 
 -- the clock stands where a test puts it, and only a superuser may
 SET backoffice.frozen_now = '2026-03-01 12:00:00+00';

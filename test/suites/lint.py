@@ -97,10 +97,9 @@ WRITES = re.compile(r"\b(?:INSERT\s+INTO|UPDATE(?:\s+ONLY)?|DELETE\s+FROM(?:\s+O
 
 
 def writes():
-    for path in files("extension/*/*.sql", "extension/*/*.[ch]"):
+    # Not of released and upgrades: whole install scripts, and what changes tables of all contexts.
+    for path in files(*(f"extension/{context}/*.{kind}" for context in SCHEMAS for kind in ("sql", "[ch]"))):
         room = short(path).split(os.sep)[1]
-        if room in ("released", "upgrades"):    # whole install scripts, and what moves tables of all contexts
-            continue
         text = read(path)
         text = without_sql_comments(text) if path.endswith(".sql") else without_c_comments(text)
         for match in WRITES.finditer(text):
@@ -127,7 +126,7 @@ def complete():
         if not exists("test/isolation/expected/" + os.path.basename(path)[:-5] + ".out"):
             yield f"{short(path)}: has no expected output"
     manifest = re.sub(r"#.*", "", read(os.path.join(ROOT, "extension/MANIFEST"))).split()
-    for path in files("extension/*/*.sql"):
+    for path in files(*(f"extension/{context}/*.sql" for context in SCHEMAS)):
         if os.path.relpath(path, os.path.join(ROOT, "extension")) not in manifest:
             yield f"{short(path)}: is not in extension/MANIFEST"
 
