@@ -9,6 +9,7 @@
 #include "access/tokens.h"
 
 #include "catalog/pg_type.h"
+#include "core/keys.h"
 #include "core/spi.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -18,6 +19,7 @@
 
 #define LISTEN_PERMISSION "events.read"	/* of api.event_topics() */
 #define LISTENERS_MAX 10000
+#define POSITION_PURPOSE "access.position"	/* of core/keys.h */
 
 typedef struct Topic
 {
@@ -26,6 +28,7 @@ typedef struct Topic
 } Topic;
 
 PG_FUNCTION_INFO_V1(access_listener_rights);
+PG_FUNCTION_INFO_V1(access_position_keys);
 
 /* By name, as api.event_topics() has them. */
 static Topic *
@@ -133,4 +136,24 @@ access_listener_rights(PG_FUNCTION_ARGS)
 	if (n == 0)
 		PG_RETURN_ARRAYTYPE_P(construct_empty_array(TEXTOID));
 	PG_RETURN_ARRAYTYPE_P(construct_md_array(texts, no_text, 1, &n, &lower, TEXTOID, -1, false, TYPALIGN_INT));
+}
+
+/* position_keys(): "id hex" of each, the current one first */
+Datum
+access_position_keys(PG_FUNCTION_ARGS)
+{
+	int			count = keys_count();
+	Datum	   *texts = palloc(sizeof(Datum) * count);
+	uint8		key[KEYS_EXPORT_BYTES];
+	char		hex[2 * KEYS_EXPORT_BYTES + 1];
+
+	for (int i = 0; i < count; i++)
+	{
+		keys_export(i, POSITION_PURPOSE, key);
+		hex[hex_encode((char *) key, sizeof(key), hex)] = '\0';
+		texts[i] = CStringGetTextDatum(psprintf("%s %s", keys_id(i), hex));
+	}
+	explicit_bzero(key, sizeof(key));
+	explicit_bzero(hex, sizeof(hex));
+	PG_RETURN_ARRAYTYPE_P(construct_array(texts, count, TEXTOID, -1, false, TYPALIGN_INT));
 }

@@ -15,3 +15,9 @@ CREATE OR REPLACE FUNCTION access.listener_rights(tokens text[], organizations u
 COMMENT ON FUNCTION access.listener_rights(text[], uuid[]) IS
 'What each of many tokens may listen to now, for the HTTP gateway''s event streams: verified and looked up as by access.authenticate(), without acting as anybody; the transaction becomes read-only. organizations: for which each acts, NULL: its own. Permission: EXECUTE (backoffice_gateway); the tokens are the right. Returns for each token its organization, and behind a space the topics of api.event_topics() between commas; NULL: a token that may not listen at all. Errors: those of access.authenticate, for the first token that is not good; bad_list.';
 GRANT EXECUTE ON FUNCTION access.listener_rights(text[], uuid[]) TO backoffice_gateway;
+
+CREATE OR REPLACE FUNCTION access.position_keys() RETURNS text[]
+    LANGUAGE c STABLE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'access_position_keys';
+COMMENT ON FUNCTION access.position_keys() IS
+'What the HTTP gateway seals positions with before it shows them to anybody, so that no tenant learns from them how much the others emit: for each key of the key file, the current one first, its id and, behind a space, 32 bytes in hexadecimal that were derived from it for this purpose alone. Permission: EXECUTE (backoffice_gateway). Errors: key_file_missing, key_file_unsafe, key_file_malformed.';
+GRANT EXECUTE ON FUNCTION access.position_keys() TO backoffice_gateway;

@@ -506,6 +506,15 @@ keys_decrypt(const char *purpose, const SecretOwner *owner, const bytea *stored,
 }
 
 void
+keys_export(int number, const char *purpose, uint8 *out)
+{
+	need_keys();
+	Assert(number >= 0 && number < nkeys);
+	fetch_algorithms();
+	derive(&keys[number], purpose, "export", out);
+}
+
+void
 keys_wipe(char *data, Size length)
 {
 	if (data == NULL)

@@ -49,6 +49,10 @@ extern char *keys_decrypt(const char *purpose, const SecretOwner *owner, const b
 /* Was it made with the current key? */
 extern bool keys_is_current(const bytea *hash_or_secret);
 
+/* A key of KEYS_EXPORT_BYTES for a program beside the server, which does that purpose's cryptography itself. */
+#define KEYS_EXPORT_BYTES 32
+extern void keys_export(int number, const char *purpose, uint8 *out);
+
 /* explicit_bzero and pfree; NULL is fine. */
 extern void keys_wipe(char *data, Size length);
 

@@ -11,7 +11,7 @@ import time
 
 from harness.crowd import Crowd, children, memory, raise_file_limit
 from harness.gateway import KID, SECRET, Site, certificate
-from harness.streams import CLOSE, PING, PONG, TEXT, Refused, Sse, WebSocket
+from harness.streams import CLOSE, PING, PONG, TEXT, Positions, Refused, Sse, WebSocket
 
 TOPIC, GUARDED = "news", "secrets"
 
@@ -44,6 +44,10 @@ def numbers(events):
     return [e["payload"]["n"] for e in events]
 
 
+def positions(site):
+    return Positions(site.query("SELECT access.position_keys()")[0][0])
+
+
 def both(site, **kw):
     """A stream of each kind."""
     token = kw.pop("token", None) or site.token()
@@ -59,9 +63,9 @@ def test_in_order(site):
             assert numbers(events) == list(range(500)), numbers(events)
             event = events[0]
             assert event["topic"] == TOPIC and event["type"] == "news.made" and event["key"] is None and event["headers"] is None
-            assert event["occurred_at"].endswith("Z") and len(event["id"]) == 36 and event["position"].count(":") == 2
+            assert event["occurred_at"].endswith("Z") and len(event["id"]) == 36
             row = site.as_org(f"SELECT position::text, to_char(occurred_at AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"') FROM events.read(NULL, 100000) WHERE id = '{event['id']}'")
-            assert row == [(event["position"], event["occurred_at"])], (row, event)
+            assert row == [(positions(site).open(site.org, event["position"]), event["occurred_at"])], (row, event)
 
 
 def test_heads(site):
@@ -200,9 +204,10 @@ def test_signs_of_life(site):
         emit(site, 10)
         now = site.as_org("SELECT events.position()::text")[0][0]
         deadline = time.time() + 5
-        while stream.last_id != now and stream.block(deadline):
+        seal = positions(site)
+        while seal.open(site.org, stream.last_id) != now and stream.block(deadline):
             pass
-        assert stream.last_id >= now, (stream.last_id, now)
+        assert seal.open(site.org, stream.last_id) == now, (stream.last_id, now)
         seen = []
         while len(seen) < 4:
             opcode, payload = socket.frame(6)
@@ -246,17 +251,68 @@ def test_resume(site):
 
 def test_positions_that_are_gone(site):
     for position, code in (("00000001:99999999:1", "position_unknown"), ("deadbeef:1:1", "position_unknown")):
-        stream, socket = both(site, query="last_event_id=" + position)
-        with stream, socket:
-            assert stream.closing() == code and stream.last_id == "", (position, stream.last_id)
-            assert socket.closing() == code and socket.close_code == 4410, socket.close_code
+        lost(site, positions(site).seal(site.org, position), code)
+
+
+def lost(site, position, code):
+    """Streams that shall go on behind it end with the code, and the position is forgotten."""
+    stream, socket = both(site, query="last_event_id=" + position)
+    with stream, socket:
+        assert stream.closing() == code and stream.last_id == "", (position, stream.last_id)
+        assert socket.closing() == code and socket.close_code == 4410, socket.close_code
+
+
+def test_sealed_positions(site):
+    """Positions tell nothing, are good for their own organization only, and survive the rotation of keys while their key is there."""
+    with Sse(site.web.port, token=site.token()) as mine, Sse(site.web.port, token=site.token(site.stranger, site.other)) as theirs:
+        emit(site, 3)
+        events = mine.events(3)
+        start, foreign = mine.start, theirs.start
+    assert len({e["position"] for e in events} | {start}) == 4 and len({len(e["position"]) for e in events} | {len(start)}) == 1
+    forged = start[:-2] + ("A" if start[-2] != "A" else "B") + start[-1]
+    plain = site.query("SELECT events.position()::text")[0][0]
+    for position in (foreign, forged, plain, start.split(".")[1], start[:-1], start + "A"):
+        refused(site, 400, "bad_position", query="last_event_id=" + position)
+        refused(site, 400, "bad_position", kind=WebSocket, headers={"Last-Event-ID": position})
+    lost(site, "unheard-of." + start.split(".")[1], "position_unknown")
+    lines = open(site.pg.key_file).read()
+
+    new = "new " + "5" * 64 + "\n"
+
+    def set_keys(text):
+        with open(site.pg.key_file, "w") as f:
+            f.write(text)
+        site.query("SELECT pg_reload_conf()")
+        time.sleep(0.3)
+    try:
+        set_keys(lines + new)
+        other = site.gateway(**site.settings)   # has the new key first
+        with Sse(other.port, token=site.token(), query="last_event_id=" + start) as stream:
+            assert numbers(stream.events(3)) == [0, 1, 2]
+            later = stream.last_id
+        assert later.startswith("new.")
+        emit(site, 1, first=3)
+        # The older gateway asks for keys when it meets one that it does not know.
+        with Sse(site.web.port, token=site.token(), query="last_event_id=" + later) as stream:
+            assert numbers(stream.events(1)) == [3] and stream.last_id.startswith("new."), stream.last_id
+        site.query("SELECT access.rotate_keys()")
+        set_keys(new)
+        third = site.gateway(**site.settings)
+        with Sse(third.port, token=site.token(), query="last_event_id=" + later) as stream:
+            assert numbers(stream.events(1)) == [3]
+        with Sse(third.port, token=site.token(), query="last_event_id=" + start) as stream:
+            assert stream.closing() == "position_unknown" and stream.last_id == ""
+        other.stop()
+        third.stop()
+    finally:
+        set_keys(new + lines)
 
 
 def test_gateway_restarts(site):
     with Sse(site.web.port, token=site.token()) as stream, WebSocket(site.web.port, token=site.token()) as socket:
         emit(site, 10)
         last = stream.events(10)[-1]["position"]
-        assert socket.events(10)[-1]["position"] == last
+        assert positions(site).open(site.org, socket.events(10)[-1]["position"]) == positions(site).open(site.org, last)
         started = time.time()
         assert site.web.stop() == 0 and time.time() - started < 8
         assert stream.closing() == "shutting_down" and 3000 <= stream.retry <= 6000, stream.retry

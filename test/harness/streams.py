@@ -14,9 +14,33 @@ import socket
 import ssl
 import struct
 import time
+import uuid
+
+from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 
 GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 TEXT, CLOSE, PING, PONG = 1, 8, 9, 10
+
+
+class Positions:
+    """What the gateway seals positions with (workers/gateway/events_seal.h). keys: what access.position_keys() answers."""
+
+    def __init__(self, keys):
+        self.keys = {name: AESSIV(bytes.fromhex(key)) for name, key in (k.split(" ") for k in keys)}
+        self.current = keys[0].split(" ")[0]
+
+    def open(self, organization, text):
+        """epoch:tick:seq"""
+        name, _, sealed = text.partition(".")
+        sealed = base64.urlsafe_b64decode(sealed + "=")
+        epoch, tick, seq = struct.unpack(">IQQ", self.keys[name].decrypt(sealed[8:], [uuid.UUID(organization).bytes, sealed[:8]]))
+        return f"{epoch:x}:{tick}:{seq}"
+
+    def seal(self, organization, text):
+        epoch, tick, seq = text.split(":")
+        nonce = os.urandom(8)
+        sealed = self.keys[self.current].encrypt(struct.pack(">IQQ", int(epoch, 16), int(tick), int(seq)), [uuid.UUID(organization).bytes, nonce])
+        return self.current + "." + base64.urlsafe_b64encode(nonce + sealed).decode().rstrip("=")
 
 
 class Refused(Exception):

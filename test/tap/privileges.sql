@@ -67,6 +67,7 @@ INSERT INTO intended_functions VALUES
     ('access.password_hashing()', 'admin worker'),
     ('access.people_changed()', ''),
     ('access.permission_matches(name text, pattern text)', ''),
+    ('access.position_keys()', 'gateway'),
     ('access.prune_audit_entries(older_than interval)', 'admin as kernel'),
     ('access.refresh(refresh_token text, ip inet)', 'service'),
     ('access.remove_member(organization uuid, "user" uuid)', 'service'),

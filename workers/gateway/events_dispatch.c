@@ -91,7 +91,12 @@ offer(Listener *listener, const Event *event, Formatted *formatted)
 		!filter_matches(listener->filter, event))
 		return;
 	if (*chunk == NULL)
-		*chunk = format_event(event, listener_form(listener));
+	{
+		char		position[SEAL_TEXT];
+
+		seal_position(listener->feed->seal, event->organization, &event->position, position);
+		*chunk = format_event(event, position, listener_form(listener));
+	}
 	listener_queue(listener, *chunk);
 	listener_mark(listener);
 	listener->sent++;

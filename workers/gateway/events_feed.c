@@ -17,6 +17,7 @@
 #define LOOK_MS 1000
 #define LINGER_MS 10000
 #define CONNECT_S 5
+#define SEAL_MS 60000			/* between two looks at the key file */
 #define BATCH_EVENTS 500
 #define BATCH_BYTES (256 * 1024)
 #define HELD_BYTES (8 * 1024 * 1024)
@@ -156,6 +157,42 @@ notified(void *context)
 	look(feed);
 }
 
+/* ---- what positions are sealed with ---- */
+
+bool
+feed_take_seal(Feed *feed, const PGresult *result)
+{
+	Seal	   *seal = seal_read(result);
+
+	if (seal == NULL)
+		return feed->seal != NULL;
+	seal_free(feed->seal);
+	feed->seal = seal;
+	feed->sealed_ms = loop_monotonic_ms();
+	return true;
+}
+
+bool
+feed_seal_fresh(const Feed *feed)
+{
+	return feed->seal != NULL && loop_monotonic_ms() - feed->sealed_ms < SEAL_MS;
+}
+
+static void
+seal_came(void *context, PGresult *result)
+{
+	Feed	   *feed = context;
+
+	if (result == NULL)
+		return;
+	/* With the keys there are, if these cannot be had now. */
+	if (!pg_good(&feed->pg, result, NULL) || !feed_take_seal(feed, result))
+		log_error("the keys for positions cannot be read", F_STR("error", feed->pg.error));
+	feed->sealed_ms = loop_monotonic_ms();
+	PQclear(result);
+	look(feed);
+}
+
 /* ---- the connection ---- */
 
 static bool
@@ -243,6 +280,8 @@ timer_came(void *context)
 	}
 	/* A notification can get lost only with its connection; this is for what nobody thought of. */
 	loop_timer_in(&feed->events->gateway->loop, &feed->timer, LOOK_MS);
+	if (feed->connected && pg_idle(&feed->pg) && !feed_seal_fresh(feed))
+		pg_send(&feed->pg, seal_sql, &(PgParams) {.n = 0}, 0, seal_came, feed);
 	notified(feed);
 }
 
@@ -277,8 +316,7 @@ feed_close(Feed *feed)
 	loop_timer_off(&feed->timer);
 	pg_close(&feed->pg);
 	drop_held(feed, feed->held_count);
-	for (int i = 0; i < FORMS; i++)
-		chunk_free(feed->pings[i]);
+	seal_free(feed->seal);
 	audiences_free(feed);
 	free(feed);
 }
@@ -341,19 +379,19 @@ feed_leave(Listener *listener)
 	changed(listener->feed);
 }
 
+/* Sealed anew for each: whether others' events moved it on is nobody's business. */
 Chunk *
-feed_ping(Feed *feed, Form form)
+feed_ping(const Listener *listener)
 {
+	const Feed *feed = listener->feed;
+	char		position[SEAL_TEXT];
+	Chunk	   *chunk;
+
 	if (!feed->running)
 		return NULL;
-	if (position_compare(&feed->pinged, &feed->position) != 0)
-		for (int i = 0; i < FORMS; i++)
-		{
-			chunk_free(feed->pings[i]);
-			feed->pings[i] = NULL;
-		}
-	feed->pinged = feed->position;
-	if (feed->pings[form] == NULL && (feed->pings[form] = format_ping(&feed->position, form)) != NULL)
-		feed->pings[form]->position = feed->position;
-	return feed->pings[form];
+	seal_position(feed->seal, listener->identity->organization, &feed->position, position);
+	chunk = format_ping(position, listener_form(listener));
+	if (chunk != NULL)
+		chunk->position = feed->position;
+	return chunk;
 }

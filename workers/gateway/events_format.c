@@ -126,11 +126,8 @@ event_room(const Event *event)
 }
 
 static char *
-put_event(char *at, const Event *event)
+put_event(char *at, const Event *event, const char *position)
 {
-	char		position[POSITION_TEXT];
-
-	position_text(&event->position, position);
 	at = put(at, "{\"position\":\"");
 	at = put(at, position);
 	at = put(at, "\",\"id\":\"");
@@ -165,10 +162,9 @@ finish_message(Chunk *chunk, size_t len)
 }
 
 Chunk *
-format_event(const Event *event, Form form)
+format_event(const Event *event, const char *position, Form form)
 {
 	Chunk	   *chunk = chunk_of(event_room(event) + FRAME_HEAD_MAX);
-	char		position[POSITION_TEXT];
 	char	   *at;
 
 	if (chunk == NULL)
@@ -176,15 +172,14 @@ format_event(const Event *event, Form form)
 	chunk->position = event->position;
 	if (form == FORM_WEBSOCKET)
 	{
-		at = put_event(chunk->bytes + FRAME_HEAD_MAX, event);
+		at = put_event(chunk->bytes + FRAME_HEAD_MAX, event, position);
 		finish_message(chunk, (size_t) (at - chunk->bytes) - FRAME_HEAD_MAX);
 		return chunk;
 	}
-	position_text(&event->position, position);
 	at = put(chunk->bytes, "id: ");
 	at = put(at, position);
 	at = put(at, "\ndata: ");
-	at = put_event(at, event);
+	at = put_event(at, event, position);
 	at = put(at, "\n\n");
 	chunk->len = (size_t) (at - chunk->bytes);
 	return chunk;
@@ -213,27 +208,21 @@ format_text(Form form, const char *format, ...)
 }
 
 Chunk *
-format_start(const Position *position, int64_t retry_ms, Form form)
+format_start(const char *position, int64_t retry_ms, Form form)
 {
-	char		text[POSITION_TEXT];
-
-	position_text(position, text);
 	if (form == FORM_WEBSOCKET)
-		return format_text(form, "{\"control\":\"ready\",\"position\":\"%s\"}", text);
-	return format_text(form, "retry: %" PRId64 "\nid: %s\n\n", retry_ms, text);
+		return format_text(form, "{\"control\":\"ready\",\"position\":\"%s\"}", position);
+	return format_text(form, "retry: %" PRId64 "\nid: %s\n\n", retry_ms, position);
 }
 
 Chunk *
-format_ping(const Position *position, Form form)
+format_ping(const char *position, Form form)
 {
-	char		text[POSITION_TEXT];
-
 	if (position == NULL)
 		return form == FORM_WEBSOCKET ? format_frame(FRAME_PING, "", 0) : format_text(form, ":\n\n");
-	position_text(position, text);
 	if (form == FORM_WEBSOCKET)
-		return format_text(form, "{\"control\":\"position\",\"position\":\"%s\"}", text);
-	return format_text(form, ":\nid: %s\n\n", text);
+		return format_text(form, "{\"control\":\"position\",\"position\":\"%s\"}", position);
+	return format_text(form, ":\nid: %s\n\n", position);
 }
 
 Chunk *

@@ -14,6 +14,7 @@
 #include "gateway/events_filter.h"
 #include "gateway/events_format.h"
 #include "gateway/events_frame.h"
+#include "gateway/events_seal.h"
 #include "gateway/events_ticket.h"
 #include "gateway/pool.h"
 #include "gateway/wire.h"
@@ -75,8 +76,8 @@ typedef struct Feed
 	size_t		held_bytes;
 	Position	held_from;		/* of the first one, or position */
 	Audience   *audiences[EVENTS_BUCKETS];
-	Chunk	   *pings[FORMS];
-	Position	pinged;			/* what they tell */
+	Seal	   *seal;			/* there before the first listener */
+	int64_t		sealed_ms;		/* when its keys were asked for */
 	struct Feed *next;
 } Feed;
 
@@ -188,7 +189,12 @@ extern bool feed_join(Listener *listener, bool at_end);
 extern void feed_leave(Listener *listener);
 /* Somebody may join soon: keep what is dispatched. Each call with +1 is followed by one with -1. */
 extern void feed_joining(Feed *feed, int change);
-extern Chunk *feed_ping(Feed *feed, Form form);
+/* A reference to a sign of life with how far the log was read; NULL: none. */
+extern Chunk *feed_ping(const Listener *listener);
+/* Takes what seal_sql answered. False: there was nothing to seal with. */
+extern bool feed_take_seal(Feed *feed, const PGresult *result);
+/* Whether the keys may still be those of the key file. */
+extern bool feed_seal_fresh(const Feed *feed);
 extern void feed_close(Feed *feed);
 
 /* events_dispatch.c */

@@ -1,4 +1,5 @@
 /* One client: its socket, what waits to be sent, signs of life, the end. */
+#include <gnutls/crypto.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <stdlib.h>
@@ -463,12 +464,14 @@ listener_close(Listener *listener, const char *code, const char *message, int cl
 {
 	Events	   *events = listener->events;
 	int64_t		retry = events->gateway->settings.events_retry_ms;
+	uint32_t	spread = 0;
 	Chunk	   *chunk;
 
 	if (listener->closing)
 		return;
-	/* Spread, so that those who were closed together do not come back together. */
-	retry += retry * (int64_t) (listener->number * 2654435761 % 1000) / 1000;
+	/* Spread, so that those who were closed together do not come back together; by chance, which tells nothing of how many there are. */
+	(void) gnutls_rnd(GNUTLS_RND_NONCE, &spread, sizeof(spread));
+	retry += retry * (int64_t) (spread % 1000) / 1000;
 	chunk = format_closing(code, message, close_code, retry, close_code == CLOSE_POSITION, listener_form(listener));
 	log_info("listener closed", F_INT("listener", listener->number), F_STR("code", code));
 	listener_finish(listener, chunk);
@@ -482,12 +485,13 @@ ping(Listener *listener)
 {
 	/* It may have been given more than was read for all: a position never goes back. */
 	bool		known = listener->audience != NULL && position_compare(&listener->feed->position, &listener->cursor) >= 0;
-	Chunk	   *position = known ? feed_ping(listener->feed, listener_form(listener)) : NULL;
+	Chunk	   *position = known ? feed_ping(listener) : NULL;
 
 	if (position != NULL)
 		listener_queue(listener, position);
 	if (listener->frames != NULL || position == NULL)
 		listener_queue(listener, listener->events->pings[listener_form(listener)]);
+	chunk_free(position);
 	listener_mark(listener);
 }
 

@@ -28,8 +28,11 @@ typedef struct Opening
 	Identity   *identity;		/* with a reference */
 	Form		form;
 	Filter	   *filter;
+	const char *after;			/* position to go on behind, as the client has it; NULL: none */
 	bool		resumes;
 	Position	from;
+	Position	latest;
+	Rights		rights;
 	Statement	statement;
 	char		accept[32];		/* Sec-WebSocket-Accept */
 	bool		protocol;		/* the client offers ours */
@@ -45,6 +48,7 @@ free_opening(void *state)
 	if (opening->feed != NULL)
 		feed_joining(opening->feed, -1);
 	filter_free(opening->filter);
+	free(opening->rights.topics);
 	free(opening);
 }
 
@@ -55,18 +59,6 @@ refuse(Request *request, const char *code, const char *detail)
 {
 	problem_reply(request, 400, code, detail, NULL);
 	return false;
-}
-
-static bool
-take_position(Request *request, Opening *opening, const char *text)
-{
-	/* A browser whose position was forgotten sends an empty one. */
-	if (*text == '\0')
-		return true;
-	if (!position_parse(text, &opening->from))
-		return refuse(request, "bad_position", "a position is epoch:tick:seq, as events carry it");
-	opening->resumes = true;
-	return true;
 }
 
 static bool
@@ -113,7 +105,11 @@ take_item(Request *request, Opening *opening, const char *name, const char *valu
 		return filter->key != NULL || refuse(request, "out_of_memory", "the server is out of memory");
 	}
 	if (strcmp(name, "last_event_id") == 0)
-		return take_position(request, opening, value);
+	{
+		/* A browser whose position was forgotten sends an empty one. */
+		opening->after = *value != '\0' ? value : NULL;
+		return true;
+	}
 	return strcmp(name, "ticket") == 0 ? take_ticket(request, value) : refuse(request, "unknown_parameter", "this route has no such parameter");
 }
 
@@ -257,6 +253,7 @@ static bool
 start_listener(Request *request, Opening *opening, const Wire *wire)
 {
 	Listener   *listener = listener_open(request->gateway->events, opening->feed, opening->identity, opening->filter, opening->form, wire);
+	char		position[SEAL_TEXT];
 	Chunk	   *start;
 
 	if (listener == NULL)
@@ -266,7 +263,8 @@ start_listener(Request *request, Opening *opening, const Wire *wire)
 	if (request->gateway->settings.access_log)
 		log_info("listener opened", F_INT("listener", listener->number), F_STR("request_id", request->id),
 				 F_STR("principal", request->principal), F_INT("resumes", opening->resumes));
-	start = format_start(&listener->cursor, request->gateway->settings.events_retry_ms, opening->form);
+	seal_position(opening->feed->seal, opening->identity->organization, &listener->cursor, position);
+	start = format_start(position, request->gateway->settings.events_retry_ms, opening->form);
 	listener_queue(listener, start);
 	chunk_free(start);
 	if (catch_up_start(listener))
@@ -315,20 +313,33 @@ too_many(Request *request, const Identity *identity)
 	return true;
 }
 
+/* False: the request was answered. */
+static bool
+find_place(Request *request, Opening *opening)
+{
+	SealVerdict verdict = opening->after == NULL ? SEAL_GOOD :
+		seal_open(opening->feed->seal, opening->rights.organization, opening->after, &opening->from);
+
+	if (verdict == SEAL_BAD)
+		return refuse(request, "bad_position", "this is no position of this organization's events");
+	opening->resumes = opening->after != NULL;
+	if (!opening->resumes)
+		opening->from = opening->latest;
+	/* What it says nobody can tell any more: one of a history that is none, and so position_unknown. */
+	else if (verdict == SEAL_KEY_GONE)
+		opening->from = (Position) {~opening->latest.epoch, 1, 1};
+	return true;
+}
+
 static void
-may_listen(Request *request, Opening *opening, Rights *rights, const char *latest)
+may_listen(Request *request, Opening *opening)
 {
 	Identity   *identity;
 
-	if (rights->topic_count == 0)
-	{
-		free(rights->topics);
-		problem_reply(request, 403, "no_topics", "there is no topic that may be listened to", "GET /events/topics lists them.");
+	if (!find_place(request, opening))
 		return;
-	}
-	if (!opening->resumes && !position_parse(latest, &opening->from))
-		opening->from = (Position) {0, 0, 0};
-	identity = opening->identity = identity_of(opening->feed, request, rights);
+	identity = opening->identity = identity_of(opening->feed, request, &opening->rights);
+	opening->rights.topics = NULL;
 	if (identity == NULL)
 	{
 		problem_reply(request, 500, "out_of_memory", "the server is out of memory", NULL);
@@ -342,32 +353,52 @@ may_listen(Request *request, Opening *opening, Rights *rights, const char *lates
 }
 
 static void
-opened(Request *request, CallOutcome outcome, PGresult *result)
+seal_came(Request *request, CallOutcome outcome, PGresult *result)
 {
 	Opening    *opening = request->state;
-	Rights		rights;
-	char		latest[POSITION_TEXT];
 
 	if (outcome != CALL_DONE)
 	{
 		problem_outcome(request, outcome, result);
 		return;
 	}
-	if (!rights_read(result, &rights))
+	if (feed_take_seal(opening->feed, result))
+		may_listen(request, opening);
+	else
+		problem_reply(request, 500, "out_of_memory", "the server is out of memory", NULL);
+	PQclear(result);
+}
+
+static void
+opened(Request *request, CallOutcome outcome, PGresult *result)
+{
+	Opening    *opening = request->state;
+	const Feed *feed = opening->feed;
+
+	if (outcome != CALL_DONE)
+	{
+		problem_outcome(request, outcome, result);
+		return;
+	}
+	if (!rights_read(result, &opening->rights))
 	{
 		PQclear(result);
 		problem_reply(request, 403, "no_organization", "the token acts for no organization", "Send X-Organization-Id.");
 		return;
 	}
-	snprintf(latest, sizeof(latest), "%s", PQgetvalue(result, 0, 3));
+	(void) position_parse(PQgetvalue(result, 0, 3), &opening->latest);
 	PQclear(result);
 	if (request->method == METHOD_HEAD)
-	{
-		free(rights.topics);
 		reply_static(request, 200, "text/event-stream", "", 0);
-	}
+	else if (opening->rights.topic_count == 0)
+		problem_reply(request, 403, "no_topics", "there is no topic that may be listened to", "GET /events/topics lists them.");
+	else if (feed_seal_fresh(feed) && (opening->after == NULL || seal_has_key(feed->seal, opening->after)))
+		may_listen(request, opening);
 	else
-		may_listen(request, opening, &rights, latest);
+	{
+		opening->statement = (Statement) {.sql = seal_sql};
+		request_call_internal(request, request_pool(request), &opening->statement, seal_came);
+	}
 }
 
 /* Nothing was asked for: no filter is kept. */
@@ -401,8 +432,9 @@ events_open(Request *request)
 	opening->form = strcmp(request->route->pattern, "/ws") == 0 ? FORM_WEBSOCKET : FORM_SSE;
 	if (opening->form == FORM_WEBSOCKET && !check_handshake(request, opening))
 		return;
-	if (too_many(request, NULL) || !read_query(request, opening) ||
-		(last != NULL && !opening->resumes && !take_position(request, opening, last)))
+	if (last != NULL && *last != '\0')
+		opening->after = last;
+	if (too_many(request, NULL) || !read_query(request, opening))
 		return;
 	drop_empty_filter(opening);
 	if (request->token == NULL)

@@ -48,7 +48,7 @@ call(Request *request, const char *sql, int n, const char *const *values, Reques
 	statement->n = n;
 	for (int i = 0; i < n; i++)
 		statement->values[i] = values[i];
-	request_call_internal(request, statement, done);
+	request_call_internal(request, NULL, statement, done);
 }
 
 /* The one value of a result as a JSON object; NULL: the request was answered. Frees the result. */

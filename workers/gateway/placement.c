@@ -147,37 +147,6 @@ pools_placed(const Pools *pools)
 
 /* ---- the token's organization ---- */
 
-static int
-base64url(char c)
-{
-	return c >= 'A' && c <= 'Z' ? c - 'A' : c >= 'a' && c <= 'z' ? c - 'a' + 26 : c >= '0' && c <= '9' ? c - '0' + 52 :
-		c == '-' ? 62 : c == '_' ? 63 : -1;
-}
-
-static size_t
-decode_base64url(const char *text, size_t len, char *out)
-{
-	unsigned int bits = 0;
-	int			count = 0;
-	size_t		used = 0;
-
-	for (size_t i = 0; i < len; i++)
-	{
-		int			value = base64url(text[i]);
-
-		if (value < 0)
-			return 0;
-		bits = bits << 6 | (unsigned int) value;
-		count += 6;
-		if (count >= 8)
-		{
-			count -= 8;
-			out[used++] = (char) (bits >> count & 0xff);
-		}
-	}
-	return used;
-}
-
 bool
 placement_token_organization(const char *token, char *organization)
 {
@@ -190,7 +159,7 @@ placement_token_organization(const char *token, char *organization)
 
 	if (end == NULL || end - payload > MAX_PAYLOAD)
 		return false;
-	claims = json_loadb(bytes, decode_base64url(payload + 1, (size_t) (end - payload - 1), bytes), 0, NULL);
+	claims = json_loadb(bytes, text_base64url_decode(payload + 1, (size_t) (end - payload - 1), bytes), 0, NULL);
 	org = json_string_value(json_object_get(claims, "org"));
 	if (org != NULL && strlen(org) == 36 && text_is_uuid(org))
 	{

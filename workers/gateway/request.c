@@ -256,7 +256,9 @@ call_done(Call *call, CallOutcome outcome, PGresult *result, const char *princip
 {
 	Request    *request = call->context;
 
-	snprintf(request->principal, sizeof(request->principal), "%s", principal);
+	/* A call of the gateway's own does not say who acts. */
+	if (!call->internal)
+		snprintf(request->principal, sizeof(request->principal), "%s", principal);
 	if (outcome == CALL_DONE && principal[0] != '\0')
 		limits_learn(request->token, principal);
 	request->call_done(request, outcome, result);
@@ -316,14 +318,14 @@ request_call(Request *request, const Statement *before, const Statement *main, b
 }
 
 void
-request_call_internal(Request *request, const Statement *main, RequestDone done)
+request_call_internal(Request *request, Pool *pool, const Statement *main, RequestDone done)
 {
 	Call	   *call = &request->call;
 
 	*call = (Call) {.internal = true, .main = main, .fair_key = text_hash(request->peer, strlen(request->peer)),
 		.done = call_done, .context = request};
 	request->call_done = done;
-	pool_submit(pools_find(request->gateway->pools, NULL), call);
+	pool_submit(pool != NULL ? pool : pools_find(request->gateway->pools, NULL), call);
 }
 
 void

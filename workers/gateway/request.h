@@ -148,8 +148,8 @@ extern const char *request_cookies_json(Request *request);
 extern void request_call(Request *request, const Statement *before, const Statement *main, bool read_only, bool rollback,
 						 RequestDone done);
 
-/* One statement of the gateway's own, as the role it logged in as, without begin_request. */
-extern void request_call_internal(Request *request, const Statement *main, RequestDone done);
+/* One statement of the gateway's own, as the role it logged in as, without begin_request. pool NULL: the default one. */
+extern void request_call_internal(Request *request, Pool *pool, const Statement *main, RequestDone done);
 
 /* The pool of the organization that the header names, else the token's. */
 extern Pool *request_pool(const Request *request);

@@ -146,6 +146,50 @@ text_percent_encode(struct Request *request, const char *text)
 	return out;
 }
 
+static const char base64url[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+
+void
+text_base64url(const void *bytes, size_t len, char *out)
+{
+	const unsigned char *at = bytes;
+	unsigned int bits = 0;
+	int			count = 0;
+
+	for (size_t i = 0; i < len; i++)
+	{
+		bits = bits << 8 | at[i];
+		for (count += 8; count >= 6; count -= 6)
+			*out++ = base64url[bits >> (count - 6) & 63];
+	}
+	if (count > 0)
+		*out++ = base64url[bits << (6 - count) & 63];
+	*out = '\0';
+}
+
+size_t
+text_base64url_decode(const char *text, size_t len, char *out)
+{
+	unsigned int bits = 0;
+	int			count = 0;
+	size_t		used = 0;
+
+	for (size_t i = 0; i < len; i++)
+	{
+		const char *digit = text[i] != '\0' ? strchr(base64url, text[i]) : NULL;
+
+		if (digit == NULL)
+			return 0;
+		bits = bits << 6 | (unsigned int) (digit - base64url);
+		count += 6;
+		if (count >= 8)
+		{
+			count -= 8;
+			out[used++] = (char) (bits >> count & 0xff);
+		}
+	}
+	return used;
+}
+
 bool
 text_is_uuid(const char *text)
 {

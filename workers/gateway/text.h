@@ -18,6 +18,11 @@ extern char *text_json_string(char *out, const char *text, size_t len);
 struct Request;
 extern char *text_percent_encode(struct Request *request, const char *text);
 
+/* Without padding, and a NUL behind it; out has room for len * 4 / 3 + 3 bytes. */
+extern void text_base64url(const void *bytes, size_t len, char *out);
+/* Returns how many bytes it is, 0: none. out has room for len of them. */
+extern size_t text_base64url_decode(const char *text, size_t len, char *out);
+
 extern bool text_is_uuid(const char *text);
 extern uint32_t text_hash(const char *text, size_t len);
 extern uint64_t text_hash64(const char *text, size_t len);

@@ -10,6 +10,7 @@
 #include "gateway/events_filter.h"
 #include "gateway/events_format.h"
 #include "gateway/events_frame.h"
+#include "gateway/events_seal.h"
 #include "gateway/events_ticket.h"
 
 /* ---- frames ---- */
@@ -230,15 +231,15 @@ events_are_formatted(void **state)
 	Chunk	   *chunk;
 
 	(void) state;
-	expect_chunk(format_event(&sample, FORM_SSE), "id: ab:12:345\ndata: " SAMPLE_JSON "\n\n", 0);
-	chunk = format_event(&sample, FORM_WEBSOCKET);
+	expect_chunk(format_event(&sample, "ab:12:345", FORM_SSE), "id: ab:12:345\ndata: " SAMPLE_JSON "\n\n", 0);
+	chunk = format_event(&sample, "ab:12:345", FORM_WEBSOCKET);
 	assert_int_equal((uint8_t) chunk->bytes[0], 0x81);
 	assert_int_equal(chunk->bytes[1], 126);
 	expect_chunk(chunk, SAMPLE_JSON, 4);
 	old.occurred_at_us = -1;
 	old.key = (Bytes) {NULL, 0};
 	old.headers = (Bytes) BYTES("{\"traceparent\": \"x\"}");
-	chunk = format_event(&old, FORM_SSE);
+	chunk = format_event(&old, "x", FORM_SSE);
 	assert_non_null(strstr(chunk->bytes, "\"key\":null"));
 	assert_non_null(strstr(chunk->bytes, "\"1969-12-31T23:59:59.999999Z\""));
 	assert_non_null(strstr(chunk->bytes, "\"headers\":{\"traceparent\": \"x\"}"));
@@ -248,15 +249,14 @@ events_are_formatted(void **state)
 static void
 notices_are_formatted(void **state)
 {
-	Position	position = {1, 2, 3};
 	char		message[400];
 	Chunk	   *chunk;
 
 	(void) state;
-	expect_chunk(format_start(&position, 3000, FORM_SSE), "retry: 3000\nid: 1:2:3\n\n", 0);
-	expect_chunk(format_start(&position, 3000, FORM_WEBSOCKET), "{\"control\":\"ready\",\"position\":\"1:2:3\"}", 2);
+	expect_chunk(format_start("1:2:3", 3000, FORM_SSE), "retry: 3000\nid: 1:2:3\n\n", 0);
+	expect_chunk(format_start("1:2:3", 3000, FORM_WEBSOCKET), "{\"control\":\"ready\",\"position\":\"1:2:3\"}", 2);
 	expect_chunk(format_ping(NULL, FORM_SSE), ":\n\n", 0);
-	expect_chunk(format_ping(&position, FORM_SSE), ":\nid: 1:2:3\n\n", 0);
+	expect_chunk(format_ping("1:2:3", FORM_SSE), ":\nid: 1:2:3\n\n", 0);
 	chunk = format_ping(NULL, FORM_WEBSOCKET);
 	assert_int_equal(chunk->len, 2);
 	assert_memory_equal(chunk->bytes, "\x89\0", 2);
@@ -292,6 +292,77 @@ positions_are_parsed(void **state)
 	assert_string_equal(text, "ffffffff:9223372036854775807:0");
 	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
 		assert_false(position_parse(bad[i], &position));
+}
+
+/* ---- sealed positions ---- */
+
+static Seal *
+seal_of(int count, const char *const *keys)
+{
+	PGresult   *result = PQmakeEmptyPGresult(NULL, PGRES_TUPLES_OK);
+	PGresAttDesc column = {(char *) "key", 0, 0, 0, 25, -1, -1};
+	Seal	   *seal;
+
+	assert_true(PQsetResultAttrs(result, 1, &column));
+	for (int i = 0; i < count; i++)
+		assert_true(PQsetvalue(result, i, 0, (char *) keys[i], (int) strlen(keys[i])));
+	seal = seal_read(result);
+	PQclear(result);
+	return seal;
+}
+
+#define KEY_A "a 000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f"
+#define KEY_B "a_key_of_16_char ff0102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f"
+
+static void
+positions_are_sealed(void **state)
+{
+	static const char *const keys[] = {KEY_A, KEY_B};
+	static const char *const rotated[] = {KEY_B, KEY_A};
+	static const char *const none[] = {"", "a", "a 00", "longer_than_16_chars 000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f"};
+	static const char *const bad[] = {"", ".", "a", "a.", "1:2:3", ".AAAA", "a.AAAA", "a_key_longer_than_16.AAAA"};
+	unsigned char mine[16] = {1};
+	unsigned char others[16] = {2};
+	Seal	   *seal = seal_of(2, keys);
+	Seal	   *later = seal_of(2, rotated);
+	Seal	   *gone = seal_of(1, rotated);
+	Position	position = {0xffffffff, INT64_MAX, 0};
+	Position	got;
+	char		text[SEAL_TEXT];
+	char		again[SEAL_TEXT];
+
+	(void) state;
+	assert_null(seal_of(4, none));
+	seal_position(seal, mine, &position, text);
+	assert_int_equal(strlen(text), 61);
+	assert_memory_equal(text, "a.", 2);
+	assert_int_equal(seal_open(seal, mine, text, &got), SEAL_GOOD);
+	assert_true(got.epoch == position.epoch && got.tick == position.tick && got.seq == position.seq);
+	/* Never the same twice, as long for every position, and nobody else's. */
+	seal_position(seal, mine, &position, again);
+	assert_string_not_equal(text, again);
+	seal_position(seal, mine, &(Position) {0}, again);
+	assert_int_equal(strlen(text), strlen(again));
+	assert_int_equal(seal_open(seal, others, text, &got), SEAL_BAD);
+	/* A key that is the current one no longer; one that is gone. */
+	assert_int_equal(seal_open(later, mine, text, &got), SEAL_GOOD);
+	seal_position(later, mine, &position, again);
+	assert_true(seal_has_key(seal, again) && seal_open(seal, mine, again, &got) == SEAL_GOOD);
+	assert_true(strlen(again) < SEAL_TEXT && !seal_has_key(gone, text));
+	assert_int_equal(seal_open(gone, mine, text, &got), SEAL_KEY_GONE);
+	for (size_t i = 0; text[i] != '\0'; i++)
+	{
+		strcpy(again, text);
+		again[i] = again[i] == 'B' ? 'C' : 'B';
+		/* Of the last character four bits count. */
+		if (text[i + 1] != '\0')
+			assert_int_not_equal(seal_open(seal, mine, again, &got), SEAL_GOOD);
+	}
+	for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+		assert_int_equal(seal_open(seal, mine, bad[i], &got), SEAL_BAD);
+	seal_free(seal);
+	seal_free(later);
+	seal_free(gone);
 }
 
 /* ---- filters, tickets ---- */
@@ -387,6 +458,7 @@ main(void)
 		cmocka_unit_test(events_are_formatted),
 		cmocka_unit_test(notices_are_formatted),
 		cmocka_unit_test(positions_are_parsed),
+		cmocka_unit_test(positions_are_sealed),
 		cmocka_unit_test(filters_choose),
 		cmocka_unit_test(tickets_are_good_once),
 	};

@@ -255,7 +255,7 @@ routes_are_found(void **state)
 	assert_int_equal(route_match("/members/a/roles/b", METHOD_DELETE, &match), MATCH_FOUND);
 	assert_string_equal(match.route->function, "revoke_role");
 	assert_int_equal(route_match("/pools", METHOD_HEAD, &match), MATCH_FOUND);
-	assert_int_equal(route_match("/pools", METHOD_POST, &match), MATCH_NO_METHOD);
+	assert_int_equal(route_match("/permissions", METHOD_POST, &match), MATCH_NO_METHOD);
 	assert_int_equal(match.allowed, 1u << METHOD_GET | 1u << METHOD_HEAD);
 	assert_int_equal(route_match("/members/a/roles/b", METHOD_GET, &match), MATCH_NO_METHOD);
 	assert_int_equal(match.allowed, 1u << METHOD_PUT | 1u << METHOD_DELETE);
