@@ -87,7 +87,7 @@ class Gateway(Http):
 
     def __enter__(self):
         self.worker.start()
-        if not self.worker.wait_log('"msg":"serving"'):
+        if not self.worker.wait_log('"msg":"serving"') or not self.worker.wait_log('"msg":"functions loaded"'):
             raise RuntimeError("the gateway did not start:\n" + self.worker.text()[-4000:])
         self.url = f"http://127.0.0.1:{self.worker.http_port()}"
         return self

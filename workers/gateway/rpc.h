@@ -88,7 +88,7 @@ typedef struct RpcPlan
 typedef struct RpcOutcome
 {
 	bool		authenticated;	/* someone acts: not the anonymous role */
-	const char *token;			/* of the request, or NULL */
+	const char *token;			/* that was not accepted, or NULL */
 	const PGresult *error;		/* of begin_request, settings, an ending or the Sync; else NULL */
 	const PGresult *main;		/* NULL where it was not reached */
 } RpcOutcome;

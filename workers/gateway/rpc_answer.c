@@ -7,16 +7,19 @@
 
 #include "gateway/rpc_internal.h"
 
+/* A page that lies behind a single value has no row: of nothing there is nothing. */
 static int64_t
 number_of(const PGresult *result, int column)
 {
+	if (PQntuples(result) == 0)
+		return 0;
 	return PQgetisnull(result, 0, column) ? -1 : strtoll(PQgetvalue(result, 0, column), NULL, 10);
 }
 
 static const char *
 text_of(const PGresult *result, int column)
 {
-	return PQgetisnull(result, 0, column) ? NULL : PQgetvalue(result, 0, column);
+	return PQntuples(result) == 0 || PQgetisnull(result, 0, column) ? NULL : PQgetvalue(result, 0, column);
 }
 
 /* 0-9/100, * for what there is none of or is not known. */
@@ -214,7 +217,7 @@ rpc_answer(const RpcPlan *plan, const RpcOutcome *outcome, RpcResponse *response
 		rpc_database_problem(plan->arena, outcome->error, outcome->authenticated, outcome->token, response);
 	else if (answering->response != NULL)
 		*response = *answering->response;
-	else if (PQresultStatus(result) == PGRES_TUPLES_OK && PQntuples(result) == 1 && PQnfields(result) == RPC_COLUMNS)
+	else if (PQresultStatus(result) == PGRES_TUPLES_OK && PQntuples(result) <= 1 && PQnfields(result) == RPC_COLUMNS)
 		answer_rows(plan->arena, answering, result, response);
 	else
 		rpc_database_problem(plan->arena, result, outcome->authenticated, outcome->token, response);

@@ -249,7 +249,7 @@ rpc_database_problem(RpcArena *arena, const PGresult *result, bool authenticated
 		else if ((rows = marked(arena, sqlstate, message, RPC_MARK_AFFECTED)) != NULL)
 			problem = (RpcProblem) {.status = 400, .code = "PGRST124", .message = "Query result exceeds max-affected preference constraint",
 				.details = arena_print(arena, "The query affects %s rows", rows)};
-		else if (!rpc_token_problem(arena, field_of(arena, result, PG_DIAG_CONSTRAINT_NAME), token, problem.details, &problem) &&
+		else if ((token == NULL || !rpc_token_problem(arena, field_of(arena, result, PG_DIAG_CONSTRAINT_NAME), token, problem.details, &problem)) &&
 				 problem.status == 401)
 		{
 			problem.headers = &bearer;

@@ -103,16 +103,16 @@ bad_body(Planning *planning, const char *message)
 }
 
 static bool
-read_json(Planning *planning, const char *body, size_t length)
+read_json(Planning *planning, const char *body, size_t length, bool keys_told)
 {
 	RpcCall    *call = &planning->call;
 	RpcJson		json;
 
 	call->body = body;
 	call->body_length = length;
-	if (planning->query.columns != NULL)
+	if (keys_told)
 	{
-		/* The keys are told: the body is left to the database. */
+		/* The body is left to the database. */
 		call->keys = planning->query.columns;
 		call->key_count = planning->query.column_count;
 		call->body_is_array = length > 0 && body[strspn(body, " \t\r\n")] == '[';
@@ -154,7 +154,7 @@ read_csv(Planning *planning, const char *body, size_t length)
 	RpcCsv		csv = rpc_csv_to_json(planning->arena, body, length, &json);
 
 	if (csv == CSV_GOOD)
-		return read_json(planning, json.at, json.length);
+		return read_json(planning, json.at, json.length, false);
 	return bad_body(planning, csv == CSV_RAGGED ? "All lines must have same number of fields" : "The body is not CSV with a header");
 }
 
@@ -174,7 +174,7 @@ read_arguments(Planning *planning)
 		call->argument_count = planning->query.argument_count;
 	}
 	else if (planning->content.kind == MEDIA_JSON)
-		good = read_json(planning, body, request->body_length);
+		good = read_json(planning, body, request->body_length, planning->query.columns != NULL);
 	else if (planning->content.kind == MEDIA_FORM)
 		good = read_form(planning, body, request->body_length);
 	else if (planning->content.kind == MEDIA_CSV)
@@ -413,6 +413,7 @@ answer_options(Planning *planning)
 	response->body = "";
 	rpc_add_header(planning->arena, response, "Access-Control-Allow-Origin", "*");
 	rpc_add_header(planning->arena, response, "Allow", planning->call.function->is_volatile ? "OPTIONS,POST" : "OPTIONS,GET,HEAD,POST");
+	rpc_add_header(planning->arena, response, "Vary", "Accept, Prefer, Range");
 	planning->answering->response = response;
 }
 

@@ -345,7 +345,8 @@ answered(Request *request, CallOutcome outcome, PGresult *result)
 	Serving    *serving = request->state;
 	/* A token whose user may not act for the organization asked for was accepted all the same. */
 	bool		authenticated = request->principal[0] != '\0' ? strncmp(request->principal, "anon", 4) != 0 : request->token != NULL;
-	RpcOutcome	told = {.authenticated = authenticated, .token = request->token};
+	/* Nobody acts: begin_request() failed. What a function says of another token is its own error. */
+	RpcOutcome	told = {.authenticated = authenticated, .token = request->principal[0] == '\0' ? request->token : NULL};
 	RpcResponse response;
 
 	switch (outcome)

@@ -128,6 +128,20 @@ add_call(RpcSql *sql)
 
 /* ---- the answer ---- */
 
+static bool
+selects_everything(const RpcQuery *query)
+{
+	return query->select_count == 1 && strcmp(query->selects[0].field.name, "*") == 0 && query->selects[0].aggregate == NULL &&
+		query->selects[0].field.step_count == 0 && query->selects[0].cast == NULL && query->selects[0].alias == NULL;
+}
+
+/* The query string has no part in the text, but for a page's limits. */
+static bool
+is_unshaped(const RpcQuery *query)
+{
+	return query->condition_count == 0 && query->order_count == 0 && selects_everything(query);
+}
+
 static void
 add_handled_body(RpcSql *sql)
 {
@@ -153,11 +167,21 @@ add_handled_body(RpcSql *sql)
 	sql_add(sql, answering->hex_body ? ")::bytea, 'hex')" : ")::text");
 }
 
+/* The header: the page's first row names it; if there is none, a row of the function. */
 static void
 add_csv_body(RpcSql *sql)
 {
-	sql_add(sql, "(SELECT coalesce(pg_catalog.string_agg(k, ','), '') FROM pg_catalog.json_object_keys(pg_catalog.json_agg(_postgrest_t)->0) AS k)"
-		" || E'\\n' || coalesce(pg_catalog.string_agg(pg_catalog.substring(_postgrest_t::text, 2, pg_catalog.length(_postgrest_t::text) - 2), E'\\n'), '')");
+	static const char *const names = "(SELECT pg_catalog.string_agg(k, ',') FROM pg_catalog.json_object_keys(";
+
+	sql_add(sql, "coalesce(");
+	sql_add(sql, names);
+	sql_add(sql, "pg_catalog.json_agg(_postgrest_t)->0) AS k), ");
+	if (selects_everything(sql->call->query))
+	{
+		sql_add(sql, names);
+		sql_add(sql, "(SELECT pg_catalog.row_to_json(h) FROM pgrst_source AS h LIMIT 1)) AS k), ");
+	}
+	sql_add(sql, "'') || E'\\n' || coalesce(pg_catalog.string_agg(pg_catalog.substring(_postgrest_t::text, 2, pg_catalog.length(_postgrest_t::text) - 2), E'\\n'), '')");
 }
 
 static void
@@ -180,8 +204,9 @@ add_answer_body(RpcSql *sql)
 {
 	const RpcAnswering *answering = sql->call->answering;
 
+	/* Of nothing too: a function whose result is not needed is not called if it is STABLE. */
 	if (answering->function->returns_void)
-		sql_add(sql, "''");
+		add_json_body(sql);
 	else if (answering->handled || answering->handler != NULL)
 		add_handled_body(sql);
 	else if (answering->media.kind == MEDIA_CSV)
@@ -219,15 +244,6 @@ add_page(RpcSql *sql)
 
 static const char *const response_settings =
 ", nullif(pg_catalog.current_setting('response.headers', true), ''), nullif(pg_catalog.current_setting('response.status', true), '')";
-
-/* The query string has no part in the text, but for a page's limits. */
-static bool
-is_unshaped(const RpcQuery *query)
-{
-	return query->condition_count == 0 && query->order_count == 0 && query->select_count == 1 &&
-		strcmp(query->selects[0].field.name, "*") == 0 && query->selects[0].aggregate == NULL &&
-		query->selects[0].field.step_count == 0 && query->selects[0].cast == NULL && query->selects[0].alias == NULL;
-}
 
 /* Nothing is asked of the one value but itself: most calls. */
 static bool
