@@ -2,7 +2,7 @@
 
 One database with tenant A is copied; then one copy gets a busy tenant B, the other a tenant B that never did anything. The same calls are
 made in both as A's people, among them guesses of B's ids, e-mail addresses, codes, names and keys at every argument of every function of
-the schema api. Answers (status, headers, body, or error with all its fields) must not differ by a byte.
+the schema api. Answers (status, headers, body, or error with all its fields) must not differ by a byte; nor what A's event streams get.
 
 The clock is frozen (backoffice.frozen_now). What is random by nature (new ids, tokens, secrets) is replaced by its number of first appearance.
 """
@@ -14,8 +14,10 @@ import time
 import psycopg2
 
 from harness.doors import Sql
+from harness.gateway import Gateway
 from harness.pg import Cluster
 from harness.postgrest_door import Request
+from harness.streams import PONG, Sse, WebSocket
 
 NOW = "2026-11-02 12:00:00+00"
 UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
@@ -32,6 +34,7 @@ class World:
     """One of the two databases, and how A asks in it."""
 
     def __init__(self, pg, database):
+        self.name = database
         self.conn = pg.connect(database, autocommit=False)
         self.names = {}
         self.door = Sql(pg, database, "worlds_gateway")
@@ -254,7 +257,80 @@ def run(only=None):
             settle(pg, name)
         problems = list(compare([(tenants.a, tenants.ann, "api.audit(NULL, 1000)", [], False, None)], worlds))
         yield "audit", not problems, "\n".join(problems)
+        problems = list(compare_streams(pg, tenants, worlds))
+        yield "streams", not problems, "\n".join(problems)
         yield from proves_something(tenants, worlds)
+
+
+# What differs from stream to stream and tells nothing: sealed positions (as long in both worlds), ids of events, when they happened.
+POSITION = re.compile(r"[\w-]{1,16}\.[\w-]{59}(?![\w-])")
+OCCURRED = re.compile(r'(?<="occurred_at":")[0-9T:.-]+Z(?=")|(?<="occurredAt": ")[0-9T:.+-]+(?=")')
+# How many signs of life come is a matter of time; that they look alike is not.
+SIGNS = re.compile(r':\nid: <position \d+>\n\n|\x89\x00|\x81.{1,3}\{"control":"position","position":"<position \d+>"\}', re.DOTALL)
+HEADERS = {"date", "x-request-id", "traceparent", "sec-websocket-accept"}
+
+
+class StreamWorld:
+    """A's listeners in one world: what they get, with all that the gateway adds."""
+
+    def __init__(self, pg, world, tenants, gateway):
+        self.pg, self.world, self.tenants, self.port = pg, world, tenants, gateway.port
+        self.token = json.loads(self.query("SELECT access.login('ann@a.test', 'correct horse A')::text")[0][0])["access_token"]
+
+    def query(self, sql, params=None):
+        return self.pg.query(sql, params, dbname=self.world.name)
+
+    def emit(self, organization, kind, n):
+        self.query("SELECT count(events.emit('GiftCertificates.Stream', 'no certificate', %s, '{}')) FROM access.act_as(%s), generate_series(1, %s)", (kind, organization, n))
+
+    def act(self, amount):
+        """A's doing, with B's before, between and behind it in one world."""
+        noise = 7 * amount if self.world.name == "busy" else 0
+        self.emit(self.tenants.b, "noise", noise)
+        self.query("SELECT certificates.redeem(%s, %s) FROM access.act_as(%s)", (self.tenants.issued, amount, self.tenants.a))
+        self.emit(self.tenants.b, "noise", noise)
+        self.emit(self.tenants.a, f"end-{amount}", 1)
+
+    def take(self, stream, wanted):
+        """What comes up to the marker and the end of its message."""
+        got, deadline = b"", time.time() + 10
+        if isinstance(stream, WebSocket):
+            stream.send(PONG)   # for the pings before
+        while (wanted not in got or not got.endswith((b"}", b"\x89\0", b"\n\n"))) and (stream.bytes or stream.more(deadline)):
+            got, stream.bytes = got + stream.bytes, b""
+        return got.decode("latin-1")
+
+    def listen(self, kind, after=""):
+        """(what came, the position at which it began): live, with a sign of life between the events, or from the log."""
+        names = dict(self.world.names)
+        with kind(self.port, token=self.token, query="topics=GiftCertificates.Stream" + after) as stream:
+            told = str(sorted((k, v) for k, v in stream.headers.items() if k not in HEADERS)) + "\n" + stream.start + "\n"
+            for amount in () if after else (1, 2):
+                self.act(amount)
+                told += self.take(stream, b'"type":"end-%d"' % amount) + self.take(stream, b":\nid: " if kind is Sse else b'"control":"position"')
+            if after:
+                told += self.take(stream, b'"type":"end-2"')
+        told = POSITION.sub(lambda m: f"<position {len(m.group(0))}>", told)
+        told = UUID.sub(lambda m: names.setdefault(m.group(0), f"<new {len(names)}>"), told)
+        return SIGNS.sub("", OCCURRED.sub("<time>", told)), stream.start
+
+
+def compare_streams(pg, tenants, worlds):
+    """The same listeners in both worlds, live and from the log; yields what differs."""
+    told = {}
+    for world in worlds:
+        # The gateway goes by the real clock.
+        pg.query(f'ALTER DATABASE "{world.name}" RESET backoffice.frozen_now')
+        with Gateway(database=pg.dsn(world.name, "worlds_gateway"), events_ping_ms=500, access_log="off") as gateway:
+            gateway.start().ready()
+            listening = StreamWorld(pg, world, tenants, gateway)
+            told[world.name] = parts = []
+            for kind in (Sse, WebSocket):
+                live, start = listening.listen(kind)
+                parts += [live, listening.listen(kind, "&last_event_id=" + start)[0]]
+    for busy, quiet in zip(told["busy"], told["quiet"]):
+        if busy != quiet or '"type":"end-2"' not in quiet or "redemption.captured" not in quiet:
+            yield f"  busy:  {busy!r}\n  quiet: {quiet!r}"
 
 
 def proves_something(tenants, worlds):
