@@ -24,15 +24,14 @@ COMMENT ON FUNCTION access.unknown_key_due(text, timestamptz) IS
 'Whether a token named, since then, a key id that this issuer''s keys do not have, and nobody was told so for ten seconds: whoever asks is told. Permission: internal.';
 GRANT EXECUTE ON FUNCTION access.unknown_key_due(text, timestamptz) TO backoffice_kernel;
 
-CREATE OR REPLACE FUNCTION access.issuers_due(OUT issuer text, OUT keys_at timestamptz) RETURNS SETOF record
+CREATE OR REPLACE FUNCTION access.issuers_due(OUT issuer text, OUT keys_at timestamptz, OUT unknown_key boolean) RETURNS SETOF record
     LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-SELECT i.issuer, i.keys_at FROM access.issuers i
-WHERE i.state = 'active'
-  AND (i.keys_at IS NULL OR backoffice.now() >= i.keys_at + make_interval(secs => i.keys_max_age_s)
-       OR access.unknown_key_due(i.issuer, i.keys_at))
+SELECT i.issuer, i.keys_at, u.due
+FROM access.issuers i, LATERAL (SELECT access.unknown_key_due(i.issuer, coalesce(i.keys_at, '-infinity')) OFFSET 0) AS u (due)
+WHERE i.state = 'active' AND (i.keys_at IS NULL OR backoffice.now() >= i.keys_at + make_interval(secs => i.keys_max_age_s) OR u.due)
 ORDER BY i.keys_at NULLS FIRST
 $$;
 ALTER FUNCTION access.issuers_due() OWNER TO backoffice_kernel;
 COMMENT ON FUNCTION access.issuers_due() IS
-'Issuers whose keys are to be fetched: never fetched, older than their max_age_s, or lacking a key id that a token named since: that makes an issuer due at once, for whoever asks first, and again after ten seconds if its keys did not come. Permission: EXECUTE (backoffice_worker).';
+'Issuers whose keys are to be fetched: never fetched, older than their max_age_s, or lacking a key id that a token named since: that (unknown_key) makes an issuer due at once, for whoever asks first, and again after ten seconds if its keys did not come. Permission: EXECUTE (backoffice_worker).';
 GRANT EXECUTE ON FUNCTION access.issuers_due() TO backoffice_worker;

@@ -238,6 +238,28 @@ def test_unknown_key_ids(env):
     assert env.plain.asked("/jwks") == 3
 
 
+def test_an_unknown_key_id_ends_the_pause(env):
+    """After failures nothing is asked for a while, unless a token names a key; but the provider's own Retry-After counts more."""
+    for headers, asked in (({}, 2), ({"Retry-After": "30"}, 1)):
+        fresh(env, env.plain.issuer)
+        env.pg.stop()   # forgets when it told of an unknown key id last
+        env.pg.start()
+        env.plain.keys = [jwk("a")]
+        env.plain.answer[env.plain.DISCOVERY] = (503, headers, b"")
+        worker = env.worker(allow_http_loopback="on", retry_ms=30000, retry_max_ms=60000)
+        assert worker.wait_log("keys not fetched")
+        time.sleep(0.5)
+        assert env.plain.asked(env.plain.DISCOVERY) == 1, env.plain.requests
+        env.plain.answer.clear()
+        deadline = time.time() + 2
+        while env.plain.asked(env.plain.DISCOVERY) < 2 and time.time() < deadline:
+            assert refuse(env, "a") in ("token_unknown_key", "token_bad_signature")
+            time.sleep(0.2)
+        assert env.plain.asked(env.plain.DISCOVERY) == asked, (headers, env.plain.requests)
+        if asked > 1:
+            until(lambda: env.kids() == {"a"}, 3, "the keys")
+
+
 def test_two_workers_at_once(env):
     fresh(env, env.plain.issuer)
     env.plain.keys = [jwk(f"k{n}") for n in range(10)]

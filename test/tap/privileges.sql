@@ -40,7 +40,7 @@ INSERT INTO intended_functions VALUES
     ('access.grant_role("user" uuid, role text, valid_until timestamp with time zone, organization uuid)', 'service'),
     ('access.invite(email text, role text, valid interval, organization uuid)', 'service'),
     ('access.is_platform_administrator()', 'admin anon service user worker'),
-    ('access.issuers_due(OUT issuer text, OUT keys_at timestamp with time zone)', 'worker as kernel'),
+    ('access.issuers_due(OUT issuer text, OUT keys_at timestamp with time zone, OUT unknown_key boolean)', 'worker as kernel'),
     ('access.key_usage()', 'admin as kernel'),
     ('access.jwks()', 'admin anon gateway service user as kernel'),
     ('access.listener_events(after events."position", max_events integer, max_bytes integer, OUT next events."position", OUT events integer, OUT batch bytea)', 'gateway as kernel'),

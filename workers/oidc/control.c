@@ -9,7 +9,7 @@
 #define CONNECT_TIMEOUT_S 3
 #define FINISH_MS 3000
 
-static const char due_sql[] = "SELECT issuer FROM access.issuers_due()";
+static const char due_sql[] = "SELECT issuer, unknown_key FROM access.issuers_due()";
 
 static const char store_sql[] = "SELECT access.set_issuer_keys($1, $2::jsonb, $3::int, $4::jsonb)";
 
@@ -103,7 +103,7 @@ poll_done(void *context, PGresult *result)
 	if (result != NULL && pg_good(&oidc->pg, result, NULL))
 	{
 		for (int i = 0; i < PQntuples(result); i++)
-			issuer_due(oidc, PQgetvalue(result, i, 0));
+			issuer_due(oidc, PQgetvalue(result, i, 0), *PQgetvalue(result, i, 1) == 't');
 	}
 	else if (result != NULL)
 		trouble(oidc, "issuers not read");

@@ -29,6 +29,7 @@ issuer_failed(Issuer *issuer, const char *why, int64_t wait_ms)
 	if (issuer->phase == ISSUER_DISCOVERING || issuer->phase == ISSUER_FETCHING)
 		leave_network(issuer, ISSUER_IDLE);
 	issuer->phase = ISSUER_IDLE;
+	issuer->told_to_wait = wait_ms > 0;
 	delay_ms = wait_ms > delay_ms ? wait_ms : delay_ms;
 	delay_ms = delay_ms > oidc->settings.retry_max_ms ? oidc->settings.retry_max_ms : delay_ms;
 	issuer->retry_at_ms = loop_monotonic_ms() + delay_ms;
@@ -199,7 +200,7 @@ find(Oidc *oidc, const char *name)
 }
 
 void
-issuer_due(Oidc *oidc, const char *name)
+issuer_due(Oidc *oidc, const char *name, bool unknown_key)
 {
 	Issuer	   *issuer = find(oidc, name);
 	int64_t		now = loop_monotonic_ms();
@@ -207,6 +208,9 @@ issuer_due(Oidc *oidc, const char *name)
 	if (issuer == NULL)
 		return;
 	issuer->wanted_ms = now;
+	/* Somebody waits at the door: failures of before are no reason to leave him there. */
+	if (unknown_key && !issuer->told_to_wait)
+		issuer->retry_at_ms = 0;
 	if (issuer->phase != ISSUER_IDLE || now < issuer->retry_at_ms || oidc->fetching >= oidc->settings.fetches)
 		return;
 	oidc->fetching++;

@@ -35,6 +35,7 @@ typedef struct Issuer
 	int64_t		max_age_s;
 	Backoff		backoff;
 	int64_t		retry_at_ms;
+	bool		told_to_wait;	/* until then, by the provider itself */
 	int64_t		wanted_ms;		/* when the database asked for it last */
 	int64_t		fetch_started_ms;
 	struct Issuer *next;
@@ -95,7 +96,8 @@ extern Metric metric_fetch_seconds;
 /* -- issuer.c -- */
 
 /* The database wants this issuer's keys. */
-extern void issuer_due(Oidc *oidc, const char *name);
+/* unknown_key: a token named a key that it does not have; told once in ten seconds. */
+extern void issuer_due(Oidc *oidc, const char *name, bool unknown_key);
 
 /* One whose keys wait for the database; NULL: none. */
 extern Issuer *issuer_to_store(Oidc *oidc);
