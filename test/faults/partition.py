@@ -100,11 +100,33 @@ def lossy(site):
     site.settle()
 
 
+def bad_weather(site):
+    """Packets are lost, late, overtaken and repeated, more and more of them; then all is well again."""
+    weather = site.island.weather
+    for storm in ({"delay_ms": 20, "jitter_ms": 10}, {"loss": 0.02, "jitter_ms": 30, "twice": 0.05}, {"loss": 0.15, "delay_ms": 10, "jitter_ms": 50, "twice": 0.1}):
+        carried, lost = weather.carried.value, weather.lost.value
+        weather.set(**storm)
+        for _ in range(5):
+            site.send(60)
+            time.sleep(0.4)
+        time.sleep(1)
+        weather.set()
+        site.settle()
+        assert weather.carried.value - carried > 200, "the lines were hardly used"
+        assert "loss" not in storm or weather.lost.value > lost, "nothing was lost"
+
+
 # Network namespaces are root's: for others there is no such case.
 if os.getuid() == 0:
     def case_partition():
+        through_all((broker_is_away, database_is_away, lossy))
+
+    def case_weather():
+        through_all((bad_weather,), weather=True)
+
+    def through_all(steps, weather=False):
         leave_the_network()
-        island = Island(["database", "broker"])
+        island = Island(["database", "broker"], weather)
         try:
             with IslandKafka(island.here["broker"], topics={IN: 4}) as kafka, \
                     Shop({"listen_addresses": f"'{island.here['database']}'"}) as shop:
@@ -114,7 +136,7 @@ if os.getuid() == 0:
                 try:
                     site.send(200)
                     site.settle()
-                    for step in (broker_is_away, database_is_away, lossy):
+                    for step in steps:
                         step(site)
                     assert site.relay.stop() == 0 and site.ingest.stop() == 0
                 except AssertionError as e:
