@@ -87,7 +87,7 @@ event_headers(void)
 	static const char *const header[][2] = {
 		{"ce_id", "0193c1a2-7d4e-7abc-8def-0123456789ab"}, {"ce_type", "bench.happened"},
 		{"ce_source", "/backoffice"}, {"ce_time", "2026-11-21T09:00:00.123456Z"}, {"ce_specversion", "1.0"},
-		{"organization_id", "0193c1a2-7d4e-7abc-8def-0123456789ac"}
+		{"content-type", "application/json"}, {"organization_id", "0193c1a2-7d4e-7abc-8def-0123456789ac"}
 	};
 	rd_kafka_headers_t *headers = rd_kafka_headers_new(8);
 
