@@ -95,8 +95,6 @@ access_change_password(PG_FUNCTION_ARGS)
 	user = bo_user_kernel();
 	bo_spi_begin();
 	require_own_factor(principal);
-	/* The user first, then all sessions: as set_password() and the others who end them. */
-	(void) user_lock(&principal->user_id);
 	(void) session_lock_all(&principal->user_id);
 	lock_own_session(principal, &session);
 	check = check_old(&session, old);

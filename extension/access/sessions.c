@@ -284,7 +284,10 @@ session_end(const pg_uuid_t *id, const char *why)
 	tell_end(id, &user, has_organization ? &organization : NULL, why);
 }
 
-/* In one order, so that two who want the same sessions wait for each other. */
+/*
+ * The user first, then the sessions in one order: of two who want several, one
+ * waits before it holds any (seen without: a deadlock of logout_all() and another).
+ */
 int
 session_lock_all(const pg_uuid_t *user)
 {
@@ -293,6 +296,7 @@ session_lock_all(const pg_uuid_t *user)
 	};
 	Datum		args[1] = {UUIDPGetDatum(user)};
 
+	(void) user_lock(user);
 	return (int) bo_spi_run(&plan, args, NULL, 0);
 }
 
