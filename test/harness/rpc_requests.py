@@ -137,7 +137,10 @@ class Requests:
             items.append(self.one(["x:", '"a b":', "y1:", "é:"] + [""] * 16) + self.column(name) + self.path(columns[name])
                          + self.one(["::text", "::int", "::jsonb", "::"] + [""] * 20))
         if self.chance(0.04):
-            items.append(self.one(["no_col", "", "a(b)", "count()", "id.sum()", "x:", "...a(b)", "*::text"]))
+            items.append(self.one(["no_col", "", "a(b)", "x:", "...a(b)", "*::text"]))
+        if self.chance(0.06):
+            # Of all rows: groups have no order.
+            return self.one(["count()", "n:count()", "count()::text"] + ["id.sum()", "id.max()::text", "s:id.avg()", "id.min(),id.max()", "id.none()"] * ("id" in columns)), []
         return ",".join(items), names
 
     def order(self, names):
@@ -156,7 +159,7 @@ class Requests:
                 parameters.append((self.column(name) + self.path(columns[name]), self.condition(columns[name])))
             if self.chance(0.15):
                 parameters.append((self.one(["and", "or", "not.and", "not.or"]), self.tree(columns)))
-            if self.chance(0.25):
+            if names and self.chance(0.25):
                 parameters.append(("order", self.order(names)))
         if self.chance(0.15):
             parameters.append(("limit", self.one(["1", "2", "0", "100", "-1", "x", "", "1.5"])))

@@ -18,6 +18,7 @@ from harness.workers import Worker
 AT_LEAST = 0.95
 WHOLE = ["rpc", "auth", "errors"]
 # What a case needs that the first gateway has not: several schemas; a function before each call, aggregates and a limit of rows.
+OTHER = {"pre_request": "conform.before", "rpc_aggregates": "on", "rpc_max_rows": 3}
 ODD_SCHEMAS = 'conform,conform_two,Odd "@/\\#~_-'
 
 
@@ -49,7 +50,7 @@ def run(only=None):
     with Cluster() as pg:
         conformance.install(pg)
         with gateway(pg, "conform") as one, gateway(pg, ODD_SCHEMAS) as two, \
-                gateway(pg, "conform", pre_request="conform.before", rpc_aggregates="on", rpc_max_rows=3) as other:
+                gateway(pg, "conform", **OTHER) as other:
             gateways = {None: one, "tokens": one, "schemas": two, "settings": other}
             doors = {needs: conformance.http_door(worker.http_port()) for needs, worker in gateways.items()}
             for area, case in conformance.corpus(None if only is None else [only]):
