@@ -208,7 +208,7 @@ openapi_make(json_t *rpc)
 	json_object_update(paths, rpc);
 	json_decref(rpc);
 	return json_pack("{s:s, s:{s:s, s:s, s:s}, s:o, s:o}", "openapi", "3.1.0",
-					 "info", "title", "backoffice", "version", "0.1", "description",
+					 "info", "title", "backoffice", "version", BACKOFFICE_VERSION, "description",
 					 "The back office of a subscription business. Errors are problem details (RFC 9457) with a stable code.",
 					 "paths", paths, "components", components());
 }

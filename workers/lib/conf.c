@@ -7,10 +7,6 @@
 #include <string.h>
 #include <strings.h>
 
-#ifndef BACKOFFICE_VERSION
-#define BACKOFFICE_VERSION "0.1"
-#endif
-
 #define MAX_ITEMS 64
 
 void
