@@ -28,3 +28,6 @@ CREATE POLICY kernel ON certificates.pool_slots TO backoffice_kernel USING (true
 GRANT SELECT, INSERT, UPDATE ON certificates.pool_slots TO backoffice_definer, backoffice_kernel;
 GRANT SELECT ON certificates.pool_slots TO backoffice_service, backoffice_admin;
 SELECT pg_catalog.pg_extension_config_dump('certificates.pool_slots', '');
+
+-- Functions whose result has other columns now.
+DROP FUNCTION access.issuers_due();
