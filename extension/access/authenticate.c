@@ -7,6 +7,7 @@
 #include "access/tokens.h"
 
 #include "catalog/pg_type.h"
+#include "core/request.h"
 #include "core/spi.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
@@ -211,6 +212,7 @@ access_begin_request(PG_FUNCTION_ARGS)
 {
 	text	   *label;
 
+	bo_bound_errors();
 	/* First what does not depend on the token: an error hook may read it. */
 	set_argument(fcinfo, 3, "request.method");
 	set_argument(fcinfo, 4, "request.path");

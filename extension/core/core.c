@@ -4,6 +4,7 @@
  */
 #include "core/core.h"
 
+#include "core/request.h"
 #include "core/settings.h"
 #include "utils/builtins.h"
 
@@ -17,6 +18,7 @@ core_init(void)
 	storage_init();
 	keys_init();
 	shmem_init();
+	error_bound_init();
 }
 
 Datum

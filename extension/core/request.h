@@ -16,4 +16,10 @@ extern char *bo_request_header(const char *name);
 /* A setting's value; NULL: not set, or empty. */
 extern const char *bo_setting(const char *name);
 
+/* From now on this session's errors have at most 64 kB of each text: it serves requests of HTTP. */
+extern void bo_bound_errors(void);
+
+/* error_bound.c, at start */
+extern void error_bound_init(void);
+
 #endif

@@ -147,7 +147,23 @@ def test_deadline(site):
     web = site.gateway(request_ms=400)
     start = time.time()
     answer = slow(web, site, "deadline", 5)
-    assert answer.status == 500 and answer.code == "query_canceled" and time.time() - start < 2, answer
+    assert answer.status == 504 and answer.code == "deadline_exceeded" and time.time() - start < 2, answer
+    assert site.query("SELECT count(*) FROM public.done WHERE k = 'deadline'") == [(0,)], "nothing was changed"
+    # Under /rpc as PostgREST has it.
+    answer = web.call("POST", "/rpc/check_certificate", {"code": "deadline", "cvc": "5"}, site.token())
+    assert answer.status == 500 and answer.json["code"] == "57014", answer
+    web.stop()
+    # And somebody else's cancelling is no deadline.
+    web = site.gateway(request_ms=20000)
+    answers = []
+    thread = threading.Thread(target=lambda: answers.append(slow(web, site, "cancelled", 10)))
+    thread.start()
+    # A cancel between two messages of the protocol is lost.
+    while thread.is_alive():
+        site.query("SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE usename = 'web' AND state = 'active' AND query LIKE '%check_certificate%'")
+        time.sleep(0.05)
+    thread.join()
+    assert answers[0].status == 500 and answers[0].code == "query_canceled", answers
     assert web.call("GET", "/pools", token=site.token()).status == 200
     web.stop()
 

@@ -161,6 +161,19 @@ def test_answers_are_bounded(env):
     assert web.stop() == 0
 
 
+def test_error_texts_are_bounded(env):
+    """What an error says is cut in the server, at the end of a character; what is shorter stays as it is."""
+    env.function("rpc_complain", "n integer", "BEGIN RAISE EXCEPTION USING MESSAGE = repeat('é', n), DETAIL = repeat('é', n), HINT = repeat('é', n), CONSTRAINT = repeat('x', n); END",
+                 returns="text")
+    web = env.gateway(schemas="api", pool=2)
+    assert web.wait_log('"msg":"functions loaded"')
+    for n, kept in ((32768, 32768), (32769, 32768), (10000000, 32768)):
+        answer = web.call("POST", "/rpc/rpc_complain", {"n": n}, env.token())
+        assert answer.status == 400 and [len(answer.json[k]) for k in ("message", "details", "hint")] == [kept] * 3, (n, answer)
+        assert set(answer.json["message"]) == {"é"}
+    assert web.stop() == 0
+
+
 def resident(web):
     pids = children(web.process.pid)
     return memory(pids) / 1048576

@@ -255,6 +255,16 @@ problem_reply(Request *request, int status, const char *code, const char *detail
 	problem_body(request, status, code, detail, NULL, hint);
 }
 
+/* It was --request-ms that stopped the statement. Told by what no language of messages changes, and by the time it took. */
+static bool
+is_deadline(const Request *request, const PGresult *result, const ErrorParts *parts)
+{
+	const char *function = PQresultErrorField(result, PG_DIAG_SOURCE_FUNCTION);
+
+	return strcmp(parts->sqlstate, "57014") == 0 && function != NULL && strcmp(function, "ProcessInterrupts") == 0 &&
+		gateway_monotonic_us() - request->started_us >= request->gateway->settings.request_ms * 1000;
+}
+
 void
 problem_outcome(Request *request, CallOutcome outcome, PGresult *result)
 {
@@ -280,6 +290,9 @@ problem_outcome(Request *request, CallOutcome outcome, PGresult *result)
 		case CALL_FAILED:
 			/* A token that is no good raises PT401: whatever else it says, it says of somebody who is known. */
 			problem_parts(result, request->token != NULL, &parts);
+			if (is_deadline(request, result, &parts))
+				parts = (ErrorParts) {.status = 504, .code = "deadline_exceeded", .message = "the database took longer for this than it may; nothing was changed",
+					.hint = "Ask for less, or try again later with the same Idempotency-Key."};
 			if (parts.status == 503)
 				reply_header(request, "Retry-After", "2");
 			problem_body(request, parts.status, parts.code, parts.message, parts.detail, parts.hint);
