@@ -151,24 +151,11 @@ print_routes(void)
 int
 main(int argc, char **argv)
 {
-	ConfVerdict verdict;
+	int			exit_code;
 
 	if (argc == 2 && strcmp(argv[1], "--routes") == 0)
 		return print_routes();
-	verdict = conf_read(&program, argc, argv, getenv, stdout, stderr);
-
-	if (verdict == CONF_DONE)
-		return 0;
-	if (verdict == CONF_WRONG)
-		return 2;
-	if (*gateway.settings.instance == '\0')
-		gateway.settings.instance = worker_instance();
-	if (!settings_good())
-		return 2;
-	if (verdict == CONF_CHECK)
-	{
-		printf("settings are good\n");
-		return 0;
-	}
+	if (!worker_settings(&program, argc, argv, &gateway.settings.instance, settings_good, &exit_code))
+		return exit_code;
 	return process_parent(&gateway);
 }

@@ -56,6 +56,27 @@ worker_check(const char *database, const char *log_level, FILE *err)
 	return good;
 }
 
+bool
+worker_settings(const ConfProgram *program, int argc, char **argv, const char **instance, bool (*good) (void), int *exit_code)
+{
+	ConfVerdict verdict = conf_read(program, argc, argv, getenv, stdout, stderr);
+
+	*exit_code = verdict == CONF_WRONG ? 2 : 0;
+	if (verdict == CONF_DONE || verdict == CONF_WRONG)
+		return false;
+	if (**instance == '\0')
+		*instance = worker_instance();
+	if (!good())
+	{
+		*exit_code = 2;
+		return false;
+	}
+	if (verdict != CONF_CHECK)
+		return true;
+	printf("settings are good\n");
+	return false;
+}
+
 /* A datagram to the socket of $NOTIFY_SOCKET: the protocol of sd_notify(3). */
 static void
 notify(const char *state)

@@ -128,21 +128,10 @@ settings_good(void)
 int
 main(int argc, char **argv)
 {
-	ConfVerdict verdict = conf_read(&program, argc, argv, getenv, stdout, stderr);
+	int			exit_code;
 
-	if (verdict == CONF_DONE)
-		return 0;
-	if (verdict == CONF_WRONG)
-		return 2;
-	if (*oidc.settings.instance == '\0')
-		oidc.settings.instance = worker_instance();
-	if (!settings_good())
-		return 2;
-	if (verdict == CONF_CHECK)
-	{
-		printf("settings are good\n");
-		return 0;
-	}
+	if (!worker_settings(&program, argc, argv, &oidc.settings.instance, settings_good, &exit_code))
+		return exit_code;
 	if (!loop_init(&oidc.loop, loop_monotonic_ms) || !start())
 	{
 		perror("oidc");
