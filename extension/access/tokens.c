@@ -16,7 +16,7 @@ char	   *token_anon_role;
 int			token_lifetime_s = 600;
 int			token_skew_s = 30;
 int			issuer_key_grace_s = 120;
-int			token_cache_kb = 4096;
+int			token_cache_kb = 16384;
 int			signing_key_lifetime_s = 30 * 86400;
 
 Marker		tokens_marker = {"tokens_marker"};
@@ -143,5 +143,5 @@ tokens_init(void)
 	DefineCustomIntVariable("backoffice.token_cache_memory",
 							"Memory for verified tokens, of each backend.",
 							"A token that is found there is not verified again until it expires.",
-							&token_cache_kb, 4096, 64, 1048576, PGC_SUSET, GUC_UNIT_KB, NULL, NULL, NULL);
+							&token_cache_kb, 16384, 64, 1048576, PGC_SUSET, GUC_UNIT_KB, NULL, NULL, NULL);
 }
