@@ -267,6 +267,8 @@ POSITION = re.compile(r"[\w-]{1,16}\.[\w-]{59}(?![\w-])")
 OCCURRED = re.compile(r'(?<="occurred_at":")[0-9T:.-]+Z(?=")|(?<="occurredAt": ")[0-9T:.+-]+(?=")')
 # How many signs of life come is a matter of time; that they look alike is not.
 SIGNS = re.compile(r':\nid: <position \d+>\n\n|\x89\x00|\x81.{1,3}\{"control":"position","position":"<position \d+>"\}', re.DOTALL)
+# A frame is as long as the times in it, whose last zeros are not written.
+FRAME = re.compile(r"\x81(~..|[^~])(?=\{)", re.DOTALL)
 HEADERS = {"date", "x-request-id", "traceparent", "sec-websocket-accept"}
 
 
@@ -312,7 +314,7 @@ class StreamWorld:
                 told += self.take(stream, b'"type":"end-2"')
         told = POSITION.sub(lambda m: f"<position {len(m.group(0))}>", told)
         told = UUID.sub(lambda m: names.setdefault(m.group(0), f"<new {len(names)}>"), told)
-        return SIGNS.sub("", OCCURRED.sub("<time>", told)), stream.start
+        return FRAME.sub("<text>", SIGNS.sub("", OCCURRED.sub("<time>", told))), stream.start
 
 
 def compare_streams(pg, tenants, worlds):
