@@ -17,12 +17,36 @@ import traceback
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
+from harness import leftovers
+
 SUITES = ["lint", "unit", "jws", "regress", "isolation", "tap", "worlds", "doors", "upgrade", "fuzz", "sanitize", "e2e", "faults", "conformance", "demo", "docs", "torture"]
 # These fetch other people's programs.
 MORE_SUITES = ["peers", "postgrest"]
 
 
+def tidy():
+    """The case that each suite ends with; what was left is ended, so that only its own suite fails."""
+    deadline = time.time() + 5
+    while (left := leftovers.marked()) and time.time() < deadline:
+        time.sleep(0.1)
+    for pid, _ in left:
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except OSError:
+            pass
+    return "leaves nothing running", not left, "\n".join(f"{pid} {command}" for pid, command in left)
+
+
+def cases(module, only):
+    case = None
+    for case in module.run(only):
+        yield case
+    if case:
+        yield tidy()
+
+
 def main():
+    os.environ[leftovers.MARK] = f"{os.getpid()}-{time.time_ns()}"
     # Ended from outside, servers are stopped and folders removed all the same.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     wanted = SUITES + MORE_SUITES if sys.argv[1:] == ["--all"] else sys.argv[1:] or SUITES
@@ -40,7 +64,7 @@ def main():
         start = time.time()
         print(f"== {suite}", flush=True)
         try:
-            for name, ok, output in module.run(only or None):
+            for name, ok, output in cases(module, only or None):
                 print(f"{'ok' if ok else 'FAILED' if ok is not None else 'not run':8}{suite}/{name}  ({time.time() - start:.1f} s)", flush=True)
                 if ok is None:
                     not_run += 1

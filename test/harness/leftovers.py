@@ -11,6 +11,9 @@ import time
 
 PATTERNS = ["/tmp/backoffice-pg-*", "/tmp/backoffice-kafka-*", "/tmp/backoffice-keycloak-*", "/tmp/backoffice-chromium-*", "/tmp/backoffice-torture-*", "/tmp/backoffice-demo-*"]
 
+# In the environment of a test run: what it starts inherits it, however far it goes away.
+MARK = "BACKOFFICE_TEST_RUN"
+
 
 def identity(pid="self"):
     """A process's name for ever: pid, start time, pid namespace and boot. None when it is gone (or is a zombie)."""
@@ -97,3 +100,16 @@ def running_in(folder):
             if any(w.startswith(folder + "/") for w in words) and os.path.basename(words[0]) in ("postgres", "java", "gateway"):
                 pids.append(int(name))
     return pids
+
+
+def marked():
+    """[(process id, command)] of what this test run started and did not end."""
+    mark, left = f"{MARK}={os.environ[MARK]}".encode(), []
+    for pid in (int(name) for name in os.listdir("/proc") if name.isdigit()):
+        try:
+            with open(f"/proc/{pid}/environ", "rb") as environ, open(f"/proc/{pid}/cmdline", "rb") as cmdline:
+                if pid != os.getpid() and mark in environ.read().split(b"\0"):
+                    left.append((pid, cmdline.read().replace(b"\0", b" ").decode(errors="replace")))
+        except OSError:
+            pass    # it has ended meanwhile
+    return left

@@ -115,7 +115,7 @@ class Cluster:
         if self.user is None:
             return argv
         return ["setpriv", "--reuid", str(self.user.pw_uid), "--regid", str(self.user.pw_gid), "--clear-groups",
-                "--reset-env"] + argv
+                "--reset-env", "env", f"{leftovers.MARK}={os.environ.get(leftovers.MARK, '')}"] + argv
 
     def own(self, path):
         if self.user is not None:

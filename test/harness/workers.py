@@ -48,6 +48,8 @@ class Worker:
         return [f"--{name.replace('_', '-')}={value}" for name, value in self.settings.items()]
 
     def start(self):
+        if self.alive():
+            raise RuntimeError(f"{self.program} runs already")
         self.started_at = os.path.getsize(self.log) if os.path.exists(self.log) else 0
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(self.prefix + [self.program] + self.flags(), stdin=subprocess.DEVNULL, stdout=log, stderr=log)

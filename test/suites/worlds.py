@@ -324,7 +324,7 @@ def compare_streams(pg, tenants, worlds):
         # The gateway goes by the real clock.
         pg.query(f'ALTER DATABASE "{world.name}" RESET backoffice.frozen_now')
         with Gateway(database=pg.dsn(world.name, "worlds_gateway"), events_ping_ms=500, access_log="off") as gateway:
-            gateway.start().ready()
+            gateway.ready()
             listening = StreamWorld(pg, world, tenants, gateway)
             told[world.name] = parts = []
             for kind in (Sse, WebSocket):

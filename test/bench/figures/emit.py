@@ -57,8 +57,8 @@ def emit(bench):
                                note="BEGIN, one statement that sets the principal and emits, COMMIT; the baseline: BEGIN, INSERT, COMMIT")
             bench.report_rates(name + "_returning", results["ours"], results["returning"], "tx/s",
                                note="the baseline answers the new row's id, as emit does")
-            bench.report_rates(name + "_two_statements", results["apart"], results["claims"], "tx/s",
-                               note="act_as, then emit; the baseline: set_config, then INSERT")
+            bench.report_rates(name + "_two_statements", results["apart"], results["claims"], "tx/s", 0.95,
+                               note="the same transaction: who acts (act_as; the baseline: set_config), then emit or INSERT")
             bench.report_rates(name + "_two_to_one", results["apart"], results["plain"], "tx/s",
                                note="act_as, then emit; the baseline: INSERT alone")
             results = bench.whole_rounds({
