@@ -14,7 +14,7 @@ from harness.pg import ROOT, Cluster
 FLOORS = {"core": 0, "events": 1, "access": 2, "lifecycle": 2, "certificates": 3, "api": 6}
 SCHEMAS = {context: "backoffice" if context == "core" else context for context in FLOORS}
 FILE_LINES_MAX = 600
-FUNCTION_LINES_MAX = 80
+FUNCTION_LINES_MAX = 70
 
 # ereport() without a symbolic code: what no caller can cause or tell apart.
 UNCODED = {"ERRCODE_INTERNAL_ERROR", "ERRCODE_OUT_OF_MEMORY", "ERRCODE_DATA_CORRUPTED", "ERRCODE_INDEX_CORRUPTED",
