@@ -156,7 +156,7 @@ COMMENT ON FUNCTION certificates.import_end() IS
 
 CREATE OR REPLACE VIEW certificates.import (pool, code, cvc) WITH (security_invoker = true) AS SELECT NULL::text, NULL::text, NULL::text WHERE false;
 COMMENT ON VIEW certificates.import IS
-'COPY certificates.import (pool, code, cvc) FROM STDIN imports codes as import_codes() does, all or none; rows are numbered as they come. Nothing is ever stored here.';
+'COPY certificates.import (pool, code, cvc) FROM STDIN imports codes as import_codes() does, all or none, into at most 100 pools; rows are numbered as they come. Nothing is ever stored here. Permission: certificates.import. Errors: as import_codes(), PT413 too_many_pools.';
 GRANT INSERT ON certificates.import TO backoffice_service, backoffice_admin;
 CREATE OR REPLACE TRIGGER import_row INSTEAD OF INSERT ON certificates.import FOR EACH ROW EXECUTE FUNCTION certificates.import_row();
 CREATE OR REPLACE TRIGGER import_end AFTER INSERT ON certificates.import FOR EACH STATEMENT EXECUTE FUNCTION certificates.import_end();
@@ -164,7 +164,7 @@ CREATE OR REPLACE TRIGGER import_end AFTER INSERT ON certificates.import FOR EAC
 CREATE OR REPLACE FUNCTION certificates.release(id uuid, reason text DEFAULT NULL) RETURNS text
     LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'certificates_release_sql';
 COMMENT ON FUNCTION certificates.release(uuid, text) IS
-'Gives a reservation back: available again (certificate.released), or voided if its code was shown (certificate.voided). Once more changes nothing. reason: goes into the event. Returns the state. Permission: certificates.release. Errors: PT404 certificate_not_found, PT409 not_reserved.';
+'Gives a reservation back: available again (certificate.released), or voided if its code was shown (certificate.voided). Once more changes nothing. reason: at most 500 bytes, goes into the event. Returns the state. Permission: certificates.release. Errors: PT404 certificate_not_found, PT409 not_reserved.';
 GRANT EXECUTE ON FUNCTION certificates.release(uuid, text) TO backoffice_service, backoffice_admin, backoffice_definer;
 
 CREATE OR REPLACE FUNCTION certificates.disclose_code(id uuid) RETURNS text

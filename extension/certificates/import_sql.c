@@ -28,13 +28,6 @@ PG_FUNCTION_INFO_V1(certificates_generate_codes);
 PG_FUNCTION_INFO_V1(certificates_import_row);
 PG_FUNCTION_INFO_V1(certificates_import_end);
 
-/* Memory of one call. */
-static MemoryContext
-import_context(void)
-{
-	return AllocSetContextCreate(CurrentMemoryContext, "backoffice import", ALLOCSET_DEFAULT_SIZES);
-}
-
 /* ---- arrays ---- */
 
 static Datum *
@@ -134,7 +127,7 @@ certificates_generate_codes(PG_FUNCTION_ARGS)
 	if (count > import_max_codes)
 		import_too_many(count);
 
-	context = import_context();
+	context = AllocSetContextCreate(caller, "backoffice import", ALLOCSET_DEFAULT_SIZES);
 	MemoryContextSwitchTo(context);
 	rows = MemoryContextAllocHuge(context, count * sizeof(ImportRow));
 	codes = MemoryContextAllocHuge(context, (Size) count * GENERATED_CODE_BYTES);
@@ -155,6 +148,9 @@ certificates_generate_codes(PG_FUNCTION_ARGS)
 
 /* ---- COPY ---- */
 
+/* Of one statement: their list is gone through for each row. */
+#define IMPORT_POOLS_MAX 100
+
 /* What one statement's rows brought for one pool. */
 typedef struct Staged
 {
@@ -168,6 +164,7 @@ typedef struct Staged
 static MemoryContext staging = NULL;	/* child of the transaction's */
 static SubTransactionId staging_subid;
 static Staged *staged_pools;
+static int	staged_npools;
 static int64 staged_total;
 
 static void
@@ -175,6 +172,7 @@ forget_staging(void)
 {
 	staging = NULL;
 	staged_pools = NULL;
+	staged_npools = 0;
 	staged_total = 0;
 }
 
@@ -222,7 +220,7 @@ staged_secret(HeapTuple row, TupleDesc desc, int column)
 	{
 		/* Longer than any code: malformed, and malformed it stays when cut. */
 		Size		length = Min(secret.length, CODE_BYTES_MAX + 1);
-		char	   *copy = palloc(length + 1);
+		char	   *copy = MemoryContextAlloc(staging, length + 1);
 
 		memcpy(copy, secret.data, length);
 		secret.data = copy;
@@ -231,6 +229,7 @@ staged_secret(HeapTuple row, TupleDesc desc, int column)
 	return secret;
 }
 
+/* NULL: a pool too many, which is told at the end of the statement. */
 static Staged *
 staged_for(const char *pool)
 {
@@ -239,10 +238,12 @@ staged_for(const char *pool)
 	for (staged = staged_pools; staged != NULL; staged = staged->next)
 		if (strcmp(staged->pool, pool) == 0)
 			return staged;
-	staged = palloc0(sizeof(Staged));
+	if (++staged_npools > IMPORT_POOLS_MAX)
+		return NULL;
+	staged = MemoryContextAllocZero(staging, sizeof(Staged));
 	strlcpy(staged->pool, pool, sizeof(staged->pool));
-	staged->room = 1024;
-	staged->rows = palloc(sizeof(ImportRow) * staged->room);
+	staged->room = 64;
+	staged->rows = MemoryContextAlloc(staging, sizeof(ImportRow) * staged->room);
 	staged->next = staged_pools;
 	staged_pools = staged;
 	return staged;
@@ -253,7 +254,6 @@ Datum
 certificates_import_row(PG_FUNCTION_ARGS)
 {
 	TriggerData *data = (TriggerData *) fcinfo->context;
-	MemoryContext caller;
 	TupleDesc	desc;
 	Staged	   *staged;
 	char	   *pool;
@@ -264,11 +264,12 @@ certificates_import_row(PG_FUNCTION_ARGS)
 	need_staging();
 	if (++staged_total > import_max_codes)
 		return PointerGetDatum(data->tg_trigtuple);	/* told at the end of the statement */
-	caller = MemoryContextSwitchTo(staging);
 	desc = RelationGetDescr(data->tg_relation);
 	pool = SPI_getvalue(data->tg_trigtuple, desc, 1);
 	strlcpy(name, pool ? pool : "", sizeof(name));
 	staged = staged_for(name);
+	if (staged == NULL)
+		return PointerGetDatum(data->tg_trigtuple);
 	if (staged->nrows == staged->room)
 	{
 		staged->room *= 2;
@@ -278,7 +279,6 @@ certificates_import_row(PG_FUNCTION_ARGS)
 	staged->rows[staged->nrows].code = staged_secret(data->tg_trigtuple, desc, 2);
 	staged->rows[staged->nrows].cvc = staged_secret(data->tg_trigtuple, desc, 3);
 	staged->nrows++;
-	MemoryContextSwitchTo(caller);
 	return PointerGetDatum(data->tg_trigtuple);
 }
 
@@ -288,6 +288,7 @@ certificates_import_end(PG_FUNCTION_ARGS)
 {
 	MemoryContext context = staging;
 	Staged	   *pools = staged_pools;
+	int			npools = staged_npools;
 	int64		total = staged_total;
 
 	if (!CALLED_AS_TRIGGER(fcinfo))
@@ -296,6 +297,12 @@ certificates_import_end(PG_FUNCTION_ARGS)
 	access_require("certificates.import");
 	if (total > import_max_codes)
 		import_too_many(total);
+	if (npools > IMPORT_POOLS_MAX)
+		ereport(ERROR,
+				(errcode(BO_TOO_LARGE),
+				 errmsg("too many pools in one import"),
+				 bo_code("too_many_pools", "at most %d are filled by one statement", IMPORT_POOLS_MAX),
+				 errhint("Import them in several statements.")));
 	for (Staged *staged = pools; staged != NULL; staged = staged->next)
 	{
 		Pool		pool = *pool_require(staged->pool);

@@ -1,6 +1,6 @@
 -- Codes: importing, making, COPY; their form; keys and their rotation are in test/faults/certificates_pools.py.
 BEGIN;
-SELECT plan(38);
+SELECT plan(39);
 SET LOCAL ROLE backoffice_service;
 SELECT access.create_organization('Flowers') AS org \gset
 SELECT access.create_organization('Rival') AS rival \gset
@@ -78,6 +78,8 @@ SELECT is(pg_temp.refused($$ INSERT INTO certificates.import VALUES ('gift', 'CO
     'PT422 invalid_codes: row 2: code exists, row 3: malformed code', 'bad rows are named here, too');
 SELECT matches(pg_temp.refused($$ INSERT INTO certificates.import VALUES ('nowhere', 'COPY-3', '123') $$), '^PT404', 'and bad pools');
 SELECT matches(pg_temp.refused($$ INSERT INTO certificates.import VALUES (NULL, 'COPY-3', '123') $$), '^PT404', 'and no pool');
+SELECT is(pg_temp.refused($$ INSERT INTO certificates.import SELECT 'nowhere' || i, 'COPY-3', '123' FROM generate_series(1, 101) i $$),
+    'PT413 too_many_pools: at most 100 are filled by one statement', 'and too many pools');
 SELECT lives_ok($$ INSERT INTO certificates.import SELECT 'gift', 'COPY-3', '123' $$, 'refused rows are forgotten');
 SELECT is((SELECT count(*) FROM certificates.import), 0::bigint, 'nothing stays in the view');
 SET LOCAL backoffice.max_import_codes = 3;
