@@ -44,6 +44,11 @@ typedef enum PermissionScope
 	SCOPE_OWN
 } PermissionScope;
 
+/* What a permission's name ends with, by scope: "", ":team", ":own". */
+extern const char *const permission_scope_suffixes[];
+
+#define PERMISSION_NAME_BYTES 64	/* with the terminating zero */
+
 /* -1: no such permission. */
 extern int	permission_known_bit(const char *name, int length);
 
@@ -132,6 +137,8 @@ extern void audit(const pg_uuid_t *organization, const char *type, const RightsC
 /* Error: unknown_user.  For a service, a user who belongs to no organization becomes a member. */
 extern void require_member(const AdminCall *call, const pg_uuid_t *user);
 extern void insert_membership(const pg_uuid_t *organization, const pg_uuid_t *user);
+#define EMAIL_MAX_BYTES 254		/* RFC 5321 */
+
 extern void check_email(const char *email);
 
 extern bool is_email(const char *email);

@@ -52,11 +52,6 @@ uses_size(void)
 	return sizeof(Use) * USES;
 }
 
-static void
-uses_init(void *address)
-{
-}
-
 /* The key's note, else a free one, else NULL. */
 static Use *
 find_use(const VerifiedToken *verified)
@@ -134,8 +129,8 @@ write_uses(void)
 void
 api_keys_init(void)
 {
-	bo_shmem_register("backoffice API keys", uses_size, (void **) &uses, uses_init, &uses_lock);
-	events_register_keeper_task("API keys", KEEPER_INTERVAL_MS, write_uses);
+	bo_shmem_register("backoffice API keys", uses_size, (void **) &uses, NULL, &uses_lock);
+	events_register_keeper_task("access: API keys", KEEPER_INTERVAL_MS, write_uses);
 }
 
 /* ---- verifying ---- */
@@ -364,8 +359,7 @@ access_create_api_key(PG_FUNCTION_ARGS)
 		check_user(&call, user);
 	key.organization_id = call.organization_id;
 	bo_uuid7(&key.id);
-	if (!pg_strong_random(key.secret, SECRET_BYTES))
-		crypto_failed("no random bytes");
+	crypto_random(key.secret, SECRET_BYTES);
 	insert_key(&call, fcinfo, &key);
 	tell_key(&call, &key.id, name, "api_key.created");
 	admin_end(&call);

@@ -22,7 +22,6 @@
 #include "utils/fmgrprotos.h"
 #include "utils/snapmgr.h"
 
-#define EMAIL_MAX	254
 
 /* What an identity is, and what it should be. */
 typedef struct Identity
@@ -305,7 +304,7 @@ identity_of(const JwsToken *token, const JwsToken *roles, const TokenKey *key, V
 	BoUser		saved;
 
 	if (email_verified != NULL && email_verified->kind == JSON_IS_TRUE)
-		identity.email = token_claim_text(token, "email", EMAIL_MAX);
+		identity.email = token_claim_text(token, "email", EMAIL_MAX_BYTES);
 	if (identity.email != NULL && !is_email(identity.email))
 		identity.email = NULL;
 	identity.wanted = mapped_roles(roles, key);

@@ -52,11 +52,6 @@ notes_size(void)
 	return sizeof(Note) * NOTES;
 }
 
-static void
-notes_init(void *address)
-{
-}
-
 static uint64
 hash_issuer(const char *issuer)
 {
@@ -135,7 +130,7 @@ access_unknown_key_due(PG_FUNCTION_ARGS)
 void
 issuers_init(void)
 {
-	bo_shmem_register("backoffice issuers", notes_size, (void **) &notes, notes_init, &notes_lock);
+	bo_shmem_register("backoffice issuers", notes_size, (void **) &notes, NULL, &notes_lock);
 }
 
 /* ---- defining ---- */

@@ -57,11 +57,6 @@ counters_size(void)
 	return mul_size(SETS * WAYS, sizeof(Counter));
 }
 
-static void
-counters_init(void *address)
-{
-}
-
 uint64
 lockout_subject(const void *data, Size length)
 {
@@ -196,5 +191,5 @@ lockout_init(void)
 	DefineCustomIntVariable("backoffice.login_failure_memory",
 							"How long after the last one failed log-ins are forgotten.",
 							NULL, &memory_s, 3600, 1, 7 * 86400, PGC_SIGHUP, GUC_UNIT_S, NULL, NULL, NULL);
-	bo_shmem_register("backoffice failed log-ins", counters_size, (void **) &counters, counters_init, &lock);
+	bo_shmem_register("backoffice failed log-ins", counters_size, (void **) &counters, NULL, &lock);
 }

@@ -18,7 +18,6 @@
 #include "utils/formatting.h"
 #include "utils/inet.h"
 
-#define EMAIL_MAX_BYTES 254
 #define DEVICE_INFO_MAX_BYTES 4096
 
 PG_FUNCTION_INFO_V1(access_login);

@@ -3,7 +3,7 @@
  *		Empty tables whose relcache invalidation says that something changed.
  *
  * The message travels with the commit record: through COMMIT, COMMIT PREPARED
- * and the replay of a standby (see access/rights.c, which does the same).
+ * and the replay of a standby (see access/rights.c).
  */
 #ifndef BACKOFFICE_MARKER_H
 #define BACKOFFICE_MARKER_H

@@ -9,7 +9,6 @@
 #include "utils/builtins.h"
 
 #define ORGANIZATION_NAME_MAX_BYTES	200
-#define EMAIL_MAX_BYTES				254
 
 PG_FUNCTION_INFO_V1(access_create_organization);
 PG_FUNCTION_INFO_V1(access_create_user);

@@ -5,6 +5,7 @@
  */
 #include "access/mfa.h"
 
+#include "access/tokens.h"
 #include "catalog/pg_type.h"
 #include "core/keys.h"
 #include "core/spi.h"
@@ -76,35 +77,18 @@ insert_factor(const pg_uuid_t *id, const pg_uuid_t *user, const char *label, con
 	bo_spi_run(&insert_plan, args, NULL, 0);
 }
 
-static char *
-url_encoded(const char *text)
-{
-	char	   *encoded = palloc(strlen(text) * 3 + 1);
-	char	   *to = encoded;
-
-	for (const unsigned char *c = (const unsigned char *) text; *c; c++)
-	{
-		if ((*c >= 'a' && *c <= 'z') || (*c >= 'A' && *c <= 'Z') || (*c >= '0' && *c <= '9') || strchr("-._~", *c))
-			*to++ = (char) *c;
-		else
-			to += sprintf(to, "%%%02X", *c);
-	}
-	*to = '\0';
-	return encoded;
-}
-
 static Jsonb *
 enrolled(const pg_uuid_t *id, const char *email, const char *seed)
 {
 	char	   *secret = totp_base32(seed, SEED_BYTES);
-	char	   *name = url_encoded(issuer);
+	char	   *name = uri_encoded(issuer);
 	JsonOut		json;
 
 	json_begin(&json);
 	json_uuid(&json, "factor_id", id);
 	json_text(&json, "secret", secret);
 	json_text(&json, "otpauth_uri", psprintf("otpauth://totp/%s:%s?secret=%s&issuer=%s&algorithm=SHA1&digits=6&period=30",
-											 name, url_encoded(email), secret, name));
+											 name, uri_encoded(email), secret, name));
 	return json_end(&json);
 }
 
@@ -123,8 +107,7 @@ access_mfa_enroll(PG_FUNCTION_ARGS)
 	BoUser		user;
 
 	bo_uuid7(&id);
-	if (!pg_strong_random(seed, SEED_BYTES))
-		crypto_failed("no random bytes");
+	crypto_random(seed, SEED_BYTES);
 	user = bo_user_kernel();
 	bo_spi_begin();
 	require_own_factor(principal);

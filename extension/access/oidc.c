@@ -59,17 +59,26 @@ sha256_of(const char *text, Size length)
 
 /* ---- begin ---- */
 
+char *
+uri_encoded(const char *text)
+{
+	StringInfoData encoded;
+
+	initStringInfo(&encoded);
+	for (const unsigned char *c = (const unsigned char *) text; *c; c++)
+	{
+		if ((*c >= 'a' && *c <= 'z') || (*c >= 'A' && *c <= 'Z') || (*c >= '0' && *c <= '9') || strchr("-._~", *c))
+			appendStringInfoChar(&encoded, (char) *c);
+		else
+			appendStringInfo(&encoded, "%%%02X", *c);
+	}
+	return encoded.data;
+}
+
 static void
 put_parameter(StringInfo url, const char *name, const char *value)
 {
-	appendStringInfo(url, "%c%s=", strchr(url->data, '?') ? '&' : '?', name);
-	for (const unsigned char *c = (const unsigned char *) value; *c; c++)
-	{
-		if ((*c >= 'a' && *c <= 'z') || (*c >= 'A' && *c <= 'Z') || (*c >= '0' && *c <= '9') || strchr("-._~", *c))
-			appendStringInfoChar(url, (char) *c);
-		else
-			appendStringInfo(url, "%%%02X", *c);
-	}
+	appendStringInfo(url, "%c%s=%s", strchr(url->data, '?') ? '&' : '?', name, uri_encoded(value));
 }
 
 static void
@@ -151,8 +160,8 @@ access_oidc_begin(PG_FUNCTION_ARGS)
 
 	if (strlen(redirect_uri) > URL_MAX || (strncmp(redirect_uri, "https://", 8) != 0 && strncmp(redirect_uri, "http://", 7) != 0))
 		refuse_redirect("it is not a URL of at most 2048 bytes");
-	if (!pg_strong_random(random, sizeof(random)) || !pg_strong_random(&secrets, sizeof(secrets)))
-		crypto_failed("no random bytes");
+	crypto_random(random, sizeof(random));
+	crypto_random(&secrets, sizeof(secrets));
 	(void) base64url_encode(random, RANDOM_BYTES, state);
 	(void) base64url_encode(secrets.nonce, RANDOM_BYTES, nonce);
 	(void) base64url_encode(secrets.verifier, RANDOM_BYTES, verifier);
@@ -401,7 +410,7 @@ access_oidc_complete(PG_FUNCTION_ARGS)
 	MemoryContext caller = CurrentMemoryContext;
 	char	   *state = required_text(fcinfo, 0, "state");
 	char	   *id_token = required_text(fcinfo, 1, "id_token");
-	char	   *access_token = PG_ARGISNULL(2) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(2));
+	char	   *access_token = bo_arg_text(fcinfo, 2);
 	Session		session = {.amr = "oidc"};
 	Completion	completion = {0};
 	Person		person;
@@ -448,5 +457,5 @@ delete_past(void)
 void
 oidc_init(void)
 {
-	events_register_keeper_task("OpenID log-ins", KEEPER_INTERVAL_MS, delete_past);
+	events_register_keeper_task("access: OpenID log-ins", KEEPER_INTERVAL_MS, delete_past);
 }

@@ -13,12 +13,11 @@
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 
-#define NAME_MAX_BYTES		64
 #define FIRST_CUSTOM_BIT	512
 
 typedef struct PermissionEntry
 {
-	char		name[NAME_MAX_BYTES];	/* key, zero-padded */
+	char		name[PERMISSION_NAME_BYTES];	/* key, zero-padded */
 	int32		bit;
 } PermissionEntry;
 
@@ -28,8 +27,10 @@ typedef struct LastAsked
 	uint64		generation;
 	int			bit;
 	int			length;
-	char		name[NAME_MAX_BYTES];
+	char		name[PERMISSION_NAME_BYTES];
 } LastAsked;
+
+const char *const permission_scope_suffixes[] = {"", ":team", ":own"};
 
 static HTAB *permissions = NULL;
 static uint64 permissions_generation = 0;
@@ -49,7 +50,7 @@ create_table(void)
 {
 	HASHCTL		info = {0};
 
-	info.keysize = NAME_MAX_BYTES;
+	info.keysize = PERMISSION_NAME_BYTES;
 	info.entrysize = sizeof(PermissionEntry);
 	info.hcxt = CacheMemoryContext;
 	return hash_create("backoffice permissions", 128, &info, HASH_ELEM | HASH_STRINGS | HASH_CONTEXT);
@@ -105,10 +106,10 @@ find(const char *name)
 int
 permission_known_bit(const char *name, int length)
 {
-	char		key[NAME_MAX_BYTES] = {0};
+	char		key[PERMISSION_NAME_BYTES] = {0};
 	int			bit = -1;
 
-	if (length < NAME_MAX_BYTES)
+	if (length < PERMISSION_NAME_BYTES)
 	{
 		memcpy(key, name, length);
 		if (permissions == NULL || permissions_generation != rights_generation())
@@ -131,7 +132,7 @@ permission_bit(const char *name, int length)
 	if (bit < 0)
 		ereport(ERROR,
 				(errcode(BO_BAD_REQUEST),
-				 errmsg("permission \"%.*s\" is not defined", Min(length, NAME_MAX_BYTES), name),
+				 errmsg("permission \"%.*s\" is not defined", Min(length, PERMISSION_NAME_BYTES), name),
 				 bo_code("unknown_permission", "no context has registered it"),
 				 errhint("SELECT name FROM access.permissions lists them; access.define_permission() adds one.")));
 	return bit;
@@ -260,14 +261,12 @@ access_require_sql(PG_FUNCTION_ARGS)
 static PermissionScope
 scope_of(const char *name, int length, int *base)
 {
-	static const char *const suffixes[] = {"", ":team", ":own"};
-
 	for (int scope = SCOPE_TEAM; scope <= SCOPE_OWN; scope++)
 	{
-		int			suffix = strlen(suffixes[scope]);
+		int			suffix = strlen(permission_scope_suffixes[scope]);
 
 		*base = length - suffix;
-		if (*base > 0 && memcmp(name + *base, suffixes[scope], suffix) == 0)
+		if (*base > 0 && memcmp(name + *base, permission_scope_suffixes[scope], suffix) == 0)
 			return scope;
 	}
 	*base = length;
@@ -300,7 +299,7 @@ is_good_name(const char *name)
 	int			length;
 
 	(void) scope_of(name, strlen(name), &length);
-	return strlen(name) < NAME_MAX_BYTES && length >= 3 && memchr(name, '.', length) != NULL &&
+	return strlen(name) < PERMISSION_NAME_BYTES && length >= 3 && memchr(name, '.', length) != NULL &&
 		name[0] >= 'a' && name[0] <= 'z' && name[length - 1] != '.' && strstr(name, "..") == NULL &&
 		strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789_.") == length;
 }
@@ -312,7 +311,7 @@ check_name(const char *name)
 		ereport(ERROR,
 				(errcode(BO_BAD_REQUEST),
 				 errmsg("\"%.64s\" cannot be the name of a permission", name),
-				 bo_code("bad_permission_name", "a name is context.verb in lower case, at most %d bytes", NAME_MAX_BYTES - 1),
+				 bo_code("bad_permission_name", "a name is context.verb in lower case, at most %d bytes", PERMISSION_NAME_BYTES - 1),
 				 errhint("Use letters a-z, digits and underscores, with a dot between context and verb; \":team\" or \":own\" may follow.")));
 }
 

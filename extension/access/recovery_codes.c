@@ -67,8 +67,7 @@ recovery_codes_make(const pg_uuid_t *user)
 		char	   *normal;
 		Datum		args[3] = {UUIDPGetDatum(user), 0, TimestampTzGetDatum(bo_now())};
 
-		if (!pg_strong_random(bytes, CODE_BYTES))
-			crypto_failed("no random bytes");
+		crypto_random(bytes, CODE_BYTES);
 		normal = totp_base32(bytes, CODE_BYTES);
 		args[1] = hash_of(0, user, normal);
 		bo_spi_run(&plan, args, NULL, 0);

@@ -25,14 +25,12 @@
  */
 #include "access/access_internal.h"
 
-#include "catalog/namespace.h"
+#include "access/marker.h"
 #include "catalog/pg_type.h"
 #include "commands/trigger.h"
 #include "core/spi.h"
 #include "utils/builtins.h"
 #include "utils/hsearch.h"
-#include "utils/inval.h"
-#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
@@ -60,8 +58,7 @@ typedef struct RightsEntry
 	pg_uuid_t	teams[PRINCIPAL_TEAMS];
 } RightsEntry;
 
-static uint64 generation = 1;
-static Oid	marker = InvalidOid;	/* unknown: every message counts */
+static Marker marker = {.table = "rights_marker"};
 static HTAB *cache = NULL;
 
 PG_FUNCTION_INFO_V1(access_rights_changed);
@@ -105,38 +102,17 @@ static BoPlan rights_plan = {
 uint64
 rights_generation(void)
 {
-	return generation;
-}
-
-static void
-count_invalidation(Datum arg, Oid relid)
-{
-	if (relid == InvalidOid || relid == marker || marker == InvalidOid)
-	{
-		generation++;
-		if (relid == marker)
-			marker = InvalidOid;	/* perhaps dropped: look it up again */
-	}
-}
-
-static Oid
-find_marker(void)
-{
-	return get_relname_relid("rights_marker", get_namespace_oid("access", false));
+	return marker.generation;
 }
 
 Datum
 access_rights_changed(PG_FUNCTION_ARGS)
 {
-	Oid			relid;
-
 	if (!CALLED_AS_TRIGGER(fcinfo))
 		ereport(ERROR,
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 				 errmsg("access.rights_changed() is a trigger")));
-	relid = find_marker();
-	if (OidIsValid(relid))		/* not while the extension is being created or dropped */
-		CacheInvalidateRelcacheByRelid(relid);
+	marker_invalidate(&marker);
 	return PointerGetDatum(NULL);
 }
 
@@ -227,9 +203,7 @@ look_up(RightsEntry *entry)
 	args[1] = UUIDPGetDatum(&entry->key.user_id);
 	args[2] = TimestampTzGetDatum(entry->read_at);
 
-	marker = find_marker();
-	AcceptInvalidationMessages();
-	entry->generation = generation;
+	entry->generation = marker_read(&marker);
 
 	saved = bo_user_kernel();
 	PushActiveSnapshot(GetLatestSnapshot());
@@ -252,7 +226,7 @@ is_fresh(const RightsEntry *entry)
 {
 	TimestampTz now = bo_now();
 
-	return entry->generation == generation && now >= entry->read_at && now < entry->valid_until;
+	return entry->generation == marker.generation && now >= entry->read_at && now < entry->valid_until;
 }
 
 static void
@@ -260,7 +234,7 @@ keep(const RightsEntry *entry)
 {
 	RightsEntry *kept;
 
-	if (entry->generation != generation)
+	if (entry->generation != marker.generation)
 		return;
 	if (cache != NULL && hash_get_num_entries(cache) >= CACHED_MAX)
 	{
@@ -318,5 +292,5 @@ rights_of(Principal *principal)
 void
 rights_init(void)
 {
-	CacheRegisterRelcacheCallback(count_invalidation, (Datum) 0);
+	marker_register(&marker);
 }

@@ -44,19 +44,6 @@ typedef struct Stale
 	bytea	   *secret;
 } Stale;
 
-static bytea *
-current_prefix(void)
-{
-	const char *id = keys_id(0);
-	Size		length = strlen(id);
-	bytea	   *prefix = palloc(VARHDRSZ + 1 + length);
-
-	SET_VARSIZE(prefix, VARHDRSZ + 1 + length);
-	VARDATA(prefix)[0] = (char) length;
-	memcpy(VARDATA(prefix) + 1, id, length);
-	return prefix;
-}
-
 static void
 renew(Store *store, const Stale *stale)
 {
@@ -74,7 +61,7 @@ renew(Store *store, const Stale *stale)
 static int64
 renew_some(Store *store, int64 batch)
 {
-	Datum		args[2] = {PointerGetDatum(current_prefix()), Int64GetDatum(batch)};
+	Datum		args[2] = {PointerGetDatum(keys_current_prefix()), Int64GetDatum(batch)};
 	int64		count = (int64) bo_spi_run(&store->stale, args, NULL, 0);
 	Stale	   *stale = palloc(sizeof(Stale) * Max(count, 1));
 	bool		isnull;

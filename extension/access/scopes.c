@@ -14,14 +14,12 @@
 #include "utils/array.h"
 #include "utils/builtins.h"
 
-#define NAME_MAX_BYTES 64
-
 /* What a call site asked last: mostly a constant. */
 typedef struct ScopedAsked
 {
 	uint64		generation;
 	int			length;
-	char		name[NAME_MAX_BYTES];
+	char		name[PERMISSION_NAME_BYTES];
 	int			bits[SCOPE_OWN + 1];
 } ScopedAsked;
 
@@ -31,18 +29,16 @@ PG_FUNCTION_INFO_V1(access_team_ids);
 PG_FUNCTION_INFO_V1(access_teams_for);
 PG_FUNCTION_INFO_V1(access_owner_for);
 
-static const char *const suffixes[] = {"", ":team", ":own"};
-
 static void
 look_up(ScopedAsked *asked, const char *name, int length)
 {
 	asked->generation = 0;
 	for (int scope = SCOPE_ALL; scope <= SCOPE_OWN; scope++)
 	{
-		char		full[NAME_MAX_BYTES + 8];
+		char		full[PERMISSION_NAME_BYTES + 8];
 
 		memcpy(full, name, length);
-		strcpy(full + length, suffixes[scope]);
+		strcpy(full + length, permission_scope_suffixes[scope]);
 		asked->bits[scope] = permission_known_bit(full, strlen(full));
 	}
 	memcpy(asked->name, name, length);
@@ -60,7 +56,7 @@ asked_bits(FunctionCallInfo fcinfo)
 	const char *name = VARDATA_ANY(permission);
 	int			length = VARSIZE_ANY_EXHDR(permission);
 
-	if (length >= NAME_MAX_BYTES)
+	if (length >= PERMISSION_NAME_BYTES)
 		return none;
 	if (last == NULL)
 		last = fcinfo->flinfo->fn_extra = MemoryContextAllocZero(fcinfo->flinfo->fn_mcxt, sizeof(ScopedAsked));

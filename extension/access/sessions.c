@@ -144,8 +144,7 @@ new_key(Session *session)
 {
 	SecretOwner owner = owner_of(session);
 
-	if (!pg_strong_random(session->key, SESSION_KEY_BYTES))
-		crypto_failed("no random bytes");
+	crypto_random(session->key, SESSION_KEY_BYTES);
 	return PointerGetDatum(keys_encrypt(SESSION_KEY_PURPOSE, &owner, session->key, SESSION_KEY_BYTES));
 }
 
@@ -326,7 +325,7 @@ keep(void)
 {
 	static BoPlan due_plan = {
 		"SELECT id, last_seen_at, expires_at, state = 'active' FROM access.sessions WHERE due_at <= $1 "
-		"ORDER BY due_at LIMIT 500 FOR NO KEY UPDATE SKIP LOCKED", 1, {TIMESTAMPTZOID}
+		"ORDER BY due_at LIMIT " CppAsString2(KEEPER_BATCH) " FOR NO KEY UPDATE SKIP LOCKED", 1, {TIMESTAMPTZOID}
 	};
 	static BoPlan later_plan = {
 		"UPDATE access.sessions SET due_at = $2 WHERE id = $1", 2, {UUIDOID, TIMESTAMPTZOID}

@@ -6,29 +6,8 @@
 #define BACKOFFICE_SESSIONS_H
 
 #include "access/access_internal.h"
-#include "utils/jsonb.h"
+#include "core/json_out.h"
 #include "utils/rel.h"
-
-/* ---- json_out.c ---- */
-
-typedef struct JsonOut
-{
-	JsonbParseState *state;
-} JsonOut;
-
-/* name is NULL within an array; a value that is NULL is left out. */
-extern void json_begin(JsonOut *json);
-extern Jsonb *json_end(JsonOut *json);
-extern void json_begin_object(JsonOut *json, const char *name);
-extern void json_end_object(JsonOut *json);
-extern void json_begin_array(JsonOut *json, const char *name);
-extern void json_end_array(JsonOut *json);
-extern void json_text(JsonOut *json, const char *name, const char *value);
-extern void json_uuid(JsonOut *json, const char *name, const pg_uuid_t *value);
-extern void json_int(JsonOut *json, const char *name, int64 value);
-extern void json_bool(JsonOut *json, const char *name, bool value);
-extern void json_jsonb(JsonOut *json, const char *name, Jsonb *value);
-extern void json_time(JsonOut *json, const char *name, TimestampTz value);
 
 /* ---- audit.c: events; json is ended by them, with who did it ---- */
 
@@ -139,7 +118,7 @@ typedef struct Session
 	pg_uuid_t	user_id;
 	pg_uuid_t	organization_id;
 	bool		has_organization;
-	bool		active;			/* by its state; see session_is_over() for its times */
+	bool		active;			/* by its state; see session_over() for its times */
 	char	   *ended_why;		/* NULL while active */
 	TimestampTz authenticated_at;
 	TimestampTz last_seen_at;

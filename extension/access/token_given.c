@@ -134,7 +134,7 @@ access_add_verification_key(PG_FUNCTION_ARGS)
 	char	   *kid = PG_ARGISNULL(0) ? "" : text_to_cstring(PG_GETARG_TEXT_PP(0));
 	char	   *name = required_text(fcinfo, 1, "alg");
 	char	   *key = required_text(fcinfo, 2, "key");
-	char	   *role_claim = PG_ARGISNULL(3) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(3));
+	char	   *role_claim = bo_arg_text(fcinfo, 3);
 	JwsAlgorithm algorithm = jws_algorithm(name, strlen(name));
 	pg_uuid_t  *id = palloc(sizeof(pg_uuid_t));
 	Datum		args[8] = {0};

@@ -397,7 +397,7 @@ rotate_old(void)
 void
 token_keys_init(void)
 {
-	events_register_keeper_task("signing keys", KEEPER_INTERVAL_MS, rotate_old);
+	events_register_keeper_task("access: signing keys", KEEPER_INTERVAL_MS, rotate_old);
 }
 
 /* rotate_signing_key(alg text): the id of the key that signs from now on */

@@ -42,30 +42,15 @@ token_claim_text(const JwsToken *token, const char *name, Size longest)
 }
 
 /* False: not there. */
-bool
+static bool
 token_claim_uuid(const JwsToken *token, const char *name, pg_uuid_t *uuid)
 {
 	char	   *text = token_claim_text(token, name, 36);
-	int			byte = 0;
 
 	if (text == NULL)
 		return false;
-	/* The canonical form only; the type's input function takes others. */
-	if (strlen(text) != 36)
+	if (!bo_uuid_parse(text, strlen(text), uuid))
 		refuse_token(TOKEN_MALFORMED, "a claim is not a UUID");
-	for (const char *c = text; *c; c++)
-	{
-		bool		dash = c - text == 8 || c - text == 13 || c - text == 18 || c - text == 23;
-		char		two[3] = {c[0], c[1], '\0'};
-
-		if (dash != (*c == '-') || (!dash && strspn(two, "0123456789abcdefABCDEF") != 2))
-			refuse_token(TOKEN_MALFORMED, "a claim is not a UUID");
-		if (!dash)
-		{
-			uuid->data[byte++] = (unsigned char) strtoul(two, NULL, 16);
-			c++;
-		}
-	}
 	return true;
 }
 

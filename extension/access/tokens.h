@@ -132,9 +132,8 @@ typedef struct VerifiedToken
 extern const JsonNode *token_claim(const JwsToken *token, const char *name);
 extern char *token_node_text(const JsonNode *node);
 
-/* NULL or false: not there; raises (token_malformed) when of another kind. */
+/* NULL: not there; raises (token_malformed) when of another kind. */
 extern char *token_claim_text(const JwsToken *token, const char *name, Size longest);
-extern bool token_claim_uuid(const JwsToken *token, const char *name, pg_uuid_t *uuid);
 
 /* Is the node this string, or an array that has it? */
 extern bool token_claim_includes(const JsonDocument *document, const JsonNode *node, const char *wanted);
@@ -182,6 +181,9 @@ extern bool external_session_is_alive(const VerifiedToken *verified);
 /* ---- oidc.c ---- */
 
 extern void oidc_init(void);
+
+/* A text as a part of a URI, palloc'd: all but the unreserved characters of RFC 3986 as %XX. */
+extern char *uri_encoded(const char *text);
 
 /* ---- api_keys.c ---- */
 

@@ -191,7 +191,7 @@ ask_rows(Relation rel, const Pool *pool, SlotCursor *cursor, int64 hold_slot, Ta
 	Asker		asker = {.rel = rel,.pool = pool,.take = take,.arg = arg};
 	bool		taken;
 
-	asker.attempt = AllocSetContextCreate(CurrentMemoryContext, "reservation attempt", ALLOCSET_DEFAULT_SIZES);
+	asker.attempt = AllocSetContextCreate(CurrentMemoryContext, "backoffice reservation attempt", ALLOCSET_DEFAULT_SIZES);
 	asker.index = index_open(certificates_table.slot_index, AccessShareLock);
 	for (int round = 0;; round++)
 	{

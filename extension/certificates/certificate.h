@@ -88,8 +88,6 @@ typedef struct Movement
 
 extern void movement_fill(Movement *movement, const Certificate *certificate, const pg_uuid_t *id, const char *kind, int64 amount_minor);
 extern Datum movement_tuple(FunctionCallInfo fcinfo, const Movement *movement);
-extern Jsonb *movement_to_json(const Movement *movement);
-extern void movement_from_json(const Jsonb *json, Movement *movement);
 
 /* redemption.<kind> on the stream. */
 extern void movement_emit(const Movement *movement, const Certificate *certificate, const char *channel, const char *order_ref);

@@ -14,12 +14,6 @@
 #include "utils/builtins.h"
 
 char *
-bo_arg_text(FunctionCallInfo fcinfo, int number)
-{
-	return PG_ARGISNULL(number) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(number));
-}
-
-char *
 certificates_arg(FunctionCallInfo fcinfo, int number, const char *name, int max_bytes, bool required)
 {
 	Size		length;

@@ -7,10 +7,11 @@
 
 #include "core/core.h"
 
-/* A text argument as a C string; NULL for NULL. */
-extern char *bo_arg_text(FunctionCallInfo fcinfo, int number);
+/* Bytes of order_ref, client_ref and other names that the caller gives things, and of reasons. */
+#define MAX_REF_BYTES 200
+#define MAX_REASON_BYTES 500
 
-/* The same, checked: error invalid_argument when it is empty, too long, or NULL where required. */
+/* A text argument as a C string, checked: error invalid_argument when it is empty, too long, or NULL where required. */
 extern char *certificates_arg(FunctionCallInfo fcinfo, int number, const char *name, int max_bytes, bool required);
 
 /* The id in an argument, or error invalid_argument. */

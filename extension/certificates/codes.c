@@ -98,15 +98,6 @@ code_index(int key_number, const pg_uuid_t *organization, const char *normal, in
 	return keys_hash(key_number, PURPOSE_CODE_INDEX, &scope, normal, length);
 }
 
-static void
-random_bytes(uint8 *bytes, int n)
-{
-	if (!pg_strong_random(bytes, n))
-		ereport(ERROR,
-				(errcode(ERRCODE_INTERNAL_ERROR),
-				 errmsg("could not get random bytes")));
-}
-
 void
 code_generate(char *code)
 {
@@ -114,7 +105,7 @@ code_generate(char *code)
 	char		normal[GENERATED_SYMBOLS];
 	char	   *to = code;
 
-	random_bytes(random, sizeof(random));
+	crypto_random(random, sizeof(random));
 	for (int i = 0; i < GENERATED_SYMBOLS - 1; i++)
 		normal[i] = BASE32[random[i] & 31];
 	normal[GENERATED_SYMBOLS - 1] = BASE32[check_symbol(normal, GENERATED_SYMBOLS - 1)];
@@ -138,7 +129,7 @@ cvc_generate(char *cvc, int digits)
 
 	while (n < digits)
 	{
-		random_bytes(random, sizeof(random));
+		crypto_random(random, sizeof(random));
 		for (int i = 0; i < sizeof(random) && n < digits; i++)
 			if (random[i] < 250)
 				cvc[n++] = '0' + random[i] % 10;

@@ -6,7 +6,7 @@
  * of the code per key loaded, a look-up for each, and one hash of the CVC,
  * against a made-up one where there is no certificate.
  */
-#include "certificates/cvc.h"
+#include "core/core.h"
 
 #include "access/access.h"
 #include "catalog/pg_type_d.h"
@@ -212,8 +212,9 @@ certificates_disclose_code(PG_FUNCTION_ARGS)
 	PG_RETURN_TEXT_P(code);
 }
 
-void
-certificates_request_notification(const pg_uuid_t *organization, const pg_uuid_t *id)
+/* From then on the CRM may ask for the CVC.  Runs as the kernel: the caller has checked permission. */
+static void
+request_notification(const pg_uuid_t *organization, const pg_uuid_t *id)
 {
 	Locked		locked;
 	BoUser		user = bo_user_kernel();
@@ -239,7 +240,7 @@ certificates_request_notification_sql(PG_FUNCTION_ARGS)
 	pg_uuid_t	organization = principal_require()->organization_id;
 
 	access_require("certificates.notify");
-	certificates_request_notification(&organization, certificates_arg_id(fcinfo, 0));
+	request_notification(&organization, certificates_arg_id(fcinfo, 0));
 	PG_RETURN_VOID();
 }
 
@@ -284,8 +285,12 @@ guess_of(const Principal *principal, const char *normal, int length)
 	return guess;
 }
 
-bool
-certificates_check(const char *code, const char *cvc, pg_uuid_t *id)
+/*
+ * The certificate with this code and CVC: false when there is none, in the
+ * same time whatever is wrong.  Counts failures; error throttled (PT429).
+ */
+static bool
+check_code(const char *code, const char *cvc, pg_uuid_t *id)
 {
 	const Principal *principal = principal_require();
 	SecretOwner owner = {principal->organization_id};
@@ -319,7 +324,7 @@ check_arguments(FunctionCallInfo fcinfo, pg_uuid_t *id)
 {
 	char	   *code = bo_arg_text(fcinfo, 0);
 	char	   *cvc = bo_arg_text(fcinfo, 1);
-	bool		valid = certificates_check(code ? code : "", cvc ? cvc : "", id);
+	bool		valid = check_code(code ? code : "", cvc ? cvc : "", id);
 
 	keys_wipe(code, code ? strlen(code) : 0);
 	keys_wipe(cvc, cvc ? strlen(cvc) : 0);

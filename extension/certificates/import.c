@@ -86,7 +86,7 @@ static BoPlan is_closed_plan = {
 	2, {UUIDOID, UUIDOID}
 };
 
-/* The SQL variant of a batch: one row of parallel arrays. */
+/* The SQL variant of a batch: row by row. */
 static BoPlan insert_plan = {
 	"INSERT INTO certificates.certificates (organization_id, id, pool_id, slot_no, face_value_minor, balance_minor, created_at, "
 	"    code_index, code_secret, cvc_hash, cvc_secret, code_last4) "

@@ -17,8 +17,6 @@
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
-#define MAX_REF_BYTES 200
-#define MAX_REASON_BYTES 500
 #define ISSUED_COLUMNS 7
 
 PG_FUNCTION_INFO_V1(certificates_issue);

@@ -41,7 +41,7 @@ expire_holds(void)
 	static BoPlan due = {
 		"SELECT DISTINCT r.organization_id, r.certificate_id FROM"
 		" (SELECT organization_id, certificate_id FROM certificates.redemptions"
-		"   WHERE state = 'authorized' AND hold_until <= backoffice.now() ORDER BY hold_until LIMIT 200) r"
+		"   WHERE state = 'authorized' AND hold_until <= backoffice.now() ORDER BY hold_until LIMIT " CppAsString2(BATCH) ") r"
 	};
 	pg_uuid_t	organizations[BATCH];
 	pg_uuid_t	ids[BATCH];
@@ -69,7 +69,7 @@ expire_certificates(void)
 		"SELECT organization_id, id, valid_until FROM certificates.certificates"
 		" WHERE valid_until > $1 AND valid_until <= backoffice.now()"
 		"   AND state IN ('issued', 'active', 'partially_redeemed') AND held_minor = 0"
-		" ORDER BY valid_until LIMIT 200", 1, {TIMESTAMPTZOID}
+		" ORDER BY valid_until LIMIT " CppAsString2(BATCH), 1, {TIMESTAMPTZOID}
 	};
 	Datum		arg = TimestampTzGetDatum(swept);
 	pg_uuid_t	organizations[BATCH];
@@ -105,7 +105,7 @@ retry_blocked_orders(void)
 		"           JOIN certificates.order_lines l ON l.organization_id = u.organization_id AND l.order_ref = u.order_ref AND l.line_id = u.line_id"
 		"           JOIN certificates.pools p ON p.organization_id = l.organization_id AND p.code = l.pool"
 		"          WHERE u.organization_id = b.organization_id AND u.order_ref = b.order_ref AND u.state = 'blocked' AND p.state IN ('open', 'low'))"
-		"   ORDER BY b.created_at LIMIT 200 FOR UPDATE SKIP LOCKED) d"
+		"   ORDER BY b.created_at LIMIT " CppAsString2(BATCH) " FOR UPDATE SKIP LOCKED) d"
 		" WHERE o.organization_id = d.organization_id AND o.order_ref = d.order_ref"
 		" RETURNING o.organization_id, o.order_ref, pg_catalog.jsonb_build_object('orderId', o.order_ref)"
 	};

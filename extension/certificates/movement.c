@@ -7,6 +7,7 @@
 #include "access/htup_details.h"
 #include "certificates/stream.h"
 #include "core/idempotency.h"
+#include "core/json_out.h"
 #include "funcapi.h"
 #include "utils/builtins.h"
 #include "utils/numeric.h"
@@ -47,42 +48,21 @@ movement_tuple(FunctionCallInfo fcinfo, const Movement *movement)
 	return HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls));
 }
 
-static void
-put(JsonbParseState **state, const char *name, const char *text, int64 number)
-{
-	JsonbValue	value = {.type = jbvString};
-
-	value.val.string.val = (char *) name;
-	value.val.string.len = strlen(name);
-	pushJsonbValue(state, WJB_KEY, &value);
-	if (text != NULL)
-	{
-		value.val.string.val = (char *) text;
-		value.val.string.len = strlen(text);
-	}
-	else
-	{
-		value.type = jbvNumeric;
-		value.val.numeric = int64_to_numeric(number);
-	}
-	pushJsonbValue(state, WJB_VALUE, &value);
-}
-
-Jsonb *
+static Jsonb *
 movement_to_json(const Movement *movement)
 {
-	JsonbParseState *state = NULL;
+	JsonOut		json;
 
-	pushJsonbValue(&state, WJB_BEGIN_OBJECT, NULL);
-	put(&state, "id", bo_uuid_text(&movement->id), 0);
-	put(&state, "certificateId", bo_uuid_text(&movement->certificate_id), 0);
-	put(&state, "kind", movement->kind, 0);
-	put(&state, "state", movement->state, 0);
-	put(&state, "currency", movement->currency, 0);
-	put(&state, "amountMinor", NULL, movement->amount_minor);
-	put(&state, "balanceMinor", NULL, movement->balance_minor);
-	put(&state, "availableMinor", NULL, movement->available_minor);
-	return JsonbValueToJsonb(pushJsonbValue(&state, WJB_END_OBJECT, NULL));
+	json_begin(&json);
+	json_uuid(&json, "id", &movement->id);
+	json_uuid(&json, "certificateId", &movement->certificate_id);
+	json_text(&json, "kind", movement->kind);
+	json_text(&json, "state", movement->state);
+	json_text(&json, "currency", movement->currency);
+	json_int(&json, "amountMinor", movement->amount_minor);
+	json_int(&json, "balanceMinor", movement->balance_minor);
+	json_int(&json, "availableMinor", movement->available_minor);
+	return json_end(&json);
 }
 
 static JsonbValue *
@@ -117,7 +97,7 @@ uuid_member(const Jsonb *json, const char *name)
 	return *DatumGetUUIDP(DirectFunctionCall1(uuid_in, CStringGetDatum(text_member(json, name))));
 }
 
-void
+static void
 movement_from_json(const Jsonb *json, Movement *movement)
 {
 	memset(movement, 0, sizeof(Movement));

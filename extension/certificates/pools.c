@@ -205,13 +205,12 @@ pool_require(const char *code)
 	const pg_uuid_t *organization = &principal_require()->organization_id;
 	const Pool *pool = NULL;
 	Size		length = strlen(code);
+	pg_uuid_t	id;
 
 	/* A long transaction would not hear what others have committed: it takes no new locks. */
 	AcceptInvalidationMessages();
-	if (length == 36 && strspn(code, "0123456789abcdefABCDEF-") == 36 &&
-		code[8] == '-' && code[13] == '-' && code[18] == '-' && code[23] == '-' &&
-		strspn(code, "0123456789abcdefABCDEF") == 8)
-		pool = pool_by_id(organization, DatumGetUUIDP(DirectFunctionCall1(uuid_in, CStringGetDatum(code))));
+	if (bo_uuid_parse(code, length, &id))
+		pool = pool_by_id(organization, &id);
 	else if (length >= 1 && length <= POOL_CODE_MAX)
 		pool = lookup(organization, code, NULL);
 	if (pool == NULL)

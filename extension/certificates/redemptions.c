@@ -17,8 +17,6 @@
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
-#define MAX_REF_BYTES 200
-
 PG_FUNCTION_INFO_V1(certificates_authorize);
 PG_FUNCTION_INFO_V1(certificates_capture);
 PG_FUNCTION_INFO_V1(certificates_release_hold);

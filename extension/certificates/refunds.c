@@ -114,7 +114,7 @@ certificates_refund(PG_FUNCTION_ARGS)
 	int64		amount = certificates_arg_amount(fcinfo, 1);
 	char	   *key = bo_arg_text(fcinfo, 2);
 	pg_uuid_t  *redemption = PG_ARGISNULL(3) ? NULL : PG_GETARG_UUID_P(3);
-	char	   *reason = certificates_arg(fcinfo, 4, "reason", 500, false);
+	char	   *reason = certificates_arg(fcinfo, 4, "reason", MAX_REASON_BYTES, false);
 	Life		life;
 	Certificate certificate;
 	Movement	movement;

@@ -171,7 +171,7 @@ certificates_release_sql(PG_FUNCTION_ARGS)
 {
 	pg_uuid_t	organization = principal_require()->organization_id;
 	pg_uuid_t  *id = certificates_arg_id(fcinfo, 0);
-	char	   *reason = certificates_arg(fcinfo, 1, "reason", 200, false);
+	char	   *reason = certificates_arg(fcinfo, 1, "reason", MAX_REASON_BYTES, false);
 	char	   *state = NULL;
 
 	access_require("certificates.release");

@@ -1,6 +1,6 @@
 /*
  * release.h
- *		Reservations given back, and codes shown.
+ *		Reservations given back.
  */
 #ifndef BACKOFFICE_RELEASE_H
 #define BACKOFFICE_RELEASE_H

@@ -12,8 +12,6 @@
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
-#define MAX_REASON_BYTES 500
-
 PG_FUNCTION_INFO_V1(certificates_replace);
 
 static pg_uuid_t

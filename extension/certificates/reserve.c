@@ -13,7 +13,7 @@
  * them to the end (sweep.c).  "Empty" is said only after the rows themselves
  * were asked (ask.c): certificates behind the cursor are found then.
  */
-#include "certificates/reserve.h"
+#include "certificates/pools.h"
 
 #include "access/access.h"
 #include "access/genam.h"
@@ -45,6 +45,13 @@
 #define MISSES_BEFORE_JUMP 32
 
 PG_FUNCTION_INFO_V1(certificates_reserve_next);
+
+typedef struct ReserveRequest
+{
+	const char *channel;
+	const char *order_ref;		/* NULL: none */
+	TimestampTz hold_until;
+} ReserveRequest;
 
 static BoPlan available_from_plan = {
 	"SELECT slot_no FROM certificates.certificates "
@@ -260,8 +267,9 @@ tell_empty(const Pool *pool, const ReserveRequest *request)
 	stream_emit(&event, &pool->id, &pool->organization_id);
 }
 
-bool
-certificates_reserve(const Pool *given, const ReserveRequest *request, pg_uuid_t *id)
+/* False: there is none, and issue.blocked was emitted. */
+static bool
+reserve(const Pool *given, const ReserveRequest *request, pg_uuid_t *id)
 {
 	Pool		pool = *given;	/* events below may look others up */
 	SlotCursor *cursor;
@@ -387,14 +395,14 @@ certificates_reserve_next(PG_FUNCTION_ARGS)
 	access_require("certificates.reserve");
 	pool = *pool_require(certificates_arg(fcinfo, 0, "pool", 64, true));
 	request.channel = certificates_arg(fcinfo, 1, "channel", 64, true);
-	request.order_ref = certificates_arg(fcinfo, 2, "order_ref", 200, false);
+	request.order_ref = certificates_arg(fcinfo, 2, "order_ref", MAX_REF_BYTES, false);
 	key = certificates_arg(fcinfo, 3, "idempotency_key", IDEMPOTENCY_KEY_MAX_BYTES, false);
 	request.hold_until = end_of_hold(fcinfo, 4, &pool);
 
 	if (key != NULL && answered_before(fcinfo, key, &pool, &request, &id))
 		PG_RETURN_DATUM(reservation(fcinfo, &pool, &id, request.hold_until));
 	check_pool_gives(&pool);
-	if (!certificates_reserve(&pool, &request, &id))
+	if (!reserve(&pool, &request, &id))
 	{
 		if (key != NULL)
 			idempotency_forget(IDEMPOTENCY_SCOPE, key);

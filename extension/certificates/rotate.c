@@ -82,20 +82,6 @@ renew(const Stale *stale)
 	bo_spi_run(&renew_plan, args, nulls, 0);
 }
 
-/* (length of id, id): how everything made with the current key begins. */
-static bytea *
-current_prefix(void)
-{
-	const char *id = keys_id(0);
-	Size		length = strlen(id);
-	bytea	   *prefix = palloc(VARHDRSZ + 1 + length);
-
-	SET_VARSIZE(prefix, VARHDRSZ + 1 + length);
-	VARDATA(prefix)[0] = (char) length;
-	memcpy(VARDATA(prefix) + 1, id, length);
-	return prefix;
-}
-
 /* rotate_keys(batch int) */
 Datum
 certificates_rotate_keys(PG_FUNCTION_ARGS)
@@ -113,7 +99,7 @@ certificates_rotate_keys(PG_FUNCTION_ARGS)
 				(errcode(BO_BAD_REQUEST),
 				 errmsg("the batch must be 1 to 1000000 certificates"),
 				 bo_code("invalid_argument", "batch is %d", batch)));
-	args[0] = PointerGetDatum(current_prefix());
+	args[0] = PointerGetDatum(keys_current_prefix());
 	args[1] = Int64GetDatum(batch);
 	user = bo_user_kernel();
 	bo_spi_begin();

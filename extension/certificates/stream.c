@@ -120,9 +120,10 @@ stream_emit(StreamEvent *event, const pg_uuid_t *key, const pg_uuid_t *organizat
 	return emit_envelope(event, key, organization);
 }
 
-pg_uuid_t
-certificates_emit(const pg_uuid_t *key, const char *type, const char *channel, const char *status,
-				  Jsonb *payload, const pg_uuid_t *organization)
+/* The same with a payload made elsewhere (an object, or NULL). */
+static pg_uuid_t
+emit_payload(const pg_uuid_t *key, const char *type, const char *channel, const char *status,
+			 Jsonb *payload, const pg_uuid_t *organization)
 {
 	StreamEvent event;
 	JsonbValue	value;
@@ -151,9 +152,9 @@ certificates_emit_sql(PG_FUNCTION_ARGS)
 				(errcode(BO_BAD_REQUEST),
 				 errmsg("an event needs a key and a type"),
 				 bo_code("invalid_argument", "key or type is NULL")));
-	*id = certificates_emit(PG_GETARG_UUID_P(0), text_to_cstring(PG_GETARG_TEXT_PP(1)),
-							bo_arg_text(fcinfo, 2), bo_arg_text(fcinfo, 3),
-							PG_ARGISNULL(4) ? NULL : PG_GETARG_JSONB_P(4),
-							PG_ARGISNULL(5) ? NULL : PG_GETARG_UUID_P(5));
+	*id = emit_payload(PG_GETARG_UUID_P(0), text_to_cstring(PG_GETARG_TEXT_PP(1)),
+					   bo_arg_text(fcinfo, 2), bo_arg_text(fcinfo, 3),
+					   PG_ARGISNULL(4) ? NULL : PG_GETARG_JSONB_P(4),
+					   PG_ARGISNULL(5) ? NULL : PG_GETARG_UUID_P(5));
 	PG_RETURN_UUID_P(id);
 }

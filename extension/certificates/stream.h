@@ -32,8 +32,4 @@ extern void stream_time(StreamEvent *event, const char *name, TimestampTz value)
 /* The key is the certificate's id, or the pool's.  organization NULL: the principal's.  Returns the event's id. */
 extern pg_uuid_t stream_emit(StreamEvent *event, const pg_uuid_t *key, const pg_uuid_t *organization);
 
-/* The same with a payload made elsewhere (an object, or NULL). */
-extern pg_uuid_t certificates_emit(const pg_uuid_t *key, const char *type, const char *channel, const char *status,
-								   Jsonb *payload, const pg_uuid_t *organization);
-
 #endif

@@ -328,5 +328,5 @@ certificates_sweep(PG_FUNCTION_ARGS)
 void
 sweep_init(void)
 {
-	events_register_keeper_task("certificates.sweep", SWEEP_INTERVAL_MS, keeper_task);
+	events_register_keeper_task("certificates: sweep", SWEEP_INTERVAL_MS, keeper_task);
 }

@@ -47,11 +47,6 @@ counters_size(void)
 	return mul_size(SETS * WAYS, sizeof(Counter));
 }
 
-static void
-counters_init(void *address)
-{
-}
-
 static uint64
 key_of(ThrottleKind kind, const Guess *guess)
 {
@@ -150,5 +145,5 @@ throttle_init(void)
 	DefineCustomIntVariable("backoffice.cvc_failure_window",
 							"How long failed checks of codes are counted together.",
 							NULL, &window_s, 900, 1, 7 * 86400, PGC_SIGHUP, GUC_UNIT_S, NULL, NULL, NULL);
-	bo_shmem_register("backoffice guesses", counters_size, (void **) &counters, counters_init, &lock);
+	bo_shmem_register("backoffice guesses", counters_size, (void **) &counters, NULL, &lock);
 }

@@ -21,6 +21,12 @@ core_init(void)
 	error_bound_init();
 }
 
+char *
+bo_arg_text(FunctionCallInfo fcinfo, int number)
+{
+	return PG_ARGISNULL(number) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(number));
+}
+
 Datum
 backoffice_library_version(PG_FUNCTION_ARGS)
 {

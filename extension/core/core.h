@@ -17,12 +17,14 @@
 #include "storage/lwlock.h"
 #include "utils/uuid.h"
 
-/* One entry per context, called from _PG_init in floor order. */
+/* One entry per context that has something to start, called from _PG_init in floor order. */
 extern void core_init(void);
 extern void events_init(void);
 extern void access_init(void);
-extern void lifecycle_init(void);
 extern void certificates_init(void);
+
+/* A text argument as a C string, palloc'd; NULL for NULL. */
+extern char *bo_arg_text(FunctionCallInfo fcinfo, int number);
 
 /* ---- errors.c: SQLSTATEs that PostgREST maps to the HTTP status, plus a symbolic code ---- */
 
@@ -57,6 +59,9 @@ extern TimestampTz bo_now(void);
  */
 extern TimestampTz bo_monotonic(void);
 
+/* Added to a timestamp: microseconds since 1970. */
+#define BO_UNIX_EPOCH_US ((int64) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY)
+
 /* RFC 3339 in UTC, whatever the session's time zone and DateStyle; palloc'd. */
 extern char *bo_time_text(TimestampTz at);
 
@@ -65,6 +70,10 @@ extern char *bo_time_text(TimestampTz at);
 /* A fresh UUIDv7 (RFC 9562), monotonic within this backend. */
 extern void bo_uuid7(pg_uuid_t *uuid);
 extern char *bo_uuid_text(const pg_uuid_t *uuid);	/* palloc'd, 36 characters */
+/* 0 to 15; -1: not a hex digit. */
+extern int	bo_hex_digit(char c);
+/* The canonical form only, which the type's input function is wider than; false: it is not that. */
+extern bool bo_uuid_parse(const char *text, Size length, pg_uuid_t *uuid);
 
 /* ---- user.c: run a stretch of C as one of our NOLOGIN roles ---- */
 
@@ -85,8 +94,8 @@ extern void bo_user_restore(BoUser saved);
 
 /*
  * Call from <context>_init().  size() is asked at postmaster start; *address
- * is set in every process that attaches; init() runs once, on zeroed memory.
- * lock may be NULL, else it receives the named LWLock of this struct.
+ * is set in every process that attaches; init() (or NULL) runs once, on zeroed
+ * memory.  lock may be NULL, else it receives the named LWLock of this struct.
  */
 extern void bo_shmem_register(const char *name, Size (*size) (void), void **address,
 							  void (*init) (void *address), LWLock **lock);

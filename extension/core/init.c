@@ -25,7 +25,6 @@ _PG_init(void)
 	core_init();
 	events_init();
 	access_init();
-	lifecycle_init();
 	certificates_init();
 
 	MarkGUCPrefixReserved("backoffice");

@@ -51,8 +51,7 @@ random_line(char *line)
 {
 	uint8		random[4 + KEY_FILE_SECRET_BYTES];
 
-	if (!pg_strong_random(random, sizeof(random)))
-		crypto_failed("no random bytes");
+	crypto_random(random, sizeof(random));
 	memcpy(line, "auto-", 5);
 	put_hex(line + 5, random, 4);
 	line[13] = ' ';

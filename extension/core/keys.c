@@ -75,6 +75,13 @@ crypto_failed(const char *what)
 			 errmsg("the cryptography library failed: %s", what)));
 }
 
+void
+crypto_random(void *bytes, Size length)
+{
+	if (!pg_strong_random(bytes, length))
+		crypto_failed("no random bytes");
+}
+
 /* ---- the file ---- */
 
 static void
@@ -156,18 +163,6 @@ malformed_line(int line, const char *why)
 			 errhint("Each line is \"<id> <64 hex digits>\"; ids are 1 to %d letters, digits, \"-\" or \"_\", each once; lines that begin with \"#\" are comments.", KEY_ID_MAX)));
 }
 
-static int
-hex_digit(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	if (c >= 'a' && c <= 'f')
-		return c - 'a' + 10;
-	if (c >= 'A' && c <= 'F')
-		return c - 'A' + 10;
-	return -1;
-}
-
 /* One line into keys[nkeys]; blank lines and comments add nothing. */
 static void
 parse_line(char *line, int number)
@@ -195,8 +190,8 @@ parse_line(char *line, int number)
 	line += strspn(line, " \t");
 	for (int i = 0; i < KEY_BYTES; i++)
 	{
-		int			high = hex_digit(line[0]);
-		int			low = high < 0 ? -1 : hex_digit(line[1]);
+		int			high = bo_hex_digit(line[0]);
+		int			low = high < 0 ? -1 : bo_hex_digit(line[1]);
 
 		if (low < 0)
 			malformed_line(number, "the key does not have 64 hex digits");
@@ -445,6 +440,20 @@ keys_is_current(const bytea *hash_or_secret)
 	return key_of(hash_or_secret, 0, &rest, &length) == &keys[0];
 }
 
+bytea *
+keys_current_prefix(void)
+{
+	bytea	   *prefix;
+	Size		size;
+
+	need_keys();
+	size = VARHDRSZ + 1 + strlen(keys[0].id);
+	prefix = palloc(size);
+	SET_VARSIZE(prefix, size);
+	(void) put_id((uint8 *) VARDATA(prefix), &keys[0]);
+	return prefix;
+}
+
 /* ---- encryption ---- */
 
 bytea *
@@ -464,8 +473,7 @@ keys_encrypt(const char *purpose, const SecretOwner *owner, const char *data, Si
 	result = palloc(size);
 	SET_VARSIZE(result, size);
 	nonce = put_id((uint8 *) VARDATA(result), &keys[0]);
-	if (!pg_strong_random(nonce, NONCE_BYTES))
-		crypto_failed("no random bytes");
+	crypto_random(nonce, NONCE_BYTES);
 	if (EVP_EncryptInit_ex2(secret->cipher, NULL, NULL, nonce, NULL) != 1 ||
 		EVP_EncryptUpdate(secret->cipher, NULL, &n, (const uint8 *) owner, sizeof(SecretOwner)) != 1 ||
 		EVP_EncryptUpdate(secret->cipher, nonce + NONCE_BYTES, &n, (const uint8 *) data, (int) length) != 1 ||

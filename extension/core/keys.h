@@ -49,6 +49,9 @@ extern char *keys_decrypt(const char *purpose, const SecretOwner *owner, const b
 /* Was it made with the current key? */
 extern bool keys_is_current(const bytea *hash_or_secret);
 
+/* (length of id, id) of the current key: how everything made with it begins. */
+extern bytea *keys_current_prefix(void);
+
 /* A key of KEYS_EXPORT_BYTES for a program beside the server, which does that purpose's cryptography itself. */
 #define KEYS_EXPORT_BYTES 32
 extern void keys_export(int number, const char *purpose, uint8 *out);
@@ -59,6 +62,9 @@ extern void keys_wipe(char *data, Size length);
 /* For keys.c: the file when none is named, in the data directory; made if it has that name and is not there. */
 #define KEY_FILE_DEFAULT "backoffice.keys"
 extern void key_file_make_default(const char *configured);
+
+/* The server's random bytes, or an error. */
+extern void crypto_random(void *bytes, Size length);
 extern void crypto_failed(const char *what);
 
 #endif

@@ -48,11 +48,6 @@ slots_size(void)
 }
 
 static void
-slots_init(void *address)
-{
-}
-
-static void
 leave_slot(int code, Datum arg)
 {
 	slots[DatumGetInt32(arg)].set = false;
@@ -210,7 +205,7 @@ at_subxact_end(SubXactEvent event, SubTransactionId my_subid, SubTransactionId p
 void
 principal_init(void)
 {
-	bo_shmem_register("backoffice principals", slots_size, (void **) &slots, slots_init, NULL);
+	bo_shmem_register("backoffice principals", slots_size, (void **) &slots, NULL, NULL);
 	RegisterXactCallback(at_xact_end, NULL);
 	RegisterSubXactCallback(at_subxact_end, NULL);
 }

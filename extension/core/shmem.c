@@ -65,7 +65,8 @@ startup(void)
 		if (!found)
 		{
 			MemSet(*structs[i].address, 0, size);
-			structs[i].init(*structs[i].address);
+			if (structs[i].init != NULL)
+				structs[i].init(*structs[i].address);
 		}
 		if (structs[i].lock)
 			*structs[i].lock = &locks[i].lock;

@@ -5,14 +5,13 @@
  */
 #include "core/core.h"
 
+#include "core/keys.h"
 #include "miscadmin.h"
 #include "port/pg_bswap.h"
 #include "utils/timestamp.h"
 
 #define COUNTER_BITS		12
 #define RANDOM_POOL_BYTES	512
-#define UNIX_EPOCH_OFFSET_US \
-	((int64) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY)
 
 PG_FUNCTION_INFO_V1(backoffice_uuid7);
 
@@ -27,10 +26,7 @@ random_bits(void)
 
 	if (used + sizeof(bits) > RANDOM_POOL_BYTES || owner_pid != MyProcPid)
 	{
-		if (!pg_strong_random(pool, sizeof(pool)))
-			ereport(ERROR,
-					(errcode(ERRCODE_INTERNAL_ERROR),
-					 errmsg("could not get random bytes")));
+		crypto_random(pool, sizeof(pool));
 		used = 0;
 		owner_pid = MyProcPid;
 	}
@@ -43,7 +39,7 @@ void
 bo_uuid7(pg_uuid_t *uuid)
 {
 	static uint64 last_tick = 0;	/* milliseconds and counter as one number */
-	uint64		now_us = (uint64) (GetCurrentTimestamp() + UNIX_EPOCH_OFFSET_US);
+	uint64		now_us = (uint64) (GetCurrentTimestamp() + BO_UNIX_EPOCH_US);
 	uint64		tick = ((now_us / 1000) << COUNTER_BITS) | ((now_us % 1000) << 2);
 	uint64		high,
 				low;
@@ -78,6 +74,41 @@ bo_uuid_text(const pg_uuid_t *uuid)
 	}
 	*to = '\0';
 	return text;
+}
+
+int
+bo_hex_digit(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	if (c >= 'a' && c <= 'f')
+		return c - 'a' + 10;
+	if (c >= 'A' && c <= 'F')
+		return c - 'A' + 10;
+	return -1;
+}
+
+bool
+bo_uuid_parse(const char *text, Size length, pg_uuid_t *uuid)
+{
+	int			bytes = 0;
+
+	if (length != 36)
+		return false;
+	for (int i = 0; i < 36; i += 2)
+	{
+		int			high,
+					low;
+
+		if ((i == 8 || i == 13 || i == 18 || i == 23) && text[i++] != '-')
+			return false;
+		high = bo_hex_digit(text[i]);
+		low = bo_hex_digit(text[i + 1]);
+		if (high < 0 || low < 0)
+			return false;
+		uuid->data[bytes++] = (unsigned char) (high << 4 | low);
+	}
+	return true;
 }
 
 Datum

@@ -14,4 +14,7 @@
  */
 extern void alert_emit(const char *type, const char *key, const pg_uuid_t *organization,...);
 
+/* What is kept of the reason why something was set aside, in its row and its alert; palloc'd, NULL for NULL. */
+extern char *clipped_reason(const char *reason);
+
 #endif

@@ -16,7 +16,6 @@
 #include "events/alerts.h"
 #include "events/position.h"
 #include "funcapi.h"
-#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -29,7 +28,6 @@
 #define MAX_TTL_US USECS_PER_HOUR
 /* A lease that ends later than any could be given for now is of a time before the clock was set back. */
 #define MAX_TTL "interval '1 hour'"
-#define REASON_MAX_BYTES 2000
 
 PG_FUNCTION_INFO_V1(events_lease);
 PG_FUNCTION_INFO_V1(events_park);
@@ -272,15 +270,6 @@ refuse_handler(Datum consumer)
 				 bo_code("not_a_worker", "the dispatcher parks its events")));
 }
 
-static char *
-clipped(Datum reason)
-{
-	char	   *whole = TextDatumGetCString(reason);
-
-	whole[pg_mbcliplen(whole, strlen(whole), REASON_MAX_BYTES)] = '\0';
-	return whole;
-}
-
 /* park(consumer, shard, id, position, topic, key, type, payload, headers, reason, organization, occurred_at, quiet) */
 Datum
 events_park(PG_FUNCTION_ARGS)
@@ -307,7 +296,7 @@ events_park(PG_FUNCTION_ARGS)
 		nulls[i] = PG_ARGISNULL(i) ? 'n' : ' ';
 	}
 
-	args[9] = CStringGetTextDatum(clipped(args[9]));
+	args[9] = CStringGetTextDatum(clipped_reason(TextDatumGetCString(args[9])));
 
 	saved = bo_user_kernel();
 	bo_spi_begin();

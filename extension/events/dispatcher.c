@@ -15,9 +15,9 @@
 #include "catalog/pg_type.h"
 #include "core/principal.h"
 #include "core/spi.h"
+#include "events/alerts.h"
 #include "events/internal.h"
 #include "events/workers.h"
-#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "nodes/pg_list.h"
 #include "pgstat.h"
@@ -42,7 +42,6 @@
 #define LIST_MS			200		/* rounds that follow each other closer than this share a listing */
 #define IDLE_NONE_MS	2000	/* when there is no subscription at all */
 #define REST_MS			5000	/* after a failure as a whole */
-#define ERROR_MAX_BYTES	2000
 
 int			handler_timeout_ms = 30000;
 int			handler_batch_events = 500;
@@ -289,7 +288,7 @@ work_guarded(Subscription *subscription, const EventPosition *latest, MemoryCont
 		FlushErrorState();
 		dispatcher_abort();
 		MemoryContextSwitchTo(scratch);
-		message = pnstrdup(edata->message, pg_mbcliplen(edata->message, strlen(edata->message), ERROR_MAX_BYTES));
+		message = clipped_reason(edata->message);
 		ereport(LOG,
 				(errmsg("handler \"%s\" could not go on: %s", subscription->name, edata->message)));
 	}

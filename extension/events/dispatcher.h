@@ -113,9 +113,6 @@ typedef enum AsideState
 extern void set_event_aside(const Subscription *subscription, const HandlerEvent *event, AsideState state,
 							int attempts, const char *reason, int delay_ms, bool alone);
 
-/* What is kept of a reason. */
-extern char *clipped_reason(const char *reason);
-
 /* Is anything? */
 extern bool anything_set_aside(const Subscription *subscription);
 

@@ -12,11 +12,9 @@
 #include "common/pg_prng.h"
 #include "core/spi.h"
 #include "events/alerts.h"
-#include "mb/pg_wchar.h"
 #include "utils/builtins.h"
 #include "utils/timestamp.h"
 
-#define REASON_MAX_BYTES 2000
 #define SWEEP_INTERVAL_MS 10000
 
 int
@@ -37,12 +35,6 @@ text_or_null(const char *text, char *null)
 {
 	*null = text ? ' ' : 'n';
 	return text ? CStringGetTextDatum(text) : (Datum) 0;
-}
-
-char *
-clipped_reason(const char *reason)
-{
-	return reason ? pnstrdup(reason, pg_mbcliplen(reason, strlen(reason), REASON_MAX_BYTES)) : NULL;
 }
 
 bool

@@ -19,6 +19,7 @@
 #include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "core/spi.h"
+#include "events/alerts.h"
 #include "miscadmin.h"
 #include "postmaster/interrupt.h"
 #include "utils/array.h"
@@ -143,7 +144,7 @@ rows_arguments(const RetryBatch *batch, Outcome outcome, Datum *args)
 }
 
 #define THESE_ROWS \
-	" FROM ROWS FROM (pg_catalog.unnest($2), pg_catalog.unnest($3)) WITH ORDINALITY AS u(id, organization_id, n)" \
+	" ROWS FROM (pg_catalog.unnest($2), pg_catalog.unnest($3)) WITH ORDINALITY AS u(id, organization_id, n)" \
 	" WHERE p.consumer = $1 AND p.id = u.id AND p.organization_id IS NOT DISTINCT FROM u.organization_id"
 #define THESE_ARGUMENTS 3, {TEXTOID, UUIDARRAYOID, UUIDARRAYOID}, NULL, true
 
@@ -298,7 +299,7 @@ count_attempt(const Subscription *subscription, Retry *retry)
 static bool
 take_due(RetryBatch *batch, bool *run)
 {
-	static BoPlan mark = {"UPDATE events.parked_events p SET alone = true" THESE_ROWS, THESE_ARGUMENTS};
+	static BoPlan mark = {"UPDATE events.parked_events p SET alone = true FROM" THESE_ROWS, THESE_ARGUMENTS};
 	Datum		args[3];
 
 	dispatcher_begin();
@@ -328,18 +329,16 @@ take_due(RetryBatch *batch, bool *run)
 static void
 lock_rows(RetryBatch *batch)
 {
-	static BoPlan paused = {"SELECT 1 FROM events.subscriptions WHERE name = $1 AND NOT paused", 1, {TEXTOID}};
+	static BoPlan goes_on = {"SELECT 1 FROM events.subscriptions WHERE name = $1 AND NOT paused", 1, {TEXTOID}};
 	static BoPlan lock = {
-		"SELECT u.n::int FROM events.parked_events p,"
-		" ROWS FROM (pg_catalog.unnest($2), pg_catalog.unnest($3)) WITH ORDINALITY AS u(id, organization_id, n)"
-		" WHERE p.consumer = $1 AND p.id = u.id AND p.organization_id IS NOT DISTINCT FROM u.organization_id"
+		"SELECT u.n::int FROM events.parked_events p," THESE_ROWS
 		" AND p.state IN ('retrying', 'waiting') FOR UPDATE OF p", THESE_ARGUMENTS
 	};
 	Datum		args[3];
 	uint64		count;
 
 	rows_arguments(batch, NOT_RUN, args);
-	if (bo_spi_run(&paused, args, NULL, 1) == 0)
+	if (bo_spi_run(&goes_on, args, NULL, 1) == 0)
 		return;
 	count = bo_spi_run(&lock, args, NULL, 0);
 	for (uint64 i = 0; i < count; i++)
@@ -401,11 +400,9 @@ static void
 write_outcome(RetryBatch *batch)
 {
 	static BoPlan remove = {
-		"DELETE FROM events.parked_events p USING"
-		" ROWS FROM (pg_catalog.unnest($2), pg_catalog.unnest($3)) WITH ORDINALITY AS u(id, organization_id, n)"
-		" WHERE p.consumer = $1 AND p.id = u.id AND p.organization_id IS NOT DISTINCT FROM u.organization_id", THESE_ARGUMENTS
+		"DELETE FROM events.parked_events p USING" THESE_ROWS, THESE_ARGUMENTS
 	};
-	static BoPlan unmark = {"UPDATE events.parked_events p SET alone = false" THESE_ROWS, THESE_ARGUMENTS};
+	static BoPlan unmark = {"UPDATE events.parked_events p SET alone = false FROM" THESE_ROWS, THESE_ARGUMENTS};
 	Datum		args[3];
 
 	if (rows_arguments(batch, SUCCEEDED, args))

@@ -24,6 +24,7 @@
 #include "catalog/pg_type.h"
 #include "commands/dbcommands.h"
 #include "commands/extension.h"
+#include "core/keys.h"
 #include "core/spi.h"
 #include "miscadmin.h"
 #include "utils/lsyscache.h"
@@ -56,12 +57,7 @@ fresh_epoch(void)
 	uint32		epoch = 0;
 
 	while (epoch == 0)
-	{
-		if (!pg_strong_random(&epoch, sizeof(epoch)))
-			ereport(ERROR,
-					(errcode(ERRCODE_INTERNAL_ERROR),
-					 errmsg("could not get random bytes")));
-	}
+		crypto_random(&epoch, sizeof(epoch));
 	return epoch;
 }
 
@@ -131,12 +127,12 @@ static bool
 being_loaded(void)
 {
 	static BoPlan look = {
-		"SELECT EXISTS (SELECT FROM pg_locks l JOIN pg_class c ON c.oid = l.relation"
-		" WHERE l.locktype = 'relation' AND l.database = $1 AND l.pid <> pg_backend_pid()"
+		"SELECT EXISTS (SELECT FROM pg_catalog.pg_locks l JOIN pg_catalog.pg_class c ON c.oid = l.relation"
+		" WHERE l.locktype = 'relation' AND l.database = $1 AND l.pid <> pg_catalog.pg_backend_pid()"
 		" AND l.mode IN ('RowExclusiveLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock')"
 		" AND c.relnamespace = 'events'::regnamespace AND c.relkind = 'r'"
 		" AND (c.relname IN ('epochs', 'floor') OR c.relname LIKE 'ticks\\_%'))"
-		" OR EXISTS (SELECT FROM pg_stat_progress_copy p JOIN pg_class c ON c.oid = p.relid"
+		" OR EXISTS (SELECT FROM pg_catalog.pg_stat_progress_copy p JOIN pg_catalog.pg_class c ON c.oid = p.relid"
 		" WHERE p.datid = $1 AND c.relnamespace = 'events'::regnamespace)",
 		1, {OIDOID}
 	};

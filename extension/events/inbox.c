@@ -11,7 +11,6 @@
 #include "events/alerts.h"
 #include "events/events.h"
 #include "events/topics.h"
-#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
@@ -19,7 +18,6 @@
 
 #define SOURCE_MAX_BYTES 255
 #define MESSAGE_ID_MAX_BYTES 512
-#define REASON_MAX_BYTES 2000
 #define MAX_ATTEMPTS 100
 
 PG_FUNCTION_INFO_V1(events_accept);
@@ -37,12 +35,6 @@ typedef struct Message
 	pg_uuid_t	organization;	/* all zero: the system's */
 	pg_uuid_t	event_id;
 } Message;
-
-static char *
-text_argument(FunctionCallInfo fcinfo, int number)
-{
-	return PG_ARGISNULL(number) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(number));
-}
 
 static void
 refuse(const char *what)
@@ -64,14 +56,6 @@ string_member(Jsonb *json, const char *name)
 		value.type != jbvString || value.val.string.len == 0)
 		return NULL;
 	return pnstrdup(value.val.string.val, value.val.string.len);
-}
-
-static bool
-is_uuid(const char *text)
-{
-	return strlen(text) == 36 && strspn(text, "0123456789abcdefABCDEF-") == 36 &&
-		text[8] == '-' && text[13] == '-' && text[18] == '-' && text[23] == '-' &&
-		strspn(text, "0123456789abcdefABCDEF") == 8;
 }
 
 static bool
@@ -103,13 +87,12 @@ organization_of(FunctionCallInfo fcinfo, Jsonb *headers)
 			return principal_require()->organization_id;
 		if (named == NULL && has_privs_of_role(GetUserId(), get_role_oid("backoffice_admin", false)))
 			return (pg_uuid_t) {0};
-		if (named == NULL || !is_uuid(named))
+		if (named == NULL || !bo_uuid_parse(named, strlen(named), &organization))
 			ereport(ERROR,
 					(errcode(BO_BAD_REQUEST),
 					 errmsg("the organization of the message is not known"),
 					 bo_code("organization_required", "there is no principal, no argument organization and no UUID in headers->>'organization_id'"),
 					 errhint("Pass the organization, or set aside the message with events.park_inbound().")));
-		organization = *DatumGetUUIDP(DirectFunctionCall1(uuid_in, CStringGetDatum(named)));
 	}
 	if (principal != NULL && memcmp(&principal->organization_id, &organization, sizeof(pg_uuid_t)) != 0)
 		ereport(ERROR,
@@ -126,13 +109,13 @@ static Message
 message_of(FunctionCallInfo fcinfo)
 {
 	Message		message = {
-		.source = text_argument(fcinfo, 0),
-		.message_id = text_argument(fcinfo, 1),
-		.topic = text_argument(fcinfo, 2),
-		.key = text_argument(fcinfo, 3),
+		.source = bo_arg_text(fcinfo, 0),
+		.message_id = bo_arg_text(fcinfo, 1),
+		.topic = bo_arg_text(fcinfo, 2),
+		.key = bo_arg_text(fcinfo, 3),
 		.payload = PG_ARGISNULL(4) ? NULL : PG_GETARG_JSONB_P(4),
 		.headers = PG_ARGISNULL(5) ? NULL : PG_GETARG_JSONB_P(5),
-		.type = text_argument(fcinfo, 7)
+		.type = bo_arg_text(fcinfo, 7)
 	};
 
 	if (message.source == NULL || message.source[0] == '\0' || strlen(message.source) > SOURCE_MAX_BYTES)
@@ -276,19 +259,18 @@ events_park_inbound(PG_FUNCTION_ARGS)
 					 errhint("Only key and value may be null.")));
 	}
 
-	if (strlen(text_argument(fcinfo, 0)) > SOURCE_MAX_BYTES || strlen(text_argument(fcinfo, 1)) > SOURCE_MAX_BYTES)
+	if (strlen(bo_arg_text(fcinfo, 0)) > SOURCE_MAX_BYTES || strlen(bo_arg_text(fcinfo, 1)) > SOURCE_MAX_BYTES)
 		refuse(psprintf("source and topic are texts of at most %d bytes", SOURCE_MAX_BYTES));
-	reason = text_argument(fcinfo, 6);
-	reason[pg_mbcliplen(reason, strlen(reason), REASON_MAX_BYTES)] = '\0';
+	reason = clipped_reason(bo_arg_text(fcinfo, 6));
 	args[6] = CStringGetTextDatum(reason);
 
 	saved = bo_user_kernel();
 	bo_spi_begin();
 	new = bo_spi_run(&insert, args, nulls, 0) == 1;
 	if (new)
-		alert_emit("inbound.parked", text_argument(fcinfo, 1), NULL,
-				   "source", text_argument(fcinfo, 0),
-				   "topic", text_argument(fcinfo, 1),
+		alert_emit("inbound.parked", bo_arg_text(fcinfo, 1), NULL,
+				   "source", bo_arg_text(fcinfo, 0),
+				   "topic", bo_arg_text(fcinfo, 1),
 				   "partition", psprintf("%d", PG_GETARG_INT32(2)),
 				   "offset", psprintf("%lld", (long long) PG_GETARG_INT64(3)),
 				   "reason", reason, (char *) NULL);

@@ -333,11 +333,11 @@ compile_count(Compiler *compiler, SchemaNode *node, const char *keyword, JsonbVa
 	if (value->type != jbvNumeric)
 		refuse(node, keyword, expected);
 	number = value->val.numeric;
-	if (DatumGetInt32(DirectFunctionCall2(numeric_cmp, NumericGetDatum(number), NumericGetDatum(int64_to_numeric(0)))) < 0 ||
-		DatumGetInt32(DirectFunctionCall2(numeric_cmp, NumericGetDatum(number), NumericGetDatum(int64_to_numeric(PG_INT32_MAX)))) > 0)
+	if (schema_compare_numbers(number, int64_to_numeric(0)) < 0 ||
+		schema_compare_numbers(number, int64_to_numeric(PG_INT32_MAX)) > 0)
 		refuse(node, keyword, expected);
 	count = DatumGetInt64(DirectFunctionCall1(numeric_int8, NumericGetDatum(number)));
-	if (DatumGetInt32(DirectFunctionCall2(numeric_cmp, NumericGetDatum(number), NumericGetDatum(int64_to_numeric(count)))) != 0)
+	if (schema_compare_numbers(number, int64_to_numeric(count)) != 0)
 		refuse(node, keyword, expected);
 
 	if (strcmp(keyword, "minLength") == 0)
@@ -369,8 +369,7 @@ compile_number(Compiler *compiler, SchemaNode *node, const char *keyword, JsonbV
 		node->exclusive_maximum = value->val.numeric;
 	else
 	{
-		if (DatumGetInt32(DirectFunctionCall2(numeric_cmp, NumericGetDatum(value->val.numeric),
-											  NumericGetDatum(int64_to_numeric(0)))) <= 0)
+		if (schema_compare_numbers(value->val.numeric, int64_to_numeric(0)) <= 0)
 			refuse(node, keyword, "expected a number above 0");
 		node->multiple_of = value->val.numeric;
 	}
@@ -533,9 +532,8 @@ resolve_references(Compiler *compiler)
 	}
 }
 
-/* The value at the root, also where it is a scalar. */
-static JsonbValue
-root_value(Jsonb *jsonb)
+JsonbValue
+json_root_value(Jsonb *jsonb)
 {
 	JsonbValue	value;
 
@@ -559,7 +557,7 @@ json_schema_compile(Jsonb *source, MemoryContext parent)
 	HASHCTL		places = {.keysize = POINTER_MAX, .entrysize = sizeof(Place), .hcxt = context};
 	Compiler	compiler = {0};
 	Jsonb	   *copy = (Jsonb *) pg_detoast_datum_copy((struct varlena *) source);
-	JsonbValue	root = root_value(copy);
+	JsonbValue	root = json_root_value(copy);
 
 	compiler.places = hash_create("schema places", 32, &places, HASH_ELEM | HASH_STRINGS | HASH_CONTEXT);
 	schema->context = context;

@@ -120,6 +120,12 @@ violated(Check *check, const SchemaNode *node, const Step *at, const char *keywo
 
 /* ---- equality ---- */
 
+int
+schema_compare_numbers(Numeric a, Numeric b)
+{
+	return DatumGetInt32(DirectFunctionCall2(numeric_cmp, NumericGetDatum(a), NumericGetDatum(b)));
+}
+
 /* A total order of JSON values, in which numbers compare by value. */
 static int
 compare_values(const JsonbValue *a, const JsonbValue *b)
@@ -133,8 +139,7 @@ compare_values(const JsonbValue *a, const JsonbValue *b)
 		case jbvBool:
 			return (int) a->val.boolean - (int) b->val.boolean;
 		case jbvNumeric:
-			return DatumGetInt32(DirectFunctionCall2(numeric_cmp, NumericGetDatum(a->val.numeric),
-													 NumericGetDatum(b->val.numeric)));
+			return schema_compare_numbers(a->val.numeric, b->val.numeric);
 		case jbvString:
 			if (a->val.string.len != b->val.string.len)
 				return a->val.string.len < b->val.string.len ? -1 : 1;
@@ -205,12 +210,6 @@ check_equality(Check *check, const SchemaNode *node, const JsonbValue *value, co
 	return true;
 }
 
-static int
-compare_number(Numeric a, Numeric b)
-{
-	return DatumGetInt32(DirectFunctionCall2(numeric_cmp, NumericGetDatum(a), NumericGetDatum(b)));
-}
-
 static char *
 print_number(Numeric number)
 {
@@ -222,19 +221,19 @@ check_number(Check *check, const SchemaNode *node, Numeric number, const Step *a
 {
 	const char *other = "another number";
 
-	if (node->minimum && compare_number(number, node->minimum) < 0)
+	if (node->minimum && schema_compare_numbers(number, node->minimum) < 0)
 		return violated(check, node, at, "minimum", other, "at least %s", print_number(node->minimum));
-	if (node->maximum && compare_number(number, node->maximum) > 0)
+	if (node->maximum && schema_compare_numbers(number, node->maximum) > 0)
 		return violated(check, node, at, "maximum", other, "at most %s", print_number(node->maximum));
-	if (node->exclusive_minimum && compare_number(number, node->exclusive_minimum) <= 0)
+	if (node->exclusive_minimum && schema_compare_numbers(number, node->exclusive_minimum) <= 0)
 		return violated(check, node, at, "exclusiveMinimum", other, "more than %s", print_number(node->exclusive_minimum));
-	if (node->exclusive_maximum && compare_number(number, node->exclusive_maximum) >= 0)
+	if (node->exclusive_maximum && schema_compare_numbers(number, node->exclusive_maximum) >= 0)
 		return violated(check, node, at, "exclusiveMaximum", other, "less than %s", print_number(node->exclusive_maximum));
 	if (node->multiple_of)
 	{
 		Datum		rest = DirectFunctionCall2(numeric_mod, NumericGetDatum(number), NumericGetDatum(node->multiple_of));
 
-		if (compare_number(DatumGetNumeric(rest), int64_to_numeric(0)) != 0)
+		if (schema_compare_numbers(DatumGetNumeric(rest), int64_to_numeric(0)) != 0)
 			return violated(check, node, at, "multipleOf", other, "a multiple of %s", print_number(node->multiple_of));
 	}
 	return true;
@@ -504,14 +503,7 @@ json_schema_check(const JsonSchema *schema, Jsonb *payload, const char *topic, c
 	Check		check = {0};
 	JsonbValue	root;
 
-	if (JB_ROOT_IS_SCALAR(payload))
-		(void) JsonbExtractScalar(&payload->root, &root);
-	else
-	{
-		root.type = jbvBinary;
-		root.val.binary.data = &payload->root;
-		root.val.binary.len = VARSIZE(payload) - VARHDRSZ;
-	}
+	root = json_root_value(payload);
 	if (!check_node(&check, schema->root, &root, NULL))
 		ereport(ERROR,
 				(errcode(BO_UNPROCESSABLE),

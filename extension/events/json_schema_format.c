@@ -10,21 +10,6 @@
 #define EMAIL_MAX 254
 #define LABEL_MAX 63
 
-static bool
-is_uuid(const char *s, int length)
-{
-	if (length != 36)
-		return false;
-	for (int i = 0; i < length; i++)
-	{
-		bool		dash = i == 8 || i == 13 || i == 18 || i == 23;
-
-		if (dash ? s[i] != '-' : !isxdigit((unsigned char) s[i]))
-			return false;
-	}
-	return true;
-}
-
 /* Exactly count digits; -1 when there are others. */
 static int
 digits(const char *s, int count)
@@ -194,7 +179,7 @@ schema_format_matches(SchemaFormat format, const char *string, int length)
 	switch (format)
 	{
 		case FORMAT_UUID:
-			return is_uuid(string, length);
+			return bo_uuid_parse(string, length, &(pg_uuid_t) {{0}});
 		case FORMAT_DATE:
 			return is_date(string, length);
 		case FORMAT_DATE_TIME:

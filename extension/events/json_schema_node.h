@@ -114,6 +114,12 @@ struct JsonSchema
 	SchemaNode *root;
 };
 
+/* json_schema.c: the value at the root, also where it is a scalar. */
+extern JsonbValue json_root_value(Jsonb *jsonb);
+
+/* json_schema_check.c: numbers by value, as a comparison of qsort's. */
+extern int	schema_compare_numbers(Numeric a, Numeric b);
+
 /* json_schema_format.c: is the string of this format? */
 extern bool schema_format_matches(SchemaFormat format, const char *string, int length);
 

@@ -77,8 +77,8 @@ watch(void)
 	}
 }
 
-static Oid
-relation_oid(const char *name, bool missing_ok)
+Oid
+events_table(const char *name, bool missing_ok)
 {
 	Oid			namespace = get_namespace_oid("events", true);
 	Oid			oid = OidIsValid(namespace) ? get_relname_relid(name, namespace) : InvalidOid;
@@ -95,7 +95,7 @@ relation_oid(const char *name, bool missing_ok)
 bool
 log_exists(void)
 {
-	return OidIsValid(get_extension_oid("backoffice", true)) && OidIsValid(relation_oid("log", true));
+	return OidIsValid(get_extension_oid("backoffice", true)) && OidIsValid(events_table("log", true));
 }
 
 static int
@@ -144,7 +144,7 @@ load(LeafSet *set)
 		ListCell   *lc;
 
 		before = generation;
-		set->parent = relation_oid(set->name, false);
+		set->parent = events_table(set->name, false);
 		set->nleaves = 0;
 		foreach(lc, find_inheritance_children(set->parent, NoLock))
 			add_leaf(set, lfirst_oid(lc));
@@ -258,7 +258,7 @@ log_sequence(void)
 	if (!OidIsValid(sequence))
 	{
 		watch();
-		sequence = relation_oid("log_seq", false);
+		sequence = events_table("log_seq", false);
 	}
 	return sequence;
 }

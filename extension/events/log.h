@@ -58,6 +58,9 @@ extern int64 log_era(void);
 extern Oid	log_sequence(void);
 extern int64 log_sequence_value(void);
 
+/* A table or sequence of the schema events; not there: error not_installed, or InvalidOid. */
+extern Oid	events_table(const char *name, bool missing_ok);
+
 /* Is backoffice installed in this database? */
 extern bool log_exists(void);
 

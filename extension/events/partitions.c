@@ -112,5 +112,5 @@ partitions_task(void)
 void
 partitions_init(void)
 {
-	events_register_keeper_task("events partitions", PARTITIONS_EVERY_MS, partitions_task);
+	events_register_keeper_task("events: partitions", PARTITIONS_EVERY_MS, partitions_task);
 }

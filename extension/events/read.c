@@ -33,8 +33,6 @@ PG_FUNCTION_INFO_V1(events_latest_position);
 #define FETCH_BYTES_FIRST	(256 * 1024)
 #define FETCH_MEMORY_KEPT	(16 * 1024 * 1024)
 #define SHARDS_MAX			4096
-#define UNIX_EPOCH_OFFSET_US \
-	((int64) (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE) * USECS_PER_DAY)
 
 /* Flags of a packed event, see docs/events.md. */
 #define PACKED_ORGANIZATION 0x01
@@ -294,7 +292,7 @@ pack_event(StringInfo batch, Event *event, PackedTopic *topic)
 	next = put_int64(next, (uint64) event->position.seq);
 	next = put_uuid(next, &event->id);
 	next = put_uuid(next, event->has_organization ? &event->organization_id : &nobody);
-	put_int64(next, (uint64) (event->occurred_at + UNIX_EPOCH_OFFSET_US));
+	put_int64(next, (uint64) (event->occurred_at + BO_UNIX_EPOCH_US));
 	appendBinaryStringInfoNT(batch, fixed, sizeof(fixed));
 	pack_topic(batch, event->topic_id, topic);
 	if (event->key != NULL)

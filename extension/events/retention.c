@@ -298,5 +298,5 @@ events_drop_expired(PG_FUNCTION_ARGS)
 void
 retention_init(void)
 {
-	events_register_keeper_task("events retention", RETENTION_EVERY_MS, retention_task);
+	events_register_keeper_task("events: retention", RETENTION_EVERY_MS, retention_task);
 }

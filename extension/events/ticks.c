@@ -197,7 +197,7 @@ tick_last(TickReader *reader)
 	return last_up_to(reader, slot ? (int64) pg_atomic_read_u64(&slot->published) : 0);
 }
 
-bool
+static bool
 tick_has_in_progress(const Tick *tick, uint64 xid)
 {
 	int			low = 0,

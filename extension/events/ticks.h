@@ -46,7 +46,6 @@ extern int64 tick_last_written(TickReader *reader);
 
 /* Was this transaction over when the tick was taken? */
 extern bool tick_sees(const Tick *tick, uint64 xid);
-extern bool tick_has_in_progress(const Tick *tick, uint64 xid);
 
 /* Where the log begins: 0:0 unless retention has dropped something. */
 extern EventPosition log_floor(Snapshot snapshot);

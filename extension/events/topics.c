@@ -42,7 +42,7 @@ typedef struct TopicRequest
 	char	   *description;
 } TopicRequest;
 
-bool
+static bool
 topic_name_is_valid(const char *name)
 {
 	Size		length = strlen(name);
@@ -50,12 +50,6 @@ topic_name_is_valid(const char *name)
 	return length >= 1 && length <= TOPIC_NAME_MAX &&
 		strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") == length &&
 		strcmp(name, ".") != 0 && strcmp(name, "..") != 0;
-}
-
-static char *
-text_argument(FunctionCallInfo fcinfo, int number)
-{
-	return PG_ARGISNULL(number) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(number));
 }
 
 static bool
@@ -212,12 +206,12 @@ events_define_topic(PG_FUNCTION_ARGS)
 	static BoPlan find = {"SELECT id, partitions FROM events.topics WHERE name = $1", 1, {TEXTOID}};
 	static Interval default_retention = {.day = MIN_RETENTION_DAYS};
 	TopicRequest request = {
-		.name = text_argument(fcinfo, 0),
-		.key_rule = text_argument(fcinfo, 1),
+		.name = bo_arg_text(fcinfo, 0),
+		.key_rule = bo_arg_text(fcinfo, 1),
 		.retention = PG_ARGISNULL(2) ? &default_retention : PG_GETARG_INTERVAL_P(2),
 		.partitions = PG_ARGISNULL(3) ? DEFAULT_PARTITIONS : PG_GETARG_INT32(3),
-		.direction = PG_ARGISNULL(4) ? "out" : text_argument(fcinfo, 4),
-		.description = text_argument(fcinfo, 5)
+		.direction = PG_ARGISNULL(4) ? "out" : bo_arg_text(fcinfo, 4),
+		.description = bo_arg_text(fcinfo, 5)
 	};
 	BoUser		saved;
 	int32		id;
@@ -294,8 +288,8 @@ events_define_schema(PG_FUNCTION_ARGS)
 	static BoPlan remove = {
 		"DELETE FROM events.topic_schemas WHERE topic_id = $1 AND type = $2", 2, {INT4OID, TEXTOID}
 	};
-	char	   *name = text_argument(fcinfo, 0);
-	char	   *type = text_argument(fcinfo, 1);
+	char	   *name = bo_arg_text(fcinfo, 0);
+	char	   *type = bo_arg_text(fcinfo, 1);
 	const Topic *topic = topic_lookup(name ? name : "");
 	Datum		args[3];
 	BoUser		saved;

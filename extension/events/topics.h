@@ -53,7 +53,5 @@ extern void topic_check_right(const Topic *topic, Oid userid);
 extern void topic_check_key(const Topic *topic, const char *key);
 extern void topic_check_payload(const Topic *topic, const char *type, Jsonb *payload);
 
-/* Is this a name that Kafka takes too? */
-extern bool topic_name_is_valid(const char *name);
 
 #endif

@@ -15,6 +15,7 @@
 #include "access/xact.h"
 #include "catalog/namespace.h"
 #include "events/json_schema.h"
+#include "events/log.h"
 #include "executor/tuptable.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
@@ -91,21 +92,6 @@ static void
 forget_rights(Datum arg, int cacheid, uint32 hashvalue)
 {
 	role_changes++;
-}
-
-static Oid
-events_table(const char *name)
-{
-	Oid			namespace = get_namespace_oid("events", true);
-	Oid			relid = OidIsValid(namespace) ? get_relname_relid(name, namespace) : InvalidOid;
-
-	if (!OidIsValid(relid))
-		ereport(ERROR,
-				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
-				 errmsg("table events.%s does not exist", name),
-				 bo_code("not_installed", "backoffice is not in this database"),
-				 errhint("CREATE EXTENSION backoffice in this database first.")));
-	return relid;
 }
 
 /* Calls row() for each row of a table, deformed. */
@@ -239,12 +225,12 @@ load(void)
 		reset_cache();
 		AcceptInvalidationMessages();
 		seen = invalidations;
-		topics_relid = events_table("topics");
+		topics_relid = events_table("topics", false);
 		/* A parallel operation has no other snapshot than its own, perhaps an old one: good for now, not to be kept. */
 		snapshot = RegisterSnapshot(IsInParallelMode() ? GetActiveSnapshot() : GetLatestSnapshot());
 		scan_table(topics_relid, snapshot, TOPICS_PARTITIONS, load_topic);
-		scan_table(events_table("topic_grants"), snapshot, GRANTS_ROLE, load_grant);
-		scan_table(events_table("topic_schemas"), snapshot, SCHEMAS_SCHEMA, load_schema);
+		scan_table(events_table("topic_grants", false), snapshot, GRANTS_ROLE, load_grant);
+		scan_table(events_table("topic_schemas", false), snapshot, SCHEMAS_SCHEMA, load_schema);
 		UnregisterSnapshot(snapshot);
 		if (seen == invalidations || attempt == MAX_LOAD_ATTEMPTS)
 		{

@@ -1,6 +1,6 @@
 /*
  * lifecycle.c
- *		Start-up of this context, and the checks that need no row.
+ *		Checks of steps that need no row.
  */
 #include "lifecycle/lifecycle.h"
 
@@ -8,11 +8,6 @@
 #include "utils/builtins.h"
 
 PG_FUNCTION_INFO_V1(lifecycle_check_transition_sql);
-
-void
-lifecycle_init(void)
-{
-}
 
 static Machine *
 require_machine(const char *definition)

@@ -84,7 +84,7 @@ lifecycle_register_emitter(const char *definition, LifecycleEmitter emitter)
 	emitters[nemitters++].emitter = emitter;
 }
 
-LifecycleEmitter
+static LifecycleEmitter
 lifecycle_emitter(const char *definition)
 {
 	for (int i = 0; i < nemitters; i++)
@@ -244,7 +244,7 @@ add_rule(Machine *machine, uint64 row)
 static Machine *
 compile(const char *name)
 {
-	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "lifecycle machine", ALLOCSET_SMALL_SIZES);
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "backoffice lifecycle machine", ALLOCSET_SMALL_SIZES);
 	Machine    *machine = MemoryContextAllocZero(context, sizeof(Machine));
 	Datum		arg = CStringGetTextDatum(name);
 	char	   *payload_name;
@@ -433,7 +433,7 @@ machine_bind(Oid trigger, const char *name, Relation rel)
 	return binding;
 }
 
-char *
+static char *
 machine_legal_from(const Machine *machine, int from)
 {
 	StringInfoData list;

@@ -78,13 +78,10 @@ extern Machine *machine_find(const char *name);
 extern Binding *machine_bind(Oid trigger, const char *name, Relation rel);
 extern void machine_pin(Machine *machine);
 extern void machine_unpin(Machine *machine);
-extern LifecycleEmitter lifecycle_emitter(const char *definition);
 
 /* Index of a state, or -1. */
 extern int	machine_state(const Machine *machine, const char *name, int length);
 
-/* "a", "b" and "c": what may follow; from = nstates for insertion. */
-extern char *machine_legal_from(const Machine *machine, int from);
 
 /* Errors of a refused step; they do not return. */
 extern void machine_refuse_state(const Machine *machine, const char *state) pg_attribute_noreturn();

@@ -26,6 +26,7 @@
 #define FLEXIBLE_ARRAY_MEMBER 1
 #define UINT64CONST(x) (x##ULL)
 #define INT64CONST(x) (x##LL)
+#define CppAsString2(x) "x"
 #define likely(x) (x)
 #define unlikely(x) (x)
 #define Assert(x) do { if (!(x)) abort(); } while (0)

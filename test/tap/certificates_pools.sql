@@ -1,6 +1,6 @@
 -- Pools: arguments, states, status and conservation, tenants apart.
 BEGIN;
-SELECT plan(39);
+SELECT plan(40);
 SET LOCAL ROLE backoffice_service;
 SELECT access.create_organization('Flowers') AS org \gset
 SELECT access.create_organization('Rival') AS rival \gset
@@ -27,6 +27,7 @@ SELECT throws_ok($$ SELECT certificates.create_pool('p', 'EUR', 1, validity => '
 SELECT throws_ok($$ SELECT certificates.create_pool('p', 'EUR', 1, low_water => -1) $$, 'PT422', NULL, 'a negative mark');
 SELECT throws_ok($$ SELECT certificates.create_pool('p', 'EUR', 1, hold => '-1 s') $$, 'PT422', NULL, 'a negative hold');
 SELECT throws_ok($$ SELECT certificates.create_pool('p', 'EUR', 1, hold => '10 years') $$, 'PT422', NULL, 'a hold of ten years');
+SELECT lives_ok($$ SELECT certificates.create_pool('0192d5b4----a----b----c-0123456789ab', 'EUR', 1), certificates.pause_pool('0192d5b4----a----b----c-0123456789ab') $$, 'a code that looks like an id from afar');
 SELECT throws_ok($$ SELECT certificates.create_pool('p', 'EUR', 1, cvc_digits => 2) $$, 'PT422', NULL, 'two digits');
 SELECT throws_ok($$ SELECT certificates.create_pool('p', 'EUR', 1, code_format => 'odd') $$, 'PT422', NULL, 'an unknown format');
 SELECT lives_ok($$ SELECT certificates.create_pool('rich', 'JPY', 9223372036854775807, low_water => 9223372036854775807) $$, 'the largest numbers there are');

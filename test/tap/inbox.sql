@@ -1,5 +1,5 @@
 BEGIN;
-SELECT plan(39);
+SELECT plan(40);
 SELECT events.define_topic('in.orders', 'order', '7 days', 3, 'in');
 SELECT events.define_schema('in.orders', NULL, '{"required": ["order"]}');
 SELECT access.create_organization('Acme') AS acme, access.create_organization('Zeta') AS zeta \gset
@@ -20,6 +20,7 @@ SELECT ok(events.accept('bank', 'm1', 'in.orders', 'o1', '{"order": 1}', NULL, :
 SELECT ok(events.accept('kafka', 'm2', 'in.orders', 'o1', '{"order": 1}', jsonb_build_object('organization_id', :'acme')), 'the organization may stand in a header');
 SELECT throws_ok($$SELECT events.accept('kafka', 'm3', 'in.orders', 'o1', '{"order": 1}')$$, '22023', NULL, 'without organization it is refused');
 SELECT throws_ok($$SELECT events.accept('kafka', 'm3', 'in.orders', 'o1', '{"order": 1}', '{"organization_id": "nonsense"}')$$, '22023', NULL, 'with a bad one in the headers too');
+SELECT throws_ok($$SELECT events.accept('kafka', 'm3', 'in.orders', 'o1', '{"order": 1}', '{"organization_id": "0192d5b4----a----b----c-0123456789ab"}')$$, '22023', NULL, 'and with one that looks like a UUID from afar');
 SELECT throws_ok(format($$SELECT events.accept('kafka', 'm3', 'in.orders', 'o1', '{}', NULL, %L)$$, :'acme'), 'PT422', NULL, 'a payload that breaks the schema is refused');
 SELECT ok(events.accept('kafka', 'm3', 'in.orders', 'o1', '{"order": 1}', NULL, :'acme'), 'and its id is not used up by that');
 SELECT throws_ok(format($$SELECT events.accept('kafka', 'm4', 'in.none', 'o1', '{}', NULL, %L)$$, :'acme'), 'PT404', NULL, 'an unknown topic is refused');

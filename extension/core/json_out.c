@@ -1,14 +1,10 @@
 /*
  * json_out.c
- *		Objects written member by member: answers and events of this context.
+ *		Objects written member by member.
  */
-#include "access/sessions.h"
+#include "core/json_out.h"
 
-#include "catalog/pg_type_d.h"
-#include "utils/datetime.h"
-#include "utils/json.h"
 #include "utils/numeric.h"
-#include "utils/timestamp.h"
 
 static void
 push_string(JsonOut *json, JsonbIteratorToken token, const char *text)
@@ -117,14 +113,4 @@ json_jsonb(JsonOut *json, const char *name, Jsonb *value)
 	binary.val.binary.data = &value->root;
 	binary.val.binary.len = VARSIZE(value) - VARHDRSZ;
 	push_value(json, name, &binary);
-}
-
-/* ISO 8601 in UTC, whatever the session's time zone. */
-void
-json_time(JsonOut *json, const char *name, TimestampTz value)
-{
-	char	   *text = palloc(MAXDATELEN + 1);
-	int			utc = 0;
-
-	json_text(json, name, JsonEncodeDateTime(text, TimestampTzGetDatum(value), TIMESTAMPTZOID, &utc));
 }
