@@ -22,7 +22,6 @@
 #include "utils/fmgrprotos.h"
 #include "utils/snapmgr.h"
 
-
 /* What an identity is, and what it should be. */
 typedef struct Identity
 {

@@ -11,7 +11,6 @@
  */
 #include "core/keys.h"
 
-
 #include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>

@@ -53,5 +53,4 @@ extern void topic_check_right(const Topic *topic, Oid userid);
 extern void topic_check_key(const Topic *topic, const char *key);
 extern void topic_check_payload(const Topic *topic, const char *type, Jsonb *payload);
 
-
 #endif

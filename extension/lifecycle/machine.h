@@ -82,7 +82,6 @@ extern void machine_unpin(Machine *machine);
 /* Index of a state, or -1. */
 extern int	machine_state(const Machine *machine, const char *name, int length);
 
-
 /* Errors of a refused step; they do not return. */
 extern void machine_refuse_state(const Machine *machine, const char *state) pg_attribute_noreturn();
 extern void machine_refuse_step(const Machine *machine, int from, int to) pg_attribute_noreturn();
