@@ -82,6 +82,10 @@ def test_arguments(site):
                        ({"pool": "XMAS", "channel": "pos", "x": 1}, "unknown_member"), ([], "not_an_object"), ("x", "unsupported_media_type")):
         answer = post("/certificates/reservations", body)
         assert answer.status == (415 if code == "unsupported_media_type" else 400) and answer.code == code, (body, answer)
+    hint = lambda answer: answer.json["hint"]
+    assert hint(post("/certificates/reservations", {"x": 1})) == "There is: pool, channel, order_ref, hold_s.", post("/certificates/reservations", {"x": 1})
+    assert hint(site.web.call("GET", "/pools?x=1", token=token)).startswith("There is: "), "parameters are named, too"
+    assert hint(site.web.call("GET", f"/certificates/{UUID}?x=1", token=token)) == "There is none at all."
     raw = {"Content-Type": "application/json; charset=utf-8"}
     for text, code in ((b'{"pool": "a", "pool": "b"}', "json_duplicate_member"), (b'{"pool": "\xff"}', "not_utf8"), (b'{"pool": "\\u0000"}', "nul_character"),
                        (b'{"pool"', "bad_json"), (b'{"pool": ' + b"[" * 100 + b"]" * 100 + b"}", "json_too_deep"), (b"{} {}", "bad_json"),

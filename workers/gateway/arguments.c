@@ -207,6 +207,23 @@ complain(Complaint *complaint, const char *code, const char *text)
 {
 	complaint->code = code;
 	complaint->text = text != NULL ? text : "a member is not what it must be";
+	complaint->hint = NULL;
+	return false;
+}
+
+/* A name that the route does not have; what it has is the hint. */
+static bool
+unknown_name(Request *request, Complaint *complaint, Source source, const char *name)
+{
+	bool		member = source == FROM_BODY;
+	const char *known = NULL;
+
+	for (const Argument *a = request->route->arguments; a < request->route->arguments + ROUTE_MAX_ARGUMENTS && a->name != NULL; a++)
+		if (a->source == source)
+			known = known == NULL ? a->name : request_printf(request, "%s, %s", known, a->name);
+	complain(complaint, member ? "unknown_member" : "unknown_parameter",
+			 request_printf(request, "there is no %s \"%.100s\" here", member ? "member" : "parameter", name));
+	complaint->hint = known == NULL ? "There is none at all." : request_printf(request, "There is: %s.", known);
 	return false;
 }
 
@@ -249,7 +266,7 @@ from_pairs(Request *request, const char *pairs, Source source, const char **valu
 		if (name == NULL || value == NULL)
 			return complain(complaint, "bad_encoding", "a parameter is not well-formed percent-encoded UTF-8");
 		if (at < 0)
-			return complain(complaint, "unknown_parameter", request_printf(request, "there is no parameter \"%.100s\" here", name));
+			return unknown_name(request, complaint, source, name);
 		if (values[at] != NULL)
 			return complain(complaint, "duplicate_parameter", request_printf(request, "%s is given twice", name));
 		if (!argument_from_text(request->route->arguments[at].type, value))
@@ -280,7 +297,7 @@ from_members(Request *request, json_t *body, const char **values, Complaint *com
 		int			at = find_argument(request->route, FROM_BODY, name, strlen(name));
 
 		if (at < 0)
-			return complain(complaint, "unknown_member", request_printf(request, "there is no member \"%.100s\" here", name));
+			return unknown_name(request, complaint, FROM_BODY, name);
 		/* null is the same as leaving it out. */
 		if (json_is_null(value))
 			continue;

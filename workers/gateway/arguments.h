@@ -11,6 +11,7 @@ typedef struct Complaint
 {
 	const char *code;
 	const char *text;			/* in the request's memory, or static */
+	const char *hint;			/* likewise; NULL: none */
 } Complaint;
 
 /*

@@ -92,7 +92,7 @@ route_call(Request *request)
 
 	if (!arguments_collect(request, values, &complaint))
 	{
-		problem_reply(request, strcmp(complaint.code, "unsupported_media_type") == 0 ? 415 : 400, complaint.code, complaint.text, NULL);
+		problem_reply_arguments(request, &complaint);
 		return;
 	}
 	statement = request_alloc(request, sizeof(*statement));

@@ -162,7 +162,7 @@ oidc_login(Request *request)
 		return;
 	if (!arguments_collect(request, arguments, &complaint))
 	{
-		problem_reply(request, 400, complaint.code, complaint.text, NULL);
+		problem_reply_arguments(request, &complaint);
 		return;
 	}
 	values[0] = arguments[0];
@@ -351,7 +351,7 @@ oidc_logout(Request *request)
 	Complaint	complaint;
 
 	if (!arguments_collect(request, arguments, &complaint))
-		problem_reply(request, 400, complaint.code, complaint.text, NULL);
+		problem_reply_arguments(request, &complaint);
 	else
 		call(request, logout_sql, 1, arguments, logged_out);
 }

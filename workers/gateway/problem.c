@@ -255,6 +255,14 @@ problem_reply(Request *request, int status, const char *code, const char *detail
 	problem_body(request, status, code, detail, NULL, hint);
 }
 
+void
+problem_reply_arguments(Request *request, const Complaint *complaint)
+{
+	int			status = strcmp(complaint->code, "unsupported_media_type") == 0 ? 415 : 400;
+
+	problem_reply(request, status, complaint->code, complaint->text, complaint->hint);
+}
+
 /* It was --request-ms that stopped the statement. Told by what no language of messages changes, and by the time it took. */
 static bool
 is_deadline(const Request *request, const PGresult *result, const ErrorParts *parts)

@@ -4,6 +4,7 @@
 #ifndef BACKOFFICE_PROBLEM_H
 #define BACKOFFICE_PROBLEM_H
 
+#include "gateway/arguments.h"
 #include "gateway/request.h"
 
 /* The status of an error: PTxyz and the table of PostgREST. authenticated: a token was accepted. */
@@ -18,6 +19,7 @@ extern const char *problem_detail(const char *detail, const char *code);
 
 /* Answers with a problem. code: symbolic; detail and hint may be NULL. */
 extern void problem_reply(Request *request, int status, const char *code, const char *detail, const char *hint);
+extern void problem_reply_arguments(Request *request, const Complaint *complaint);
 
 /* The same with the database's DETAIL, as member "explanation". */
 extern void problem_body(Request *request, int status, const char *code, const char *message, const char *detail, const char *hint);

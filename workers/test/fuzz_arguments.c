@@ -17,7 +17,7 @@ try_route(const Route *route, const char *bytes, size_t len, bool form)
 	static Gateway gateway = {.settings = {.max_json_depth = 16}};
 	Request		request = {.gateway = &gateway, .route = route, .query = (char *) (uintptr_t) "", .peer = "::1"};
 	const char *values[ROUTE_MAX_ARGUMENTS];
-	Complaint	complaint = {NULL, NULL};
+	Complaint	complaint = {0};
 
 	request.body = request_copy(&request, bytes, len);
 	request.body_len = len;
