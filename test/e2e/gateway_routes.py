@@ -110,6 +110,11 @@ def test_paths_and_methods(site):
         assert answer.status == 404 and answer.code == "no_such_route", (path, answer)
     answer = site.web.call("DELETE", "/pools", token=site.token())
     assert answer.status == 405 and answer.headers["allow"] == "GET, HEAD, POST, OPTIONS", answer
+    for method in ("TRACE", "QUERY"):
+        answer = site.web.call(method, "/pools", token=site.token())
+        assert answer.status == 405 and answer.headers["allow"] == "GET, HEAD, POST, OPTIONS" and answer.code == "method_not_allowed", answer
+        assert site.web.call(method, "/nothing", {"x": 1}).status == 404 and site.web.call(method, "/rpc/pools", token=site.token()).status == 405, method
+    assert site.web.call("PROPFIND", "/pools").status == 501
     answer = site.web.call("OPTIONS", "/certificates/reservations")
     assert answer.status == 204 and answer.headers["allow"] == "POST, OPTIONS"
     answer = site.web.call("HEAD", "/pools", token=site.token())

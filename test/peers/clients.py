@@ -100,7 +100,7 @@ def test_postgrest_js_with_tokens(env):
     print(f"        {len(cases)} calls", flush=True)
 
 
-CHECKS = "no_server_error,response_schema_conformance,content_type_conformance,status_code_conformance,response_headers_conformance"
+CHECKS = "not_a_server_error,response_schema_conformance,content_type_conformance,status_code_conformance,response_headers_conformance"
 
 
 # What would end the session that the run goes by; that the token still works afterwards is checked instead.
@@ -117,8 +117,7 @@ def schemathesis(env, who, only=None, without="events|ws", known=None):
     out = subprocess.run([os.path.join(_tools.pip(SCHEMATHESIS), "st"), "--config-file", env.config, "run", env.base + "/openapi.json", "--checks", CHECKS, "--seed", "1",
                           "--max-examples", os.environ.get("SCHEMATHESIS_EXAMPLES", "25"), "--phases", "examples,coverage,fuzzing",
                           "--request-timeout", "10", "--generation-database", "none", "--continue-on-failure", "--no-color", *paths, *headers],
-                         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=900, cwd="/tmp",
-                         env={**os.environ, "SCHEMATHESIS_HOOKS": "_schemathesis_hooks", "PYTHONPATH": HERE})
+                         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=900, cwd="/tmp")
     assert out.returncode == 0, out.stdout[-12000:]
     statuses = collections.Counter(int(status) for status in re.findall(r'"msg":"request".*?"status":(\d+)', env.gateway.text()[seen:]))
     print("        " + re.search(r"\d+ generated, .*", out.stdout).group(0), dict(sorted(statuses.items())), flush=True)

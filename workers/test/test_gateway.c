@@ -163,7 +163,7 @@ guard_refuses_bad_lines(void **state)
 	refused("GET /\r\nHost: a\r\n\r\n", "bad_request_line");
 	refused("get / HTTP/1.1\r\nHost: a\r\n\r\n", "method_not_known");
 	refused("REFUSED / HTTP/1.1\r\nHost: a\r\n\r\n", "method_not_known");
-	refused("TRACE / HTTP/1.1\r\nHost: a\r\n\r\n", "method_not_known");
+	refused("CONNECT a:80 HTTP/1.1\r\nHost: a\r\n\r\n", "method_not_known");
 	refused("PRI * HTTP/2.0\r\n\r\n", "method_not_known");
 	refused("GET / HTTP/2.0\r\nHost: a\r\n\r\n", "version_not_supported");
 	refused("GET / http/1.1\r\nHost: a\r\n\r\n", "bad_request_line");
