@@ -46,7 +46,8 @@ starts(const char *text, const char *with)
 	return strncmp(text, with, strlen(with)) == 0;
 }
 
-bool
+/* Whether the URL may be fetched. */
+static bool
 fetch_allowed(const char *url, bool insecure_loopback)
 {
 	static const char *const hosts[] = {"http://127.0.0.1", "http://localhost", "http://[::1]"};

@@ -26,7 +26,4 @@ extern Fetch *fetch_post(Fetcher *fetcher, const char *url, const char *form, co
 /* Nobody waits for it any more. */
 extern void fetch_abandon(Fetch *fetch);
 
-/* Pure: whether the URL may be fetched. */
-extern bool fetch_allowed(const char *url, bool insecure_loopback);
-
 #endif

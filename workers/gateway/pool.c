@@ -359,7 +359,7 @@ sweep(void *context)
 
 /* ---- life ---- */
 
-void
+static void
 pool_state(const Pool *pool, PoolState *state)
 {
 	*state = (PoolState) {.connections = pool->line_count, .in_flight = pool->in_flight, .queued = pool->queued};

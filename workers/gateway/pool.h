@@ -94,7 +94,6 @@ typedef struct PoolState
 	int			queued;
 	char		error[256];		/* why there is no connection */
 } PoolState;
-extern void pool_state(const Pool *pool, PoolState *state);
 extern void pools_state(const Pools *pools, PoolState *sum);
 
 #endif

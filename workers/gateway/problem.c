@@ -106,7 +106,7 @@ find_title(int status)
 	return NULL;
 }
 
-const char *
+static const char *
 problem_title(int status)
 {
 	const Title *title = find_title(status);

@@ -12,7 +12,6 @@ extern int	problem_status(const char *sqlstate, const char *message, bool authen
 
 /* The symbolic code of an SQLSTATE whose error carries none of its own. */
 extern const char *problem_code(const char *sqlstate);
-extern const char *problem_title(int status);
 
 /* DETAIL without the symbolic code in front. */
 extern const char *problem_detail(const char *detail, const char *code);

@@ -61,12 +61,6 @@ stats_count(Gateway *gateway, Stat stat)
 }
 
 void
-stats_add(Gateway *gateway, Stat stat, int64_t n)
-{
-	add(&mine(gateway)->counters[stat], n);
-}
-
-void
 stats_gauge(Gateway *gateway, Gauge gauge, int64_t value)
 {
 	atomic_store_explicit(&mine(gateway)->gauges[gauge], value, memory_order_relaxed);

@@ -56,7 +56,6 @@ typedef struct ProcessStats
 } ProcessStats;
 
 extern void stats_count(Gateway *gateway, Stat stat);
-extern void stats_add(Gateway *gateway, Stat stat, int64_t n);
 extern void stats_gauge(Gateway *gateway, Gauge gauge, int64_t value);
 extern void stats_connections(Gateway *gateway, int change);
 extern void stats_request(Gateway *gateway, int route_number, int status, int64_t us);

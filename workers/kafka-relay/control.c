@@ -74,7 +74,7 @@ count_shards(const Relay *relay)
 	return count;
 }
 
-void
+static void
 control_drop_leases(Relay *relay, const char *why)
 {
 	bool		lost[WINDOW_MAX_SHARDS];

@@ -175,7 +175,7 @@ queue_ready(void *context, uint32_t events)
 	control_next(relay);
 }
 
-bool
+static bool
 produce_start(Relay *relay)
 {
 	char		error[512];

@@ -184,12 +184,10 @@ extern void source_restart(Relay *relay, int shard);	/* fetch the shard from wha
 extern void control_init(Relay *relay);
 extern void control_next(Relay *relay);	/* the most urgent thing to tell the database */
 extern void control_finish(Relay *relay);	/* last positions, leases given back; waits */
-extern void control_drop_leases(Relay *relay, const char *why);
 
 /* produce.c */
 extern bool produce_check(const RelaySettings *settings, char *error, size_t size);
 extern int64_t produce_clock_us(void);
-extern bool produce_start(Relay *relay);
 extern void produce_stop(Relay *relay);
 extern rd_kafka_resp_err_t produce_send(Relay *relay, RelayTopic *topic, Slot *slot);
 extern bool produce_alone(Relay *relay, RelayTopic *topic, Slot *slot);

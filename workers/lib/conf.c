@@ -9,7 +9,7 @@
 
 #define MAX_ITEMS 64
 
-void
+static void
 conf_env_name(const char *name, char *out, size_t size)
 {
 	size_t		used = (size_t) snprintf(out, size, "%s", strncmp(name, "kafka-", 6) == 0 ? "" : "BACKOFFICE_");

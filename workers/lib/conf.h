@@ -52,6 +52,4 @@ typedef enum ConfVerdict
 extern ConfVerdict conf_read(const ConfProgram *program, int argc, char **argv,
 							 char *(*get_env) (const char *), FILE *out, FILE *err);
 
-extern void conf_env_name(const char *name, char *out, size_t size);
-
 #endif

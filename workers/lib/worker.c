@@ -13,7 +13,8 @@
 #include "lib/loop.h"
 #include "lib/metrics.h"
 
-const char *
+/* host:pid:random, kept for the life of the process. */
+static const char *
 worker_instance(void)
 {
 	static char name[128];

@@ -14,7 +14,6 @@
 #include "oidc/document.h"
 
 #define N256 "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"		/* 43 characters: 32 bytes */
-#define E_65537 "AQAB"
 
 static char rsa_n[343];			/* 256 bytes */
 
