@@ -33,6 +33,7 @@ typedef struct LastAsked
 const char *const permission_scope_suffixes[] = {"", ":team", ":own"};
 
 static HTAB *permissions = NULL;
+static MemoryContext permissions_context = NULL;	/* has it */
 static uint64 permissions_generation = 0;
 static uint64 demanding[PRINCIPAL_RIGHTS / 64]; /* those that want a second factor */
 
@@ -46,13 +47,13 @@ static BoPlan load_plan = {
 };
 
 static HTAB *
-create_table(void)
+create_table(MemoryContext context)
 {
 	HASHCTL		info = {0};
 
 	info.keysize = PERMISSION_NAME_BYTES;
 	info.entrysize = sizeof(PermissionEntry);
-	info.hcxt = CacheMemoryContext;
+	info.hcxt = context;
 	return hash_create("backoffice permissions", 128, &info, HASH_ELEM | HASH_STRINGS | HASH_CONTEXT);
 }
 
@@ -64,7 +65,10 @@ create_table(void)
 static void
 load(void)
 {
-	HTAB	   *fresh;
+	/* The caller's until all is read: an error leaves what was known, whole, and no memory behind. */
+	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "backoffice permissions", ALLOCSET_SMALL_SIZES);
+	HTAB	   *fresh = create_table(context);
+	uint64		fresh_demanding[PRINCIPAL_RIGHTS / 64] = {0};
 	uint64		read_in,
 				nrows;
 	BoUser		saved;
@@ -74,8 +78,6 @@ load(void)
 	PushActiveSnapshot(IsInParallelMode() ? GetActiveSnapshot() : GetLatestSnapshot());
 	bo_spi_begin();
 	nrows = bo_spi_run_readonly(&load_plan, NULL, NULL, 0);
-	fresh = create_table();
-	memset(demanding, 0, sizeof(demanding));
 	for (uint64 i = 0; i < nrows; i++)
 	{
 		char	   *name = bo_spi_text(i, 1);
@@ -83,15 +85,18 @@ load(void)
 
 		entry->bit = bo_spi_int32(i, 2);
 		if (bo_spi_bool(i, 3))
-			demanding[entry->bit / 64] |= UINT64CONST(1) << (entry->bit % 64);
+			fresh_demanding[entry->bit / 64] |= UINT64CONST(1) << (entry->bit % 64);
 	}
 	bo_spi_end();
 	PopActiveSnapshot();
 	bo_user_restore(saved);
 
-	if (permissions != NULL)
-		hash_destroy(permissions);
+	MemoryContextSetParent(context, CacheMemoryContext);
+	if (permissions_context != NULL)
+		MemoryContextDelete(permissions_context);
+	permissions_context = context;
 	permissions = fresh;
+	memcpy(demanding, fresh_demanding, sizeof(demanding));
 	permissions_generation = read_in;
 }
 
