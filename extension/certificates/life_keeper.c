@@ -87,8 +87,11 @@ expire_certificates(void)
 		else if (certificate_expire_if_due(&certificate))
 			certificate_save(&certificate, "validity ended");
 	}
-	/* An hour of overlap: a validity may be written by a transaction that is under way since then. */
-	if (count < BATCH && !missed)
+	/*
+	 * Only when nothing was due: what was expired just now may still be rolled back.  An hour of overlap: a
+	 * validity may be written by a transaction that is under way since then.
+	 */
+	if (count == 0)
 		swept = bo_now() - INT64CONST(3600) * USECS_PER_SEC;
 	return count == BATCH && !missed;
 }

@@ -115,6 +115,25 @@ def case_time_passes():
         wait(pg, "SELECT count(*) FROM events.log WHERE type = 'certificate.expired'", 1)
 
 
+def case_expiry_rolled_back():
+    """A validity that ended while the server was down is found again after the keeper's first COMMIT has failed."""
+    with Cluster() as pg:
+        setup(pg)
+        (cert,), = act(pg, "SELECT (certificates.issue((certificates.reserve_next('gift', 'pos')).id)).id")
+        pg.query("CREATE SEQUENCE public.attempts")
+        pg.query("GRANT ALL ON SEQUENCE public.attempts TO PUBLIC")
+        pg.query("""CREATE FUNCTION public.fail_twice() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+            IF nextval('public.attempts') < 3 THEN RAISE EXCEPTION 'not yet'; END IF; RETURN NULL; END $$""")
+        pg.query("""CREATE CONSTRAINT TRIGGER fail_twice AFTER UPDATE ON certificates.certificates DEFERRABLE INITIALLY DEFERRED
+            FOR EACH ROW WHEN (NEW.state = 'expired') EXECUTE FUNCTION public.fail_twice()""")
+        pg.query("UPDATE certificates.certificates SET valid_until = now() - interval '2 hours' WHERE id = %s", (cert,))
+        # Another keeper, which has looked at nothing yet.
+        pg.stop()
+        pg.start()
+        wait(pg, f"SELECT state FROM certificates.certificates WHERE id = '{cert}'", "expired")
+        assert pg.query("SELECT last_value FROM public.attempts")[0][0] == 3
+
+
 def case_dump_restore():
     """A restored dump has every row as it was: no state, version or balance moves, no event is emitted; and life goes on."""
     with Cluster() as pg:
