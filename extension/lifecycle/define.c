@@ -15,6 +15,7 @@
 #include "commands/trigger.h"
 #include "core/spi.h"
 #include "events/topics.h"
+#include "lifecycle/machine.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
@@ -37,6 +38,9 @@ typedef struct Stored
 	Datum		states;			/* text[] */
 	bool		emits_on_insert;
 	bool		emits_on_update;
+	bool		has_payload;	/* a function of its own makes it, of the whole row */
+	AttrNumber	key;
+	AttrNumber	organization;
 	char	   *topic;			/* NULL: none */
 } Stored;
 
@@ -49,7 +53,8 @@ static BoPlan store_definition = {
 static BoPlan rules_with_events = {
 	"SELECT EXISTS (SELECT FROM lifecycle.rules r WHERE r.definition = $1 AND r.event IS NOT NULL AND r.from_state IS NULL),"
 	"       EXISTS (SELECT FROM lifecycle.rules r WHERE r.definition = $1 AND r.event IS NOT NULL AND r.from_state IS NOT NULL),"
-	"       (SELECT d.topic FROM lifecycle.definitions d WHERE d.name = $1)",
+	"       d.topic, d.payload_function IS NOT NULL, d.key_column, d.organization_column"
+	"  FROM lifecycle.definitions d WHERE d.name = $1",
 	1, {TEXTOID}
 };
 
@@ -93,10 +98,14 @@ store(Oid entity, Datum state_column, Datum definition)
 	stored.states = SPI_datumTransfer(bo_spi_datum(0, 2, &isnull), false, -1);
 	emits = bo_spi_bool(0, 3);
 	args[0] = CStringGetTextDatum(stored.name);
-	(void) bo_spi_run(&rules_with_events, args, NULL, 1);
+	if (bo_spi_run(&rules_with_events, args, NULL, 1) != 1)
+		elog(ERROR, "definition \"%s\" was not stored", stored.name);
 	stored.emits_on_insert = emits && bo_spi_bool(0, 1);
 	stored.emits_on_update = emits && bo_spi_bool(0, 2);
 	stored.topic = bo_spi_isnull(0, 3) ? NULL : MemoryContextStrdup(caller, bo_spi_text(0, 3));
+	stored.has_payload = bo_spi_bool(0, 4);
+	stored.key = get_attnum(entity, bo_spi_text(0, 5));
+	stored.organization = bo_spi_isnull(0, 6) ? InvalidAttrNumber : get_attnum(entity, bo_spi_text(0, 6));
 	bo_spi_end();
 	bo_user_restore(saved);
 	return stored;
@@ -150,6 +159,7 @@ lifecycle_define(PG_FUNCTION_ARGS)
 	Stored		stored;
 	char	   *table;
 	const char *column;
+	bool		at_once;
 
 	if (PG_ARGISNULL(0) || PG_ARGISNULL(1) || PG_ARGISNULL(2))
 		ereport(ERROR,
@@ -172,12 +182,13 @@ lifecycle_define(PG_FUNCTION_ARGS)
 	table = quote_qualified_identifier(get_namespace_name(RelationGetNamespace(rel)), RelationGetRelationName(rel));
 	column = quote_identifier(NameStr(*PG_GETARG_NAME(1)));
 	check_rows(table, column, stored.states);
+	at_once = !stored.has_payload && at_once_obstacle(rel, CHECK_TRIGGER, stored.key, stored.organization) == NULL;
 	set_trigger(rel, table, CHECK_TRIGGER, true, psprintf("BEFORE INSERT OR UPDATE ON %s", table),
 				"EXECUTE FUNCTION lifecycle.check_row", stored.name);
 	set_trigger(rel, table, EMIT_INSERT_TRIGGER, stored.emits_on_insert, psprintf("AFTER INSERT ON %s", table),
 				"EXECUTE FUNCTION lifecycle.emit_step", stored.name);
 	/* No WHEN (OLD.state ...): PostgreSQL parses its stored form again in every statement, which costs more than the call it saves. */
-	set_trigger(rel, table, EMIT_UPDATE_TRIGGER, stored.emits_on_update, psprintf("AFTER UPDATE ON %s", table),
+	set_trigger(rel, table, EMIT_UPDATE_TRIGGER, stored.emits_on_update && !at_once, psprintf("AFTER UPDATE ON %s", table),
 				"EXECUTE FUNCTION lifecycle.emit_step", stored.name);
 
 	CacheInvalidateRelcacheByRelid(get_relname_relid("definitions", get_namespace_oid("lifecycle", false)));

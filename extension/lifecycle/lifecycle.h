@@ -23,7 +23,7 @@
  */
 extern const char *lifecycle_check_transition(const char *definition, const char *from, const char *to);
 
-/* What happened to a row, as the AFTER trigger tells it. */
+/* What happened to a row, as the triggers tell it: an UPDATE perhaps before the row is written. */
 typedef struct LifecycleStep
 {
 	const char *definition;
@@ -38,8 +38,8 @@ typedef struct LifecycleStep
 
 /*
  * A context whose events have an envelope of their own emits them itself: the
- * callback is called instead of events_emit(), in the AFTER trigger, for each
- * step that has an event.  Call from <context>_init(); name is not copied.
+ * callback is called instead of events_emit(), in the trigger, for each step
+ * that has an event.  Call from <context>_init(); name is not copied.
  */
 typedef void (*LifecycleEmitter) (const LifecycleStep *step);
 extern void lifecycle_register_emitter(const char *definition, LifecycleEmitter emitter);

@@ -19,6 +19,7 @@
 
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
+#include "catalog/pg_trigger.h"
 #include "catalog/pg_type.h"
 #include "core/spi.h"
 #include "miscadmin.h"
@@ -385,9 +386,21 @@ refuse_foreign_table(const Machine *machine, Relation rel)
 				 errhint("Call lifecycle.define() for the table instead of CREATE TRIGGER.")));
 }
 
-Binding *
-machine_bind(Oid trigger, const char *name, Relation rel)
+static void
+bind_emission(Binding *binding, const Trigger *trigger, Relation rel)
 {
+	MemoryContext caller = MemoryContextSwitchTo(binding->machine->context);
+
+	binding->emits_at_once = TRIGGER_FOR_BEFORE(trigger->tgtype) && !binding->machine->has_payload && !at_once_has_after(rel);
+	if (binding->emits_at_once)
+		binding->in_the_way = at_once_obstacle(rel, trigger->tgname, binding->key, binding->organization);
+	MemoryContextSwitchTo(caller);
+}
+
+Binding *
+machine_bind(const Trigger *trigger, Relation rel)
+{
+	const char *name = trigger->tgargs[0];
 	TupleDesc	desc = RelationGetDescr(rel);
 	Binding    *binding;
 	Binding		fresh = {0};
@@ -397,7 +410,7 @@ machine_bind(Oid trigger, const char *name, Relation rel)
 	uint64		seen;
 
 	prepare();
-	binding = hash_search(bindings, &trigger, HASH_FIND, NULL);
+	binding = hash_search(bindings, &trigger->tgoid, HASH_FIND, NULL);
 	if (binding != NULL && binding->valid)
 		return binding;
 
@@ -410,7 +423,7 @@ machine_bind(Oid trigger, const char *name, Relation rel)
 				 errhint("Call lifecycle.define() for the table.")));
 	seen = generation;
 	refuse_foreign_table(fresh.machine, rel);
-	fresh.trigger = trigger;
+	fresh.trigger = trigger->tgoid;
 	fresh.relid = RelationGetRelid(rel);
 	fresh.state = column_number(rel, fresh.machine->state_column);
 	fresh.key = column_number(rel, fresh.machine->key_column);
@@ -425,10 +438,11 @@ machine_bind(Oid trigger, const char *name, Relation rel)
 	fresh.key_is_uuid = TupleDescAttr(desc, fresh.key - 1)->atttypid == UUIDOID;
 	getTypeOutputInfo(TupleDescAttr(desc, fresh.key - 1)->atttypid, &out, &varlena);
 	fmgr_info_cxt(out, &fresh.key_out, fresh.machine->context);
+	bind_emission(&fresh, trigger, rel);
 
 	/* Invalidated while we looked: good for this row (the relation is locked), but not for the next. */
 	fresh.valid = seen == generation;
-	binding = hash_search(bindings, &trigger, HASH_ENTER, &found);
+	binding = hash_search(bindings, &trigger->tgoid, HASH_ENTER, &found);
 	*binding = fresh;
 	return binding;
 }

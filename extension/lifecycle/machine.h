@@ -8,6 +8,7 @@
 #include "lifecycle/lifecycle.h"
 
 #include "utils/rel.h"
+#include "utils/reltrigger.h"
 
 #define LIFECYCLE_MAX_STATES 64
 #define LIFECYCLE_NAME_BYTES 160
@@ -72,10 +73,18 @@ typedef struct Binding
 	bool		version_is_int4;
 	FmgrInfo	key_out;
 	bool		key_is_uuid;
+	bool		emits_at_once;	/* the check also emits; without it, an AFTER trigger does */
+	const char *in_the_way;		/* why it can't: text in the machine's context, or NULL */
 } Binding;
 
 extern Machine *machine_find(const char *name);
-extern Binding *machine_bind(Oid trigger, const char *name, Relation rel);
+extern Binding *machine_bind(const Trigger *trigger, Relation rel);
+
+/* at_once.c: may the check emit the event of an UPDATE itself? */
+extern char *at_once_obstacle(Relation rel, const char *check, AttrNumber key, AttrNumber organization);
+extern bool at_once_has_after(Relation rel);
+extern void at_once_refuse(const Binding *binding, Relation rel) pg_attribute_noreturn();
+
 extern void machine_pin(Machine *machine);
 extern void machine_unpin(Machine *machine);
 

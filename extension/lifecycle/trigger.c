@@ -3,9 +3,11 @@
  *		The triggers that govern a table.
  *
  * BEFORE checks state, transition and guard, and counts the version up.  The
- * event is emitted AFTER: a BEFORE trigger also fires for rows that ON CONFLICT
- * then drops.  AFTER looks the transition up again, so that another BEFORE
- * trigger which changes the state behind us gets no further.
+ * event of an INSERT is emitted AFTER: a BEFORE trigger also fires for rows that
+ * ON CONFLICT then drops.  That of an UPDATE is emitted by the check at once where
+ * nothing can come between (see at_once.c), else AFTER as well.  AFTER looks the
+ * transition up again, so that another BEFORE trigger which changes the state
+ * behind us gets no further.
  *
  * A restored dump brings rows in whatever state they had.  pg_dump's scripts
  * run with row_security = off; who may do that to a table (its owner,
@@ -100,7 +102,7 @@ static void
 find_step(Step *step, TriggerData *data)
 {
 	TupleDesc	desc = RelationGetDescr(data->tg_relation);
-	Binding    *binding = machine_bind(data->tg_trigger->tgoid, data->tg_trigger->tgargs[0], data->tg_relation);
+	Binding    *binding = machine_bind(data->tg_trigger, data->tg_relation);
 	bool		inserted = TRIGGER_FIRED_BY_INSERT(data->tg_event);
 
 	step->data = data;
@@ -258,26 +260,6 @@ count_version(const Binding *binding, HeapTuple old_row, HeapTuple new_row, Tupl
 	return set_number(new_row, desc, attno, value);
 }
 
-Datum
-lifecycle_check_row(PG_FUNCTION_ARGS)
-{
-	TriggerData *data = trigger_data(fcinfo, "lifecycle.check_row", true);
-	TupleDesc	desc = RelationGetDescr(data->tg_relation);
-	Step		step;
-
-	find_step(&step, data);
-	if (!row_security && loading_rows(data->tg_relation))
-		return PointerGetDatum(step.new_row);
-
-	if (step.from != step.to)
-		require_transition(&step);
-	if (step.binding->version != InvalidAttrNumber)
-		step.new_row = count_version(step.binding, step.old_row, step.new_row, desc);
-	if (step.transition != NULL && step.transition->has_guard)
-		check_guard(&step);
-	return PointerGetDatum(step.new_row);
-}
-
 static void
 push_key(JsonbParseState **state, const char *key)
 {
@@ -385,6 +367,53 @@ emit(Step *step)
 	(void) events_emit(topic, key, told.event,
 					   no_payload ? default_payload(&told, key) : DatumGetJsonbP(payload),
 					   NULL, isnull ? NULL : DatumGetUUIDP(organization), NULL);
+}
+
+/*
+ * Asks the guard.  It is foreign code, behind which the definition may be another
+ * one: the step is looked up again for what follows.
+ */
+static void
+pass_guard(Step *step)
+{
+	HeapTuple	counted = step->new_row;
+
+	check_guard(step);
+	find_step(step, step->data);
+	require_transition(step);
+	step->new_row = counted;
+}
+
+/* The event of an UPDATE, where no AFTER trigger emits it. */
+static void
+emit_at_once(Step *step)
+{
+	if (!step->binding->emits_at_once || step->transition->event == NULL || step->binding->machine->topic == NULL)
+		return;
+	if (step->binding->in_the_way != NULL)
+		at_once_refuse(step->binding, step->data->tg_relation);
+	emit(step);
+}
+
+Datum
+lifecycle_check_row(PG_FUNCTION_ARGS)
+{
+	TriggerData *data = trigger_data(fcinfo, "lifecycle.check_row", true);
+	Step		step;
+
+	find_step(&step, data);
+	if (!row_security && loading_rows(data->tg_relation))
+		return PointerGetDatum(step.new_row);
+
+	if (step.from != step.to)
+		require_transition(&step);
+	if (step.binding->version != InvalidAttrNumber)
+		step.new_row = count_version(step.binding, step.old_row, step.new_row, RelationGetDescr(data->tg_relation));
+	if (step.transition != NULL && step.transition->has_guard)
+		pass_guard(&step);
+	if (step.transition != NULL && step.old_row != NULL)
+		emit_at_once(&step);
+	return PointerGetDatum(step.new_row);
 }
 
 Datum

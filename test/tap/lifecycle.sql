@@ -1,5 +1,5 @@
 BEGIN;
-SELECT plan(83);
+SELECT plan(101);
 CREATE SCHEMA app;
 CREATE TABLE app.deal (id uuid PRIMARY KEY DEFAULT backoffice.uuid7(), organization_id uuid, state text NOT NULL, version bigint, amount int);
 
@@ -215,6 +215,80 @@ SELECT set_eq($$SELECT from_state, to_state FROM lifecycle.transitions WHERE ent
               $$VALUES (NULL, 'draft'), ('draft', 'sent'), ('draft', 'lost'), ('sent', 'done')$$, 'short forms: transitions as an object');
 INSERT INTO app.short VALUES ('00000000-0000-0000-0000-000000000001', 'draft');
 SELECT throws_ok($$UPDATE app.short SET state = 'nowhere'$$, '22023', NULL, 'and the states are those named');
+
+-- who emits the event of an UPDATE
+CREATE TABLE app.job (id int PRIMARY KEY, state text NOT NULL, version int, note text);
+CREATE FUNCTION pg_temp.define_job() RETURNS void LANGUAGE sql AS $$
+    SELECT lifecycle.define('app.job', 'state', '{"initial": "off", "topic": "app.deals", "version": "version",
+        "transitions": [{"from": "off", "to": "on", "event": "deal.on"}, {"from": "on", "to": "off", "event": "deal.off"}]}') $$;
+CREATE FUNCTION pg_temp.job_triggers() RETURNS SETOF name LANGUAGE sql AS $$
+    SELECT tgname FROM pg_trigger WHERE tgrelid = 'app.job'::regclass AND NOT tgisinternal ORDER BY 1 $$;
+CREATE FUNCTION pg_temp.told() RETURNS SETOF text LANGUAGE sql AS $$
+    SELECT concat_ws(' ', key, type, payload ->> 'from', payload ->> 'to', payload ->> 'version') FROM events.log WHERE type IN ('deal.on', 'deal.off') ORDER BY seq $$;
+SELECT pg_temp.define_job();
+SELECT results_eq('SELECT pg_temp.job_triggers()', $$ VALUES ('zz_lifecycle_check'::name) $$, 'where nothing can come between, the check emits itself');
+INSERT INTO app.job VALUES (1, 'off'), (2, 'off'), (3, 'off');
+UPDATE app.job SET state = 'on' WHERE id < 3;
+UPDATE app.job SET note = 'x';
+INSERT INTO app.job VALUES (1, 'off'), (4, 'off') ON CONFLICT (id) DO UPDATE SET state = excluded.state;
+INSERT INTO app.job VALUES (1, 'off') ON CONFLICT (id) DO NOTHING;
+MERGE INTO app.job USING (VALUES (1, 'on'), (9, 'on')) n (id, state) ON job.id = n.id WHEN MATCHED THEN UPDATE SET state = n.state WHEN NOT MATCHED THEN DO NOTHING;
+SELECT results_eq('SELECT pg_temp.told()', $$ VALUES ('1 deal.on off on 2'), ('2 deal.on off on 2'), ('1 deal.off on off 4'), ('1 deal.on off on 5') $$,
+    'one event a step, however the row is updated; the version is that of the row');
+SELECT results_eq('SELECT id, version FROM app.job ORDER BY 1', 'VALUES (1, 5), (2, 3), (3, 2), (4, 1)', 'as it stands there');
+CREATE FUNCTION app.drop_write() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
+CREATE FUNCTION app.switch_off() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN new.state := 'off'; new.note := 'switched'; RETURN new; END$$;
+CREATE TRIGGER early BEFORE UPDATE ON app.job FOR EACH ROW EXECUTE FUNCTION app.drop_write();
+UPDATE app.job SET state = 'off' WHERE id = 1;
+DROP TRIGGER early ON app.job;
+CREATE TRIGGER early BEFORE UPDATE ON app.job FOR EACH ROW EXECUTE FUNCTION app.switch_off();
+UPDATE app.job SET state = 'on' WHERE id = 3;
+UPDATE app.job SET state = 'on' WHERE id = 2;
+DROP TRIGGER early ON app.job;
+SELECT results_eq('SELECT pg_temp.told() OFFSET 4', $$ VALUES ('2 deal.off on off 4') $$, 'what a trigger before the check drops or makes of the row is what is told');
+SELECT throws_ok($$ UPDATE app.job SET state = 'on', id = 1 WHERE id = 2 $$, '23505', NULL, 'a write that fails');
+SELECT is((SELECT count(*) FROM pg_temp.told()), 5::bigint, 'takes its event with it');
+
+CREATE TRIGGER zzz BEFORE UPDATE ON app.job FOR EACH ROW EXECUTE FUNCTION app.drop_write();
+SELECT throws_ok($$ UPDATE app.job SET state = 'off' WHERE id = 1 $$, '39P01', 'the life cycle "app.job" of job must be defined again', 'a trigger that fires after the check');
+SELECT lives_ok($$ UPDATE app.job SET note = 'y' WHERE id = 1 $$, 'is no matter where nothing is to be told');
+ALTER TABLE app.job DISABLE TRIGGER zzz;
+SELECT lives_ok($$ UPDATE app.job SET state = 'off' WHERE id = 1 $$, 'nor while it is disabled');
+ALTER TABLE app.job ENABLE TRIGGER zzz;
+SELECT pg_temp.define_job();
+SELECT results_eq('SELECT pg_temp.job_triggers()', $$ VALUES ('zz_lifecycle_check'::name), ('zz_lifecycle_emit_update'), ('zzz') $$, 'defined again, a trigger emits afterwards');
+UPDATE app.job SET state = 'on' WHERE id = 1;
+SELECT is((SELECT count(*) FROM pg_temp.told()), 6::bigint, 'what was dropped after the check is not told');
+DROP TRIGGER zzz ON app.job;
+CREATE TRIGGER zzz BEFORE UPDATE ON app.job FOR EACH ROW EXECUTE FUNCTION app.switch_off();
+UPDATE app.job SET state = 'on' WHERE id = 1;
+SELECT is((SELECT count(*) FROM pg_temp.told()), 6::bigint, 'nor a step that was taken back');
+DROP TRIGGER zzz ON app.job;
+UPDATE app.job SET state = 'on' WHERE id = 1;
+SELECT results_eq('SELECT pg_temp.told() OFFSET 6', $$ VALUES ('1 deal.on off on 8') $$, 'what was written is, once');
+SELECT pg_temp.define_job();
+SELECT results_eq('SELECT pg_temp.job_triggers()', $$ VALUES ('zz_lifecycle_check'::name) $$, 'and without the other trigger the check emits again');
+
+CREATE FUNCTION app.turn(old app.job, new app.job) RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN
+    PERFORM lifecycle.define('app.deal', 'state', '{"initial": ["draft", "open", "won", "lost"], "states": ["draft", "open", "won", "lost"], "transitions": []}');
+    RETURN true; END $$;
+SELECT lifecycle.define('app.job', 'state', '{"initial": "off", "topic": "app.deals", "version": "version", "states": ["off", "on"],
+    "transitions": [{"from": "off", "to": "on", "event": "deal.on", "guard": "app.turn"}, {"from": "on", "to": "off", "event": "deal.off", "guard": "app.turn"}]}');
+UPDATE app.job SET state = 'off' WHERE id = 1;
+SELECT results_eq('SELECT pg_temp.told() OFFSET 7', $$ VALUES ('1 deal.off on off 9') $$, 'a guard may redefine life cycles before the event is emitted');
+
+CREATE TABLE app.jobs (LIKE app.job) PARTITION BY LIST (id);
+DELETE FROM app.job WHERE id > 1;
+ALTER TABLE app.jobs ATTACH PARTITION app.job FOR VALUES IN (1);
+SELECT throws_ok($$ UPDATE app.jobs SET state = 'on' $$, '39P01', NULL, 'a table that became a partition is to be defined again');
+SELECT pg_temp.define_job();
+UPDATE app.jobs SET state = 'on';
+SELECT results_eq('SELECT pg_temp.told() OFFSET 8', $$ VALUES ('1 deal.on off on 10') $$, 'and emits afterwards');
+CREATE TABLE app.computed (n int, id text GENERATED ALWAYS AS ('no ' || n) STORED, state text NOT NULL);
+SELECT lifecycle.define('app.computed', 'state', '{"initial": "off", "topic": "app.deals", "transitions": [{"from": "off", "to": "on", "event": "deal.on"}]}');
+INSERT INTO app.computed VALUES (1, DEFAULT, 'off');
+UPDATE app.computed SET n = 2, state = 'on';
+SELECT results_eq('SELECT pg_temp.told() OFFSET 9', $$ VALUES ('no 2 deal.on off on') $$, 'a generated key is known after the write only');
 
 SELECT * FROM finish();
 ROLLBACK;
