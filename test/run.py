@@ -8,6 +8,7 @@
 
 A suite is a module test/suites/<name>.py with run(only) -> iterable of (case name, passed, output); passed None: what it needs is not there.
 """
+import atexit
 import importlib
 import os
 import signal
@@ -29,11 +30,7 @@ def tidy():
     deadline = time.time() + 5
     while (left := leftovers.marked()) and time.time() < deadline:
         time.sleep(0.1)
-    for pid, _ in left:
-        try:
-            os.kill(pid, signal.SIGKILL)
-        except OSError:
-            pass
+    leftovers.kill(left)
     return "leaves nothing running", not left, "\n".join(f"{pid} {command}" for pid, command in left)
 
 
@@ -47,8 +44,9 @@ def cases(module, only):
 
 def main():
     os.environ[leftovers.MARK] = f"{os.getpid()}-{time.time_ns()}"
-    # Ended from outside, servers are stopped and folders removed all the same.
+    # Ended from outside, servers are stopped and folders removed all the same, and what was just being started is killed.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    atexit.register(lambda: leftovers.kill(leftovers.marked()))
     wanted = SUITES + MORE_SUITES if sys.argv[1:] == ["--all"] else sys.argv[1:] or SUITES
     passed = failed = not_run = 0
     failures = []

@@ -113,3 +113,11 @@ def marked():
         except OSError:
             pass    # it has ended meanwhile
     return left
+
+
+def kill(processes):
+    for pid, _ in processes:
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except OSError:
+            pass    # it has ended meanwhile
