@@ -15,11 +15,13 @@
  */
 #include "lifecycle/machine.h"
 
+#include "catalog/namespace.h"
 #include "catalog/pg_class.h"
+#include "catalog/pg_proc.h"
 #include "catalog/pg_trigger.h"
 #include "commands/trigger.h"
-#include "nodes/value.h"
-#include "parser/parse_func.h"
+#include "utils/builtins.h"
+#include "utils/syscache.h"
 
 static bool
 is_generated(Relation rel, AttrNumber attno)
@@ -48,12 +50,49 @@ at_once_obstacle(Relation rel, const char *check, AttrNumber key, AttrNumber org
 	return NULL;
 }
 
+/* One of ours.  By hand: whoever writes the table need not be allowed to look into our schema. */
+static Oid
+trigger_function(const char *name)
+{
+	oidvector  *no_arguments = buildoidvector(NULL, 0);
+
+	return GetSysCacheOid3(PROCNAMEARGSNSP, Anum_pg_proc_oid, CStringGetDatum(name),
+						   PointerGetDatum(no_arguments), ObjectIdGetDatum(get_namespace_oid("lifecycle", false)));
+}
+
+/*
+ * Triggers of ours that were given other names: define() would make them anew beside
+ * them, and each step would be checked and told twice.
+ */
+List *
+at_once_renamed(Relation rel, const char *const *names, int count)
+{
+	const TriggerDesc *triggers = rel->trigdesc;
+	Oid			check_row = trigger_function("check_row");
+	Oid			emit_step = trigger_function("emit_step");
+	List	   *renamed = NIL;
+
+	for (int i = 0; triggers != NULL && i < triggers->numtriggers; i++)
+	{
+		const Trigger *trigger = &triggers->triggers[i];
+		int			known = 0;
+
+		if ((trigger->tgfoid != check_row && trigger->tgfoid != emit_step) || trigger->tgisclone)
+			continue;
+		while (known < count && strcmp(trigger->tgname, names[known]) != 0)
+			known++;
+		if (known == count)
+			renamed = lappend(renamed, pstrdup(trigger->tgname));
+	}
+	return renamed;
+}
+
 /* Is there a trigger that emits after an UPDATE? */
 bool
 at_once_has_after(Relation rel)
 {
 	const TriggerDesc *triggers = rel->trigdesc;
-	Oid			emit_step = LookupFuncName(list_make2(makeString("lifecycle"), makeString("emit_step")), 0, NULL, true);
+	Oid			emit_step = trigger_function("emit_step");
 
 	for (int i = 0; triggers != NULL && i < triggers->numtriggers; i++)
 	{

@@ -12,6 +12,7 @@
 #include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
 #include "commands/extension.h"
+#include "commands/tablecmds.h"
 #include "commands/trigger.h"
 #include "core/spi.h"
 #include "events/topics.h"
@@ -152,6 +153,25 @@ set_trigger(Relation rel, const char *table, const char *trigger, bool wanted, c
 		run_once(psprintf("DROP TRIGGER %s ON %s", trigger, table));
 }
 
+static void
+install_triggers(Relation rel, const char *table, const Stored *stored)
+{
+	static const char *const names[] = {CHECK_TRIGGER, EMIT_INSERT_TRIGGER, EMIT_UPDATE_TRIGGER};
+	ListCell   *lc;
+	bool		at_once;
+
+	foreach(lc, at_once_renamed(rel, names, lengthof(names)))
+		run_once(psprintf("DROP TRIGGER %s ON %s", quote_identifier(lfirst(lc)), table));
+	at_once = !stored->has_payload && at_once_obstacle(rel, CHECK_TRIGGER, stored->key, stored->organization) == NULL;
+	set_trigger(rel, table, CHECK_TRIGGER, true, psprintf("BEFORE INSERT OR UPDATE ON %s", table),
+				"EXECUTE FUNCTION lifecycle.check_row", stored->name);
+	set_trigger(rel, table, EMIT_INSERT_TRIGGER, stored->emits_on_insert, psprintf("AFTER INSERT ON %s", table),
+				"EXECUTE FUNCTION lifecycle.emit_step", stored->name);
+	/* No WHEN (OLD.state ...): PostgreSQL parses its stored form again in every statement, which costs more than the call it saves. */
+	set_trigger(rel, table, EMIT_UPDATE_TRIGGER, stored->emits_on_update && !at_once, psprintf("AFTER UPDATE ON %s", table),
+				"EXECUTE FUNCTION lifecycle.emit_step", stored->name);
+}
+
 Datum
 lifecycle_define(PG_FUNCTION_ARGS)
 {
@@ -159,7 +179,6 @@ lifecycle_define(PG_FUNCTION_ARGS)
 	Stored		stored;
 	char	   *table;
 	const char *column;
-	bool		at_once;
 
 	if (PG_ARGISNULL(0) || PG_ARGISNULL(1) || PG_ARGISNULL(2))
 		ereport(ERROR,
@@ -174,6 +193,8 @@ lifecycle_define(PG_FUNCTION_ARGS)
 				 errmsg("there is no table with OID %u", PG_GETARG_OID(0)),
 				 bo_code("invalid_definition", "it does not exist, or not any more")));
 	check_owner(rel);
+	/* A statement under way fires the triggers that it began with. */
+	CheckTableNotInUse(rel, "lifecycle.define");
 	stored = store(RelationGetRelid(rel), PG_GETARG_DATUM(1), PG_GETARG_DATUM(2));
 
 	if (stored.topic != NULL)
@@ -182,15 +203,7 @@ lifecycle_define(PG_FUNCTION_ARGS)
 	table = quote_qualified_identifier(get_namespace_name(RelationGetNamespace(rel)), RelationGetRelationName(rel));
 	column = quote_identifier(NameStr(*PG_GETARG_NAME(1)));
 	check_rows(table, column, stored.states);
-	at_once = !stored.has_payload && at_once_obstacle(rel, CHECK_TRIGGER, stored.key, stored.organization) == NULL;
-	set_trigger(rel, table, CHECK_TRIGGER, true, psprintf("BEFORE INSERT OR UPDATE ON %s", table),
-				"EXECUTE FUNCTION lifecycle.check_row", stored.name);
-	set_trigger(rel, table, EMIT_INSERT_TRIGGER, stored.emits_on_insert, psprintf("AFTER INSERT ON %s", table),
-				"EXECUTE FUNCTION lifecycle.emit_step", stored.name);
-	/* No WHEN (OLD.state ...): PostgreSQL parses its stored form again in every statement, which costs more than the call it saves. */
-	set_trigger(rel, table, EMIT_UPDATE_TRIGGER, stored.emits_on_update && !at_once, psprintf("AFTER UPDATE ON %s", table),
-				"EXECUTE FUNCTION lifecycle.emit_step", stored.name);
-
+	install_triggers(rel, table, &stored);
 	CacheInvalidateRelcacheByRelid(get_relname_relid("definitions", get_namespace_oid("lifecycle", false)));
 	relation_close(rel, NoLock);
 	PG_RETURN_VOID();

@@ -276,6 +276,11 @@ BEGIN
     IF wrong IS NOT NULL THEN
         PERFORM lifecycle.refuse('columns that are missing or of a wrong type (state: text, varchar or an enum; organization: uuid; version: bigint or integer)', wrong);
     END IF;
+    SELECT string_agg(a.attname, ', ') INTO wrong FROM pg_attribute a
+    WHERE a.attrelid = entity AND a.attname IN (state_column, definition ->> 'version') AND a.attnum > 0 AND a.attgenerated <> '';
+    IF wrong IS NOT NULL THEN
+        PERFORM lifecycle.refuse('state and version can''t be generated columns: they are computed after the check', wrong);
+    END IF;
     SELECT string_agg(s, ', ') INTO wrong
     FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid AND t.typtype = 'e', unnest(states) s
     WHERE a.attrelid = entity AND a.attname = state_column

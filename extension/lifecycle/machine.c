@@ -389,12 +389,12 @@ refuse_foreign_table(const Machine *machine, Relation rel)
 static void
 bind_emission(Binding *binding, const Trigger *trigger, Relation rel)
 {
-	MemoryContext caller = MemoryContextSwitchTo(binding->machine->context);
+	char	   *obstacle;
 
 	binding->emits_at_once = TRIGGER_FOR_BEFORE(trigger->tgtype) && !binding->machine->has_payload && !at_once_has_after(rel);
-	if (binding->emits_at_once)
-		binding->in_the_way = at_once_obstacle(rel, trigger->tgname, binding->key, binding->organization);
-	MemoryContextSwitchTo(caller);
+	obstacle = binding->emits_at_once ? at_once_obstacle(rel, trigger->tgname, binding->key, binding->organization) : NULL;
+	if (obstacle != NULL)
+		binding->in_the_way = MemoryContextStrdup(binding->machine->context, obstacle);
 }
 
 Binding *

@@ -83,6 +83,7 @@ extern Binding *machine_bind(const Trigger *trigger, Relation rel);
 /* at_once.c: may the check emit the event of an UPDATE itself? */
 extern char *at_once_obstacle(Relation rel, const char *check, AttrNumber key, AttrNumber organization);
 extern bool at_once_has_after(Relation rel);
+extern List *at_once_renamed(Relation rel, const char *const *names, int count);
 extern void at_once_refuse(const Binding *binding, Relation rel) pg_attribute_noreturn();
 
 extern void machine_pin(Machine *machine);

@@ -12,7 +12,9 @@
  * A restored dump brings rows in whatever state they had.  pg_dump's scripts
  * run with row_security = off; who may do that to a table (its owner,
  * superusers, BYPASSRLS) could drop the triggers as well, so such a session
- * loads rows as they are: no first state, no version, no event.
+ * loads rows as they are: no first state, no version, no event.  The setting is
+ * anybody's, so it says nothing where a SECURITY DEFINER function or a foreign key
+ * acts with the owner's rights for somebody else.
  */
 #include "lifecycle/lifecycle.h"
 
@@ -68,7 +70,7 @@ trigger_data(FunctionCallInfo fcinfo, const char *function, bool before)
 static bool
 loading_rows(Relation rel)
 {
-	return !row_security &&
+	return !row_security && !InLocalUserIdChange() &&
 		(has_bypassrls_privilege(GetUserId()) || pg_class_ownercheck(RelationGetRelid(rel), GetUserId()));
 }
 

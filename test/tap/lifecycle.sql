@@ -1,5 +1,5 @@
 BEGIN;
-SELECT plan(101);
+SELECT plan(110);
 CREATE SCHEMA app;
 CREATE TABLE app.deal (id uuid PRIMARY KEY DEFAULT backoffice.uuid7(), organization_id uuid, state text NOT NULL, version bigint, amount int);
 
@@ -289,6 +289,48 @@ SELECT lifecycle.define('app.computed', 'state', '{"initial": "off", "topic": "a
 INSERT INTO app.computed VALUES (1, DEFAULT, 'off');
 UPDATE app.computed SET n = 2, state = 'on';
 SELECT results_eq('SELECT pg_temp.told() OFFSET 9', $$ VALUES ('no 2 deal.on off on') $$, 'a generated key is known after the write only');
+
+-- who writes the table need not be known to us
+CREATE TABLE app.door (id int PRIMARY KEY, organization_id uuid NOT NULL DEFAULT '00000000-0000-0000-0000-000000000001', state text NOT NULL);
+CREATE FUNCTION pg_temp.define_door() RETURNS void LANGUAGE sql AS $$
+    SELECT lifecycle.define('app.door', 'state', '{"initial": "off", "topic": "app.deals", "organization": "organization_id",
+        "transitions": [{"from": "off", "to": "on", "event": "deal.on"}, {"from": "on", "to": "off", "event": "deal.off"}]}') $$;
+CREATE FUNCTION pg_temp.told_of_doors() RETURNS SETOF text LANGUAGE sql AS $$
+    SELECT key || ' ' || type FROM events.log WHERE payload ->> 'entity' = 'app.door' ORDER BY seq $$;
+SELECT pg_temp.define_door();
+INSERT INTO app.door (id, state) SELECT i, 'off' FROM generate_series(1, 5) i;
+CREATE ROLE app_writer;
+GRANT USAGE ON SCHEMA app TO app_writer;
+GRANT SELECT, UPDATE ON app.door TO app_writer;
+SET LOCAL ROLE app_writer;
+SELECT lives_ok($$ UPDATE app.door SET state = 'on' WHERE id = 1 $$, 'a role that may not use the schema lifecycle takes a step');
+RESET ROLE;
+SELECT results_eq('SELECT pg_temp.told_of_doors()', $$ VALUES ('1 deal.on') $$, 'and its event is told');
+CREATE FUNCTION app.turn_for(which int, new_state text) RETURNS void LANGUAGE sql SECURITY DEFINER AS 'UPDATE app.door SET state = new_state WHERE id = which';
+SET LOCAL ROLE app_writer;
+SET LOCAL row_security = off;
+SELECT lives_ok($$ SELECT app.turn_for(2, 'on') $$, 'row_security = off, set by who calls a function of the owner,');
+SELECT throws_ok($$ SELECT app.turn_for(2, 'on'); SELECT app.turn_for(2, 'gone') $$, '22023', NULL, 'lets through no unknown state,');
+SET LOCAL row_security = on;
+RESET ROLE;
+SELECT results_eq('SELECT pg_temp.told_of_doors() OFFSET 1', $$ VALUES ('2 deal.on') $$, 'and no step untold');
+
+-- nor is it a matter of the triggers' names, or of what is under way
+ALTER TRIGGER zz_lifecycle_check ON app.door RENAME TO another;
+SELECT pg_temp.define_door();
+SELECT results_eq($$ SELECT tgname FROM pg_trigger WHERE tgrelid = 'app.door'::regclass $$, $$ VALUES ('zz_lifecycle_check'::name) $$, 'a renamed trigger is replaced');
+UPDATE app.door SET state = 'on' WHERE id = 3;
+SELECT results_eq('SELECT pg_temp.told_of_doors() OFFSET 2', $$ VALUES ('3 deal.on') $$, 'and the step is told once');
+CREATE FUNCTION app.tell(old app.door, new app.door, from_state text, to_state text) RETURNS jsonb LANGUAGE sql AS $$ SELECT '{"entity": "app.door"}'::jsonb $$;
+CREATE FUNCTION app.redefine(old app.door, new app.door) RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN
+    PERFORM lifecycle.define('app.door', 'state', '{"initial": "off", "topic": "app.deals", "organization": "organization_id", "payload": "app.tell", "states": ["off", "on"],
+        "transitions": [{"from": "off", "to": "on", "event": "deal.on"}, {"from": "on", "to": "off", "event": "deal.off"}]}');
+    RETURN true; END $$;
+SELECT lifecycle.define('app.door', 'state', '{"initial": "off", "topic": "app.deals", "organization": "organization_id",
+    "transitions": [{"from": "off", "to": "on", "event": "deal.on", "guard": "app.redefine"}, {"from": "on", "to": "off", "event": "deal.off"}]}');
+SELECT throws_ok($$ UPDATE app.door SET state = 'on' WHERE id = 4 $$, '55006', NULL, 'a statement under way does not know the triggers of a new definition');
+CREATE TABLE app.derived (id int, n int, state text GENERATED ALWAYS AS (CASE n WHEN 1 THEN 'off' ELSE 'on' END) STORED);
+SELECT throws_ok($$ SELECT lifecycle.define('app.derived', 'state', '{"initial": "off", "transitions": {"off": "on"}}') $$, '22023', NULL, 'a generated state is computed after the check');
 
 SELECT * FROM finish();
 ROLLBACK;
