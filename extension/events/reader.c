@@ -79,12 +79,19 @@ refuse_foreign(const EventPosition *position, Snapshot snapshot, bool beyond)
 		   known ? "it is in the future" : "it belongs to another log");
 }
 
+/* Whatever their epochs. */
+static bool
+is_below(const EventPosition *position, const EventPosition *floor)
+{
+	return position->tick < floor->tick || (position->tick == floor->tick && position->seq < floor->seq);
+}
+
 static void
 check_position(EventReader *reader, const EventPosition *after)
 {
 	EventPosition floor = log_floor(reader->snapshot);
 
-	if (after->tick < floor.tick || (after->tick == floor.tick && after->seq < floor.seq))
+	if (is_below(after, &floor))
 		refuse(BO_GONE, after, "position_expired", "retention has dropped events behind it");
 	if (after->tick == 0)
 	{
@@ -195,6 +202,21 @@ open_leaf(EventReader *reader, int64 number)
 	return reader->leaf != NULL;
 }
 
+/*
+ * A leaf is not there.  If it was dropped since our snapshot was taken, what it had
+ * is missed; a reader that stands behind it misses nothing.
+ */
+static void
+check_not_dropped(const EventReader *reader)
+{
+	Snapshot	latest = RegisterSnapshot(GetLatestSnapshot());
+	EventPosition floor = log_floor(latest);
+
+	UnregisterSnapshot(latest);
+	if (is_below(&reader->at, &floor))
+		refuse(BO_GONE, &reader->at, "position_expired", "retention has dropped events behind it");
+}
+
 /* On to the next batch; false: there is none yet. */
 static bool
 next_batch(EventReader *reader)
@@ -207,7 +229,10 @@ next_batch(EventReader *reader)
 	reader->before = reader->cur;
 	reader->cur = spare;
 	if (!tick_get(reader->ticks, number, &reader->cur))
+	{
+		check_not_dropped(reader);
 		elog(ERROR, "tick " INT64_FORMAT " is missing", number);
+	}
 	reader->at = (EventPosition) {reader->cur.epoch, 0, number, 0};
 	reader->lowest = -1;
 	return true;
@@ -231,6 +256,7 @@ next_window(EventReader *reader)
 {
 	int64		first,
 				last;
+	bool		cut;
 
 	reader->serial = 0;
 	if (reader->at.seq >= reader->cur.seq_hi)
@@ -240,7 +266,9 @@ next_window(EventReader *reader)
 		if (reader->cur.tick > 1 && reader->before.tick != reader->cur.tick - 1 &&
 			!tick_get(reader->ticks, reader->cur.tick - 1, &reader->before))
 			refuse(BO_GONE, &reader->at, "position_expired", "retention has dropped the tick before it");
-		reader->lowest = batch_lowest(reader->ticks, &reader->before, &reader->cur);
+		reader->lowest = batch_lowest(reader->ticks, &reader->before, &reader->cur, &cut);
+		if (cut)
+			check_not_dropped(reader);
 		if (none_noted(reader))
 		{
 			reader->at.seq = reader->cur.seq_hi;
@@ -258,7 +286,10 @@ next_window(EventReader *reader)
 		reader->next = window_find(reader->window, first - 1);
 	}
 	else
-		reader->at.seq = last;	/* dropped, or jumped over */
+	{
+		check_not_dropped(reader);
+		reader->at.seq = last;
+	}
 	return true;
 }
 

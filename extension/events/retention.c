@@ -217,16 +217,45 @@ find_expired(TickReader *reader, int64 *leaf, Tick *tick)
 	return retention_is_over(*leaf, tick);
 }
 
-/* Drops the oldest leaf of the log if it may go, and ticks that nobody can ask for any more. */
+static bool
+look_for_expired(int64 *leaf, Tick *tick)
+{
+	TickReader *reader = tick_reader_open(GetActiveSnapshot());
+	bool		found = find_expired(reader, leaf, tick);
+
+	tick_reader_close(reader);
+	return found;
+}
+
+/* Nobody writes to the leaf from here on; who reads it is not disturbed. */
+static void
+lock_writers_out(int64 leaf)
+{
+	bo_spi_begin();
+	run_ddl("SET LOCAL lock_timeout = '200ms'");
+	run_ddl("LOCK TABLE events.log_%lld IN EXCLUSIVE MODE", (long long) leaf);
+	bo_spi_end();
+}
+
+/*
+ * Drops the oldest leaf of the log if it may go, and ticks that nobody can ask for
+ * any more.  A transaction that was still open at the first look may commit while
+ * we wait for its lock: so it is looked again when there can be none.
+ */
 static bool
 drop_oldest(void)
 {
-	TickReader *reader = tick_reader_open(GetActiveSnapshot());
 	Tick		tick = {0};
-	int64		leaf;
-	bool		found = find_expired(reader, &leaf, &tick);
+	int64		leaf,
+				again;
+	bool		found;
 
-	tick_reader_close(reader);
+	if (!look_for_expired(&leaf, &tick))
+		return false;
+	lock_writers_out(leaf);
+	PushActiveSnapshot(GetLatestSnapshot());
+	found = look_for_expired(&again, &tick) && again == leaf;
+	PopActiveSnapshot();
 	if (!found)
 		return false;
 

@@ -232,17 +232,21 @@ oldest_early(const Tick *before, const Tick *cur, uint64 *xid)
 }
 
 int64
-batch_lowest(TickReader *ticks, const Tick *before, const Tick *cur)
+batch_lowest(TickReader *ticks, const Tick *before, const Tick *cur, bool *cut)
 {
 	int64		lowest = before->seq_lo;
 	uint64		xid;
 	int64		first,
 				last;
 
+	*cut = false;
 	if (oldest_early(before, cur, &xid))
 		lowest = Min(lowest, floor_of(ticks, before, xid));
-	if (leaf_range(&log_leaves, &first, &last))
-		lowest = Max(lowest, LEAF_FIRST(first, LOG_LEAF_BITS) - 1);
+	if (leaf_range(&log_leaves, &first, &last) && lowest < LEAF_FIRST(first, LOG_LEAF_BITS) - 1)
+	{
+		lowest = LEAF_FIRST(first, LOG_LEAF_BITS) - 1;
+		*cut = true;
+	}
 	return lowest;
 }
 
@@ -250,7 +254,8 @@ bool
 batch_any(TickReader *ticks, Snapshot snapshot, const Tick *before, const Tick *cur)
 {
 	Collector	collector = {.cur = cur,.snapshot = snapshot};
-	int64		first = batch_lowest(ticks, before, cur) + 1;
+	bool		cut;
+	int64		first = batch_lowest(ticks, before, cur, &cut) + 1;
 
 	while (first <= cur->seq_hi && !collector.found)
 	{

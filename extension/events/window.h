@@ -41,8 +41,8 @@ typedef struct Window
 extern const Window *window_load(Relation leaf, Relation index, Snapshot snapshot,
 								 const Tick *before, const Tick *cur, int64 first, int64 last, bool *fresh);
 
-/* No row of the batch has this number or a lower one. */
-extern int64 batch_lowest(TickReader *ticks, const Tick *before, const Tick *cur);
+/* No row of the batch has this number or a lower one; *cut: because the leaf that might have it is not there. */
+extern int64 batch_lowest(TickReader *ticks, const Tick *before, const Tick *cur, bool *cut);
 
 /* Would a tick like `cur` announce anything?  For the ticker; keeps nothing. */
 extern bool batch_any(TickReader *ticks, Snapshot snapshot, const Tick *before, const Tick *cur);

@@ -1,4 +1,5 @@
 """Big and long transactions, crossing and dropping partitions."""
+import threading
 import time
 
 import psycopg2
@@ -118,6 +119,70 @@ def case_partitions():
             assert error_of(cur, "SELECT * FROM events.read('0:0:0')") == "position_expired"
             emit_short(cur, 1)
             _log.wait_for("it goes on", lambda: len(_log.read_all(cur)) == len(rest) + 1)
+
+
+def emit_short(cur, n):
+    cur.execute("SELECT events.emit('short', 'k', 't.t', %s) ::text", (f'{{"n": {n}}}',))
+    return cur.fetchone()[0]
+
+
+def leave_behind(cur, leaf):
+    """Goes on in another partition, two of them away from the first."""
+    cur.execute("SELECT setval('events.log_seq', %s)", ((leaf << 20) + 1,))
+    emit_short(cur, leaf)
+    return _log.wait_until_announced(cur)
+
+
+def case_dropping_while_somebody_commits():
+    """A transaction that was open for longer than the retention commits while the keeper waits for its lock: its events are told."""
+    with Cluster() as pg:
+        pg.create_database("d")
+        pg.query("SELECT events.define_topic('short', retention => '1 s', direction => 'internal')", dbname="d")
+        with _log.session(pg) as cur, _log.session(pg) as old, _log.session(pg) as dropper:
+            emit_short(cur, 0)
+            old.execute("BEGIN")
+            late = emit_short(old, 99)
+            leave_behind(cur, 1)
+            leave_behind(cur, 2)
+            time.sleep(1.5)
+            cur.execute("UPDATE events.cursors SET position = events.position()")
+            outcome = []
+            thread = threading.Thread(target=lambda: outcome.append(error_of(dropper, "SELECT events.drop_expired()")))
+            thread.start()
+            while thread.is_alive() and old.connection.info.transaction_status:
+                cur.execute("SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = to_regclass('events.log_0')")
+                if cur.fetchone()[0]:
+                    old.execute("COMMIT")
+            thread.join()
+            assert outcome == [None], f"it did not wait for the transaction that commits: {outcome}"
+            assert late in [e[1] for e in _log.wait_until_announced(cur)], "committed, and dropped before anybody was told"
+
+
+def case_dropping_while_somebody_reads():
+    """An older snapshot does not see that the log begins later now: it is told so, and does not jump over the gap."""
+    with Cluster() as pg:
+        pg.create_database("d")
+        pg.query("SELECT events.define_topic('short', retention => '1 ms', direction => 'internal')", dbname="d")
+        with _log.session(pg) as cur, _log.session(pg) as reader:
+            for n in range(3):
+                emit_short(cur, n)
+            first = _log.wait_until_announced(cur)[0][0]
+            leave_behind(cur, 1)
+            leave_behind(cur, 2)
+            reader.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
+            reader.execute("SELECT count(*) FROM events.floor")
+            time.sleep(0.1)
+            cur.execute("UPDATE events.cursors SET position = events.position()")
+            cur.execute("SELECT events.drop_expired()")
+            assert cur.fetchone()[0] > 0
+            for after in (first, None):
+                reader.execute("SAVEPOINT s")
+                try:
+                    reader.execute("SELECT count(*) FROM events.read(%s)", (after,))
+                    raise AssertionError(f"jumped over what was dropped behind {after}: {reader.fetchall()}")
+                except psycopg2.Error as e:
+                    assert "position_expired" in str(e), e
+                reader.execute("ROLLBACK TO SAVEPOINT s")
 
 
 def case_dropping_the_log():
