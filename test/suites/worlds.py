@@ -317,12 +317,24 @@ class StreamWorld:
         return FRAME.sub("<text>", SIGNS.sub("", OCCURRED.sub("<time>", told))), stream.start
 
 
+def thaw(pg, database):
+    """Back to the real clock, which the gateway goes by: the keeper begins anew with it, and has released what it finds expired."""
+    one = lambda sql: pg.query(sql, dbname=database)[0][0]
+    pg.query(f'ALTER DATABASE "{database}" RESET backoffice.frozen_now')
+    one(f"SELECT count(pg_terminate_backend(pid, 10000)) FROM pg_stat_activity WHERE datname = '{database}' AND backend_type = 'backoffice keeper'")
+    deadline = time.time() + 30
+    while one("SELECT EXISTS (SELECT FROM certificates.certificates WHERE state = 'reserved' AND hold_until < clock_timestamp())"
+              " OR (SELECT count(*) FROM events.log) <> (SELECT count(*) FROM events.read(NULL, 1000000))"):
+        if time.time() > deadline:
+            raise RuntimeError(f"{database}: the keeper does not release what is expired")
+        time.sleep(0.05)
+
+
 def compare_streams(pg, tenants, worlds):
     """The same listeners in both worlds, live and from the log; yields what differs."""
     told = {}
     for world in worlds:
-        # The gateway goes by the real clock.
-        pg.query(f'ALTER DATABASE "{world.name}" RESET backoffice.frozen_now')
+        thaw(pg, world.name)
         with Gateway(database=pg.dsn(world.name, "worlds_gateway"), events_ping_ms=500, access_log="off") as gateway:
             gateway.ready()
             listening = StreamWorld(pg, world, tenants, gateway)
