@@ -1,4 +1,6 @@
 """Updates: what was released stays as it was; a database that was updated has the same catalog as a fresh one, all that was in it, and goes on."""
+import contextlib
+import datetime
 import glob
 import os
 import re
@@ -7,6 +9,7 @@ import subprocess
 import tempfile
 
 from faults import _log
+from harness.clock import Clock
 from harness.pg import ROOT, Cluster, pg_tree, share_dir
 from upgrade import fixture
 
@@ -61,11 +64,25 @@ def released():
     return sorted(v for v in found if "--" not in v and v != version())
 
 
+@contextlib.contextmanager
+def at_the_time_of(dump):
+    """A cluster whose clock stands where the dump was made: holds and certificates in it expire some day."""
+    made = max(re.findall(r"\t(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)[.\d]*\+00\b", dump[dump.index("COPY access.audit_entries "):dump.index("COPY access.roles ")]))
+    pg = Cluster()
+    try:
+        pg.init()
+        Clock(pg).ahead((datetime.datetime.fromisoformat(made + "+00:00") - datetime.datetime.now(datetime.timezone.utc)).total_seconds() + 60)
+        pg.start()
+        yield pg
+    finally:
+        pg.destroy()
+
+
 def with_data(old, fresh, folder=fixture.HERE):
     """A database of that version, as its release dumped it, restored and updated; what is wrong then."""
     with open(os.path.join(folder, old + ".sql")) as f:
         dump = f.read()
-    with Cluster() as pg:
+    with at_the_time_of(dump) as pg:
         fixture.use_key(pg)
         pg.create_database("d", extension=False)
         pg.psql("d", dump)
