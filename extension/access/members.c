@@ -169,7 +169,7 @@ refuse_state(const char *state, const char *other)
 {
 	ereport(ERROR,
 			(errcode(BO_BAD_REQUEST),
-			 errmsg("\"%.32s\" is not a state", state),
+			 errmsg("\"%s\" is not a state", bo_clipped(state, 32)),
 			 bo_code("bad_state", "the states are active and %s", other),
 			 errhint("Give one of the two.")));
 }
@@ -228,7 +228,7 @@ check_email(const char *email)
 	if (!is_email(email))
 		ereport(ERROR,
 				(errcode(BO_BAD_REQUEST),
-				 errmsg("\"%.64s\" is not an e-mail address", email),
+				 errmsg("\"%s\" is not an e-mail address", bo_clipped(email, 64)),
 				 bo_code("bad_email", "an address is name@host, without spaces, at most %d bytes", EMAIL_MAX_BYTES),
 				 errhint("Give the address as it stands in a message's header, without display name.")));
 }

@@ -315,7 +315,7 @@ check_name(const char *name)
 	if (!is_good_name(name))
 		ereport(ERROR,
 				(errcode(BO_BAD_REQUEST),
-				 errmsg("\"%.64s\" cannot be the name of a permission", name),
+				 errmsg("\"%s\" cannot be the name of a permission", bo_clipped(name, 64)),
 				 bo_code("bad_permission_name", "a name is context.verb in lower case, at most %d bytes", PERMISSION_NAME_BYTES - 1),
 				 errhint("Use letters a-z, digits and underscores, with a dot between context and verb; \":team\" or \":own\" may follow.")));
 }

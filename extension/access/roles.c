@@ -30,7 +30,7 @@ check_role_name(const char *name)
 		strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789_-") != length)
 		ereport(ERROR,
 				(errcode(BO_BAD_REQUEST),
-				 errmsg("\"%.64s\" cannot be the name of a role", name),
+				 errmsg("\"%s\" cannot be the name of a role", bo_clipped(name, 64)),
 				 bo_code("bad_role_name", "a name has letters a-z, digits, _ and -, and at most %d of them", ROLE_NAME_MAX_BYTES),
 				 errhint("Begin with a letter, in lower case.")));
 }
@@ -40,7 +40,7 @@ refuse_unknown_role(const char *name)
 {
 	ereport(ERROR,
 			(errcode(BO_NOT_FOUND),
-			 errmsg("the organization has no role \"%.64s\"", name),
+			 errmsg("the organization has no role \"%s\"", bo_clipped(name, 64)),
 			 bo_code("unknown_role", "access.define_role() has not defined it"),
 			 errhint("Define it first, or use one of access.roles.")));
 }

@@ -96,7 +96,7 @@ refuse_algorithm(const char *name)
 {
 	ereport(ERROR,
 			(errcode(BO_BAD_REQUEST),
-			 errmsg("\"%.16s\" is not an algorithm of signatures", name),
+			 errmsg("\"%s\" is not an algorithm of signatures", bo_clipped(name, 16)),
 			 bo_code("bad_algorithm", "HS256, RS256, PS256, ES256 and EdDSA are"),
 			 errhint("The names are those of RFC 7518 and RFC 8037.")));
 }

@@ -412,7 +412,7 @@ access_rotate_signing_key(PG_FUNCTION_ARGS)
 	if (algorithm == JWS_NONE || algorithm == JWS_HS256)
 		ereport(ERROR,
 				(errcode(BO_BAD_REQUEST),
-				 errmsg("\"%.16s\" is no algorithm to issue tokens with", name),
+				 errmsg("\"%s\" is no algorithm to issue tokens with", bo_clipped(name, 16)),
 				 bo_code("bad_algorithm", "RS256, PS256, ES256 and EdDSA are"),
 				 errhint("ES256 is a good choice.")));
 	saved = bo_user_kernel();

@@ -48,6 +48,9 @@ extern char *bo_arg_text(FunctionCallInfo fcinfo, int number);
  */
 extern int	bo_code(const char *code, const char *fmt,...) pg_attribute_printf(2, 3);
 
+/* The beginning of a text, of at most so many bytes and of whole characters: what "%.64s" would show might end within one. */
+extern char *bo_clipped(const char *text, int bytes);
+
 /* ---- clock.c ---- */
 
 /* Transaction time, or what backoffice.frozen_now says (tests only, superuser). */

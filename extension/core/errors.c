@@ -4,6 +4,7 @@
  */
 #include "core/core.h"
 
+#include "mb/pg_wchar.h"
 #include "utils/builtins.h"
 
 #define MAX_DETAIL_BYTES 1024
@@ -19,9 +20,16 @@ bo_code(const char *code, const char *fmt,...)
 	va_start(args, fmt);
 	vsnprintf(detail, sizeof(detail), fmt, args);
 	va_end(args);
+	detail[pg_mbcliplen(detail, strlen(detail), sizeof(detail) - 1)] = '\0';
 
 	err_generic_string(PG_DIAG_CONSTRAINT_NAME, code);
 	return errdetail("%s: %s", code, detail);
+}
+
+char *
+bo_clipped(const char *text, int bytes)
+{
+	return pnstrdup(text, pg_mbcliplen(text, strlen(text), bytes));
 }
 
 /* raise(sqlstate text, code text, message text, detail text, hint text): never returns */

@@ -28,6 +28,7 @@
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
+#include "utils/timestamp.h"
 
 #define KEY_BYTES 32
 #define NONCE_BYTES 12
@@ -53,7 +54,8 @@ typedef struct Key
 } Key;
 
 static char *key_file;
-static bool loaded = false;		/* false: read the file before use */
+static bool loaded = false;
+static TimestampTz loaded_after;	/* which reading of the configuration */
 static Key *keys;				/* newest first; wiped before a reload */
 static int	nkeys = 0;
 static EVP_MAC *hmac;
@@ -209,6 +211,7 @@ load_keys(void)
 	char	   *text = read_key_file(&length);
 	char	   *line = text;
 
+	loaded = false;
 	if (keys == NULL)
 		keys = MemoryContextAllocZero(TopMemoryContext, sizeof(Key) * MAX_KEYS);
 	drop_keys();
@@ -239,12 +242,20 @@ load_keys(void)
 		explicit_bzero(&swap, sizeof(swap));
 	}
 	loaded = true;
+	loaded_after = PgReloadTime;
+}
+
+/* Not left to the setting's hook alone: a setting that stands nowhere is not assigned again by a reload. */
+static inline bool
+keys_are_fresh(void)
+{
+	return loaded && loaded_after == PgReloadTime;
 }
 
 static void
 need_keys(void)
 {
-	if (loaded)
+	if (keys_are_fresh())
 		return;
 	if (key_file != NULL)
 		key_file_make_default(key_file);
@@ -269,7 +280,7 @@ keys_id(int number)
 static Key *
 key_by_id(const uint8 *id, int length)
 {
-	if (!loaded)
+	if (!keys_are_fresh())
 		load_keys();
 	for (int i = 0; i < nkeys; i++)
 		if (strlen(keys[i].id) == length && memcmp(keys[i].id, id, length) == 0)

@@ -7,14 +7,13 @@
 #include "core/json_out.h"
 #include "events/events.h"
 #include "events/topics.h"
-#include "mb/pg_wchar.h"
 
 #define REASON_MAX_BYTES 2000
 
 char *
 clipped_reason(const char *reason)
 {
-	return reason ? pnstrdup(reason, pg_mbcliplen(reason, strlen(reason), REASON_MAX_BYTES)) : NULL;
+	return reason ? bo_clipped(reason, REASON_MAX_BYTES) : NULL;
 }
 
 void

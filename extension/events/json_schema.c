@@ -46,7 +46,7 @@ refuse(const SchemaNode *node, const char *keyword, const char *why)
 	ereport(ERROR,
 			(errcode(BO_BAD_REQUEST),
 			 errmsg("invalid JSON Schema"),
-			 bo_code("invalid_schema", "keyword \"%.64s\" at %.200s: %s", keyword, node->pointer, why),
+			 bo_code("invalid_schema", "keyword \"%s\" at %s: %s", bo_clipped(keyword, 64), bo_clipped(node->pointer, 200), why),
 			 errhint("docs/events.md lists the keywords of draft 2020-12 that are supported.")));
 }
 

@@ -18,6 +18,10 @@
 
 #define NAME_SHOWN_MAX 40
 
+/* What an honest schema never needs: where branches at each level double the work, somebody's deep payload would hold us for ever. */
+#define MAX_STEPS 1000000
+#define MAX_STEPS_PER_BYTE 64
+
 /* Where we are in the payload: a chain on the C stack. */
 typedef struct Step
 {
@@ -31,6 +35,8 @@ typedef struct Check
 {
 	int			quiet;			/* inside anyOf, oneOf, not, if */
 	int			depth;
+	int64		steps;			/* schemas that values were held against */
+	int64		max_steps;
 	char	   *pointer;		/* of the violation */
 	const char *keyword;
 	const char *place;			/* in the schema */
@@ -385,7 +391,7 @@ check_object(Check *check, const SchemaNode *node, const JsonbValue *value, cons
 
 	for (int i = 0; i < node->required_count; i++)
 		if (getKeyJsonValueFromContainer(container, node->required[i].data, node->required[i].length, &member) == NULL)
-			return violated(check, node, at, "required", "nothing", "property \"%.100s\"", node->required[i].data);
+			return violated(check, node, at, "required", "nothing", "property \"%s\"", bo_clipped(node->required[i].data, 100));
 	if (count < node->min_properties)
 		return violated(check, node, at, "minProperties", "fewer properties", "at least %d properties", (int) node->min_properties);
 	if (node->max_properties >= 0 && count > node->max_properties)
@@ -485,6 +491,12 @@ check_node(Check *check, const SchemaNode *node, const JsonbValue *value, const 
 				(errcode(BO_BAD_REQUEST),
 				 errmsg("the payload cannot be checked against its schema"),
 				 bo_code("schema_too_deep", "more than %d levels, or a $ref that leads to itself, at %s", CHECK_MAX_DEPTH, node->pointer)));
+	if (check->steps++ >= check->max_steps)
+		ereport(ERROR,
+				(errcode(BO_BAD_REQUEST),
+				 errmsg("the payload cannot be checked against its schema"),
+				 bo_code("schema_too_costly", "after %lld steps there is no end of it, at %s", (long long) check->steps, node->pointer),
+				 errhint("Schemas that try several branches at each level take twice as long with each level of the payload.")));
 	check->depth++;
 	ok = (node->types == 0 || check_type(check, node, value, at)) &&
 		check_equality(check, node, value, at) &&
@@ -500,7 +512,7 @@ json_schema_check(const JsonSchema *schema, Jsonb *payload, const char *topic, c
 {
 	MemoryContext context = AllocSetContextCreate(CurrentMemoryContext, "backoffice json schema check", ALLOCSET_SMALL_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(context);
-	Check		check = {0};
+	Check		check = {.max_steps = MAX_STEPS + (int64) VARSIZE_ANY(payload) * MAX_STEPS_PER_BYTE};
 	JsonbValue	root;
 
 	root = json_root_value(payload);
@@ -508,8 +520,8 @@ json_schema_check(const JsonSchema *schema, Jsonb *payload, const char *topic, c
 		ereport(ERROR,
 				(errcode(BO_UNPROCESSABLE),
 				 errmsg("the payload does not match the schema of topic \"%s\"", topic),
-				 bo_code("schema_violation", "event type \"%.64s\", at \"%s\": %s (%s): expected %s, found %s",
-						 type, check.pointer, check.keyword, check.place, check.expected, check.found),
+				 bo_code("schema_violation", "event type \"%s\", at \"%s\": %s (%s): expected %s, found %s",
+						 bo_clipped(type, 64), check.pointer, check.keyword, check.place, check.expected, check.found),
 				 errhint("Correct the payload, or the schema with events.define_schema().")));
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(context);

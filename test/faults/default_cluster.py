@@ -122,3 +122,29 @@ def case_lost_key_file():
         except psycopg2.Error as e:
             assert (e.pgcode, e.diag.constraint_name) == ("F0000", "key_file_missing"), e
         assert not os.path.exists(os.path.join(pg.data, "elsewhere.keys"))
+
+
+def case_key_added_under_a_session():
+    """A line that is appended to the file counts in every session after the reload, also where no setting names the file."""
+    with DefaultCluster() as pg:
+        pg.create_database("d")
+        organization = pool_of(pg, "d", 1)
+        conn = pg.connect("d")
+        cur = conn.cursor()
+
+        def current_key(code):
+            cur.execute("BEGIN")
+            cur.execute("SELECT access.act_as(%s)", (organization,))
+            cur.execute("SELECT certificates.import_codes('P', ARRAY[%s], ARRAY['4711'])", (code,))
+            cur.execute("COMMIT")
+            cur.execute("SELECT key_id, codes FROM certificates.key_usage()")
+            return dict(cur.fetchall())
+        assert list(current_key("BEFORE0001").values()) == [2]
+        with open(os.path.join(pg.data, "backoffice.keys"), "a") as f:
+            f.write(f"second {'ab' * 32}\n")
+        cur.execute("SELECT pg_reload_conf()")
+        deadline = time.time() + 10
+        while time.time() < deadline and not (used := current_key(f"AFTER{int(time.time() * 1000)}")).get("second"):
+            time.sleep(0.1)
+        assert used.get("second") == 1, f"the session goes on with the old key: {used}"
+        conn.close()

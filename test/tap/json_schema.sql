@@ -89,7 +89,7 @@ EXCEPTION WHEN OTHERS THEN
     RETURN SQLSTATE || ' ' || detail;
 END $$;
 
-SELECT plan((SELECT count(*) FROM cases)::int + (SELECT count(*) FROM bad_schemas)::int + 12);
+SELECT plan((SELECT count(*) FROM cases)::int + (SELECT count(*) FROM bad_schemas)::int + 14);
 SELECT is(pg_temp.answer(schema, payload), answer, format('%s with %s', schema, payload)) FROM cases;
 SELECT matches(pg_temp.detail(format('SELECT events.define_schema(''s'', NULL, %L)', schema)), '^22023 invalid_schema: .*' || regexp_replace(what, '([$/#.*()\[\]])', '\\\1', 'g'),
                format('%s is refused', schema)) FROM bad_schemas;
@@ -119,6 +119,15 @@ SELECT matches(pg_temp.detail($$SELECT events.check_payload('s', 'x', '1')$$), '
 SELECT matches(pg_temp.detail(format('SELECT events.define_schema(''s'', NULL, %L)', repeat('{"not": ', 100) || 'true' || repeat('}', 100))), 'nested too deep', 'so do schemas');
 SELECT events.define_schema('s', NULL, '{"uniqueItems": true}');
 SELECT lives_ok($$SELECT events.check_payload('s', 'x', (SELECT jsonb_agg(i) FROM generate_series(1, 100000) i))$$, 'unique elements of a long array');
+
+SELECT events.define_schema('s', NULL, '{"properties": {"c": {"oneOf": [{"$ref": "#"}, {"$ref": "#"}]}}}');
+SET LOCAL statement_timeout = '20s';
+SELECT matches(pg_temp.detail(format('SELECT events.check_payload(''s'', ''x'', %L)', repeat('{"c": ', 60) || '1' || repeat('}', 60))), '^22023 schema_too_costly',
+    'branches that double the work with each level come to an end');
+SET LOCAL statement_timeout = 0;
+SELECT events.define_schema('s', NULL, ('{"required": ["' || repeat('x', 99) || 'é"]}')::jsonb);
+SELECT lives_ok($$SELECT convert_from(convert_to(pg_temp.detail(format('SELECT events.check_payload(''s'', %L, ''{}'')', repeat('x', 63) || 'é')), 'UTF8'), 'UTF8')$$,
+    'texts of errors are cut between characters');
 
 SELECT * FROM finish();
 ROLLBACK;
