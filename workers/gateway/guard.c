@@ -382,6 +382,7 @@ pass_head(Guard *guard)
 	size_t		len = guard->len - guard->start - guard->ready;
 	size_t		end = head_end(head, len);
 	Framing		framing = {.http10 = false};
+	bool		upgrade;
 	const char *why;
 
 	if (end == 0)
@@ -391,7 +392,8 @@ pass_head(Guard *guard)
 		return len > GUARD_MAX_HEAD && refuse(guard, "headers_too_large") && false;
 	}
 	why = end > GUARD_MAX_HEAD ? "headers_too_large" : check_head(head, end, &framing);
-	if (why == NULL && framing.upgrade && len > end)
+	upgrade = framing.upgrade && framing.length == 0 && framing.encodings == 0;
+	if (why == NULL && upgrade && len > end)
 		why = "early_data";
 	if (why != NULL)
 		return refuse(guard, why) && false;
@@ -400,8 +402,7 @@ pass_head(Guard *guard)
 	guard->body = 0;
 	guard->left = framing.length;
 	guard->line = 0;
-	guard->phase = framing.upgrade && framing.length == 0 && framing.encodings == 0 ? GUARD_UPGRADE :
-		framing.encodings > 0 ? GUARD_CHUNK_SIZE : framing.length > 0 ? GUARD_BODY : GUARD_HEAD;
+	guard->phase = upgrade ? GUARD_UPGRADE : framing.encodings > 0 ? GUARD_CHUNK_SIZE : framing.length > 0 ? GUARD_BODY : GUARD_HEAD;
 	return true;
 }
 
@@ -442,7 +443,6 @@ pass_chunk_size(Guard *guard, char c)
 		guard->cr = false;
 		if (guard->body + guard->left > guard->max_body)
 			return break_off(guard, "body_too_large");
-		guard->body += guard->left;
 		guard->phase = guard->left > 0 ? GUARD_CHUNK_DATA : GUARD_TRAILER;
 	}
 	else
@@ -473,8 +473,7 @@ pass_data(Guard *guard, size_t available)
 
 	guard->ready += n;
 	guard->left -= n;
-	if (guard->phase == GUARD_BODY)
-		guard->body += n;
+	guard->body += n;
 	if (guard->left == 0)
 	{
 		guard->line = 0;
