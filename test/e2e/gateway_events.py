@@ -426,6 +426,29 @@ def test_slow_reader(site):
     web.stop()
 
 
+def memory_kb(pid):
+    with open(f"/proc/{pid}/status") as f:
+        return next(int(line.split()[1]) for line in f if line.startswith("VmRSS"))
+
+
+def test_ping_flood(site):
+    """Who sends pings, and takes no answers, costs no memory; who takes them gets them."""
+    web = site.gateway(**{**site.settings, "listener_buffer": 65536, "events_ping_ms": 20000})
+    children = [int(pid) for pid in open(f"/proc/{web.process.pid}/task/{web.process.pid}/children").read().split()] or [web.process.pid]
+    with WebSocket(web.port, token=site.token()) as calm:
+        for n in range(50):
+            calm.send(PING, b"%d" % n)
+        assert [calm.frame(5) for _ in range(50)] == [(PONG, b"%d" % n) for n in range(50)]
+    with WebSocket(web.port, token=site.token(), receive_buffer=4096) as flood:
+        before = max(map(memory_kb, children))
+        pings = b"\x89\x80\x00\x00\x00\x00" * 100000
+        for _ in range(20):
+            flood.socket.sendall(pings)
+        grown = max(map(memory_kb, children)) - before
+        assert grown < 20000, grown
+    web.stop()
+
+
 def test_frames(site):
     """What RFC 6455 forbids ends the socket with its code."""
     def after(*sends, code):

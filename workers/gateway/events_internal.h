@@ -123,7 +123,8 @@ struct Listener
 	Position	cursor;			/* everything up to here was queued for it, or is not for it */
 	Position	sent_to;		/* everything up to here was sent, or is not for it */
 	Wire		wire;
-	int			unanswered;		/* pings */
+	int			unanswered;		/* pings of ours */
+	int			pongs;			/* queued since the queue was empty */
 	uint64_t	number;
 	int64_t		opened_ms;
 	int64_t		ping_ms;		/* the next one; closing: the end */

@@ -18,6 +18,7 @@
 #define QUEUE_FIRST 8
 #define CLOSING_MS 3000
 #define MAX_UNANSWERED 2		/* pings */
+#define MAX_PONGS 256			/* that wait for a client which takes none */
 #define MAX_TICK_PINGS 2000
 
 static void ready(void *context, uint32_t events);
@@ -196,6 +197,7 @@ drained(Listener *listener)
 	if (listener->audience != NULL && position_compare(&feed->position, &listener->cursor) > 0)
 		listener->sent_to = feed->position;
 	listener->progress = true;
+	listener->pongs = 0;
 	listener->allowance = 0;
 	watch(listener, false);
 	if (listener->closing && !listener->shut)
@@ -285,19 +287,34 @@ answer_close(Listener *listener, int code)
 	chunk_free(chunk);
 }
 
+/* Not every ping needs an answer of its own (RFC 6455, 5.5.3): who sends them without end, and takes nothing, fills no memory. */
+static void
+answer_ping(Listener *listener, const FrameReader *frames)
+{
+	Chunk	   *chunk;
+
+	if (listener->pongs >= MAX_PONGS && !send_queue(listener))
+		return;
+	if (listener->count == 0)
+		listener->pongs = 0;
+	if (listener->pongs >= MAX_PONGS)
+		return;
+	listener->pongs++;
+	chunk = format_frame(FRAME_PONG, frames->control, frames->control_len);
+	listener_queue(listener, chunk);
+	chunk_free(chunk);
+}
+
 /* False: nothing more is to be read. */
 static bool
 take_frame(Listener *listener, FrameResult result)
 {
-	FrameReader *frames = listener->frames;
-	Chunk	   *chunk;
+	const FrameReader *frames = listener->frames;
 
 	switch (result)
 	{
 		case FRAME_PING_CAME:
-			chunk = format_frame(FRAME_PONG, frames->control, frames->control_len);
-			listener_queue(listener, chunk);
-			chunk_free(chunk);
+			answer_ping(listener, frames);
 			return true;
 		case FRAME_CLOSE_CAME:
 		case FRAME_WRONG:
