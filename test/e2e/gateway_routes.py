@@ -272,6 +272,18 @@ def test_rate_limits(site):
     web.stop()
 
 
+def test_rate_limits_of_networks(site):
+    """Whoever has one IPv6 address has its /64: a limit of addresses counts them as one, as the lockout does."""
+    web = site.gateway(limits="auth:address=1/3", trusted_proxies="127.0.0.1")
+
+    def ask(address):
+        return web.call("POST", "/auth/login", {"email": "nobody@acme.test", "password": "wrong"}, headers={"X-Forwarded-For": address}).status
+    statuses = [ask(f"2001:db8:1:2:{n:x}::{n:x}") for n in range(1, 11)]
+    assert statuses.count(429) >= 5, statuses
+    assert ask("2001:db8:1:3::1") != 429 and ask("192.0.2.1") != 429 and ask("192.0.2.2") != 429
+    web.stop()
+
+
 def test_organizations_elsewhere(site):
     """An organization's requests go to the database that the file says, by header or by the token's claim."""
     site.pg.create_database("second")

@@ -1,5 +1,6 @@
 #include "gateway/limits.h"
 
+#include <arpa/inet.h>
 #include <gnutls/crypto.h>
 #include <gnutls/gnutls.h>
 #include <inttypes.h>
@@ -215,6 +216,19 @@ too_many(Request *request, const Limit *limit, const Verdict *verdict)
 	return false;
 }
 
+/* An IPv6 address stands for its /64, as at the lockout: whoever has one, has all of them. */
+static void
+network_of(const char *address, char *network)
+{
+	unsigned char bytes[16];
+
+	snprintf(network, INET6_ADDRSTRLEN, "%s", address);
+	if (inet_pton(AF_INET6, address, bytes) != 1)
+		return;
+	memset(bytes + 8, 0, 8);
+	inet_ntop(AF_INET6, bytes, network, INET6_ADDRSTRLEN);
+}
+
 static bool
 take(Request *request, int class, Subject subject, const char *who)
 {
@@ -234,11 +248,13 @@ limits_pass(Request *request)
 {
 	int			class = (int) request->route->rate;
 	const char *principal = NULL;
+	char		network[INET6_ADDRSTRLEN];
 
 	if (class == RATE_NONE)
 		return true;
+	network_of(request->peer, network);
 	if (request->token != NULL && principals_limited())
 		principal = principal_of(request->token, request->gateway->now_us);
-	return take(request, RATE_NONE, SUBJECT_ADDRESS, request->peer) && take(request, class, SUBJECT_ADDRESS, request->peer) &&
+	return take(request, RATE_NONE, SUBJECT_ADDRESS, network) && take(request, class, SUBJECT_ADDRESS, network) &&
 		take(request, RATE_NONE, SUBJECT_PRINCIPAL, principal) && take(request, class, SUBJECT_PRINCIPAL, principal);
 }
