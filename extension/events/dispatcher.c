@@ -85,6 +85,7 @@ dispatcher_abort(void)
 	disable_timeout(STATEMENT_TIMEOUT, false);
 	QueryCancelPending = false;
 	AbortOutOfAnyTransaction();
+	handler_release_locks();
 }
 
 /* ---- the list of subscriptions ---- */

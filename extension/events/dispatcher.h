@@ -89,6 +89,7 @@ extern RunResult handler_run(HandlerCall *call, const HandlerEvent *event, char 
 
 /* Forgets what handlers may have left in the session; before commit. */
 extern void handler_clean_session(void);
+extern void handler_release_locks(void);
 
 /* True while a handler runs: SIGTERM then ends it, otherwise it asks the loop to leave. */
 extern volatile sig_atomic_t handler_running;

@@ -28,6 +28,7 @@
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "pgstat.h"
+#include "storage/lock.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
@@ -245,9 +246,17 @@ handler_run(HandlerCall *call, const HandlerEvent *event, char **error)
 	return result;
 }
 
+/* Advisory locks of the session outlive the transaction, even one that failed. */
+void
+handler_release_locks(void)
+{
+	LockReleaseSession(USER_LOCKMETHOD);
+}
+
 void
 handler_clean_session(void)
 {
 	DropAllPreparedStatements();
 	ResetTempTableNamespace();
+	handler_release_locks();
 }

@@ -271,6 +271,17 @@ INSERT INTO app.parents SELECT i FROM generate_series(1, 20) AS i WHERE i <> 7;
         check_exactly_once(pg)
 
 
+def case_session_locks_are_given_back():
+    """A handler that takes an advisory lock of the session, whether it succeeds or fails: the dispatcher does not keep it."""
+    with Cluster(FAST) as pg:
+        set_up(pg, """PERFORM pg_advisory_lock(4711);
+            IF e.payload ? 'fail' THEN RAISE EXCEPTION 'failed'; END IF;""", max_attempts=1)
+        for number, payload in enumerate(('{"version": 1}', '{"version": 2, "fail": true}')):
+            pg.query("SELECT events.emit('test.faults', 'a', 'test', %s)", (payload,), dbname="d")
+            _log.wait_for("it ran", lambda: len(effects(pg)) + len(parked(pg)) == number + 1, 30)
+            _log.wait_for("the lock is free", lambda: pg.query("SELECT count(*) = 0 FROM pg_locks WHERE locktype = 'advisory'")[0][0], 5)
+
+
 def case_slow_handler_times_out():
     with Cluster({"backoffice.handler_timeout_ms": "200", **FAST}) as pg:
         set_up(pg, "IF e.payload ? 'slow' THEN PERFORM pg_sleep(60); END IF;", max_attempts=1)
