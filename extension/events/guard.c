@@ -89,11 +89,8 @@ refuse_if_not_empty(Oid relid)
 static void
 hold_slot(void)
 {
-	if (held != NULL)
-		return;
-	held = slot_acquire(MyDatabaseId);
-	if (held != NULL)
-		slot_keep_out(held);
+	if (held == NULL)
+		held = slot_keep_out(MyDatabaseId);
 }
 
 static void
@@ -293,13 +290,12 @@ on_utility(PlannedStmt *planned, const char *query, bool read_only_tree, Process
 {
 	Node	   *statement = planned->utilityStmt;
 	Oid			database = database_to_free(statement);
-	DatabaseSlot *slot = OidIsValid(database) ? slot_acquire(database) : NULL;
+	DatabaseSlot *slot = OidIsValid(database) ? slot_keep_out(database) : NULL;
 	bool		second_phase = IsA(statement, TransactionStmt) &&
 		((TransactionStmt *) statement)->kind == TRANS_STMT_COMMIT_PREPARED;
 
 	if (slot != NULL)
 	{
-		slot_keep_out(slot);
 		PG_ENSURE_ERROR_CLEANUP(let_in_again, PointerGetDatum(slot));
 		{
 			wait_until_empty(slot);

@@ -51,6 +51,7 @@ typedef struct KnownDatabase
 	Oid			database;		/* hash key */
 	bool		exists;			/* seen in the current scan */
 	bool		absent;			/* somebody looked: no extension there */
+	TimestampTz slotless_since; /* 0: it has a slot, or needs none */
 } KnownDatabase;
 
 static const struct
@@ -66,8 +67,31 @@ static const struct
 static Started *started;		/* slots times kinds */
 static HTAB *known;
 static TimestampTz warned_at = 0;
+static TimestampTz slots_warned_at = 0;
 
 /* ---- which databases are there ---- */
+
+/* None free: at the next scan.  Databases without the extension give theirs back, but not those that have it. */
+static void
+find_slot(KnownDatabase *entry)
+{
+	TimestampTz now = bo_monotonic();
+
+	if (slot_acquire(entry->database) != NULL)
+		entry->slotless_since = 0;
+	else if (entry->slotless_since == 0)
+		entry->slotless_since = now;
+	else if (TimestampDifferenceExceeds(entry->slotless_since, now, SCAN_MS) &&
+			 (slots_warned_at == 0 || TimestampDifferenceExceeds(slots_warned_at, now, WARN_EVERY_MS)))
+	{
+		slots_warned_at = now;
+		ereport(WARNING,
+				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+				 errmsg("no room for the database with OID %u: backoffice.max_databases is %d", entry->database, bo_max_databases),
+				 errdetail("If it has the extension, its events are stored, but nobody announces them."),
+				 errhint("Raise backoffice.max_databases, and max_worker_processes with it.")));
+	}
+}
 
 static void
 scan_databases(void)
@@ -95,7 +119,10 @@ scan_databases(void)
 			continue;
 		entry = hash_search(known, &database->oid, HASH_ENTER, &found);
 		if (!found)
+		{
 			entry->absent = false;
+			entry->slotless_since = 0;
+		}
 		entry->exists = true;
 	}
 	table_endscan(scan);
@@ -108,7 +135,7 @@ scan_databases(void)
 		if (!entry->exists)
 			hash_search(known, &entry->database, HASH_REMOVE, NULL);
 		else if (!entry->absent)
-			(void) slot_acquire(entry->database);	/* none free: at the next scan */
+			find_slot(entry);
 	}
 }
 

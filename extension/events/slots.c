@@ -97,13 +97,11 @@ slot_find(Oid database)
 	return NULL;
 }
 
-DatabaseSlot *
-slot_acquire(Oid database)
+static DatabaseSlot *
+find_or_take(Oid database)
 {
-	DatabaseSlot *slot;
+	DatabaseSlot *slot = slot_find(database);
 
-	LWLockAcquire(slots_lock, LW_EXCLUSIVE);
-	slot = slot_find(database);
 	if (slot == NULL)
 	{
 		slot = slot_find(InvalidOid);
@@ -113,6 +111,16 @@ slot_acquire(Oid database)
 			pg_atomic_write_u32(&slot->database, database);
 		}
 	}
+	return slot;
+}
+
+DatabaseSlot *
+slot_acquire(Oid database)
+{
+	DatabaseSlot *slot;
+
+	LWLockAcquire(slots_lock, LW_EXCLUSIVE);
+	slot = find_or_take(database);
 	LWLockRelease(slots_lock);
 	return slot;
 }
@@ -167,12 +175,20 @@ slot_number(const DatabaseSlot *slot)
 	return slot - slots->slot;
 }
 
-void
-slot_keep_out(DatabaseSlot *slot)
+/* Under one lock: a slot that the launcher gave back in between would never be let in again. */
+DatabaseSlot *
+slot_keep_out(Oid database)
 {
-	pg_atomic_fetch_add_u32(&slot->keep_out, 1);
-	for (int kind = 0; kind < WORKER_KINDS; kind++)
+	DatabaseSlot *slot;
+
+	LWLockAcquire(slots_lock, LW_EXCLUSIVE);
+	slot = find_or_take(database);
+	if (slot != NULL)
+		pg_atomic_fetch_add_u32(&slot->keep_out, 1);
+	LWLockRelease(slots_lock);
+	for (int kind = 0; slot != NULL && kind < WORKER_KINDS; kind++)
 		slot_nudge(slot, kind);
+	return slot;
 }
 
 void

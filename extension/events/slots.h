@@ -60,10 +60,11 @@ extern DatabaseSlot *slot_mine(void);
 
 /*
  * Keeps the workers out of a database: they leave by themselves, and the slot
- * is held meanwhile.  Letting them in again looks anew whether the extension is
- * there.  Callable in a commit callback, both.
+ * is held meanwhile; NULL: there is none to be had, so no workers either.
+ * Letting them in again looks anew whether the extension is there; callable in a
+ * commit callback.
  */
-extern void slot_keep_out(DatabaseSlot *slot);
+extern DatabaseSlot *slot_keep_out(Oid database);
 extern void slot_let_in(DatabaseSlot *slot);
 extern bool slot_is_empty(DatabaseSlot *slot);
 

@@ -148,3 +148,14 @@ def case_key_added_under_a_session():
             time.sleep(0.1)
         assert used.get("second") == 1, f"the session goes on with the old key: {used}"
         conn.close()
+
+
+def case_more_databases_than_room():
+    """Where backoffice.max_databases is too small, the server's log says so."""
+    with Cluster({"backoffice.max_databases": "1"}) as pg:
+        pg.create_database("one")
+        pg.query("CREATE DATABASE two")
+        deadline = time.time() + 40
+        while "no room for the database" not in open(pg.log).read():
+            assert time.time() < deadline, "nobody was told"
+            time.sleep(0.2)
