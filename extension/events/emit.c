@@ -19,6 +19,7 @@
 #include "core/spi.h"
 #include "core/storage.h"
 #include "events/internal.h"
+#include "events/json_text.h"
 #include "events/slots.h"
 #include "events/topics.h"
 #include "miscadmin.h"
@@ -83,12 +84,24 @@ check_transaction(void)
 				 errhint("Emit from a trigger or a function that is called directly.")));
 }
 
+void
+events_check_size(Jsonb *payload, Jsonb *headers)
+{
+	int64		bytes = (int64) VARSIZE_ANY(payload) + json_text_excess(payload);
+
+	if (headers != NULL)
+		bytes += (int64) VARSIZE_ANY(headers) + json_text_excess(headers);
+	if (bytes > max_event_bytes)
+		ereport(ERROR,
+				(errcode(BO_TOO_LARGE),
+				 errmsg("event of %lld bytes is too large", (long long) bytes),
+				 bo_code("event_too_large", "backoffice.max_event_bytes is %d", max_event_bytes),
+				 errhint("Store large content elsewhere and put a reference into the event.")));
+}
+
 static void
 check_sizes(const NewEvent *event)
 {
-	int			bytes = VARSIZE_ANY(event->payload) +
-		(event->headers ? VARSIZE_ANY(event->headers) : 0);
-
 	if (VARSIZE_ANY_EXHDR(event->type) == 0 || VARSIZE_ANY_EXHDR(event->type) > EVENT_TYPE_MAX)
 		ereport(ERROR,
 				(errcode(BO_BAD_REQUEST),
@@ -101,12 +114,7 @@ check_sizes(const NewEvent *event)
 				 errmsg("an event key has at most %d bytes", EVENT_KEY_MAX),
 				 bo_code("key_too_long", "it has %d", (int) VARSIZE_ANY_EXHDR(event->key)),
 				 errhint("Use the id of the entity as the key.")));
-	if (bytes > max_event_bytes)
-		ereport(ERROR,
-				(errcode(BO_TOO_LARGE),
-				 errmsg("event of %d bytes is too large", bytes),
-				 bo_code("event_too_large", "backoffice.max_event_bytes is %d", max_event_bytes),
-				 errhint("Store large content elsewhere and put a reference into the event.")));
+	events_check_size(event->payload, event->headers);
 	if (event->headers != NULL && !JB_ROOT_IS_OBJECT(event->headers))
 		ereport(ERROR,
 				(errcode(BO_BAD_REQUEST),
@@ -338,7 +346,7 @@ void
 emit_init(void)
 {
 	DefineCustomIntVariable("backoffice.max_event_bytes",
-							"Largest event that may be emitted: payload and headers as stored, before compression.",
+							"Largest event that may be emitted: payload and headers as stored, before compression, and long numbers as text.",
 							NULL,
 							&max_event_bytes, 1024 * 1024, 1024, 64 * 1024 * 1024,
 							PGC_SUSET, GUC_UNIT_BYTE, NULL, NULL, NULL);

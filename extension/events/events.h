@@ -20,6 +20,9 @@ extern pg_uuid_t events_emit(const char *topic, const char *key, const char *typ
 							 Jsonb *payload, Jsonb *headers,
 							 const pg_uuid_t *organization, const pg_uuid_t *id);
 
+/* Error event_too_large: what may be emitted can be read as text as well. */
+extern void events_check_size(Jsonb *payload, Jsonb *headers);
+
 /*
  * The function runs in the keeper of each database every interval_ms, in its
  * own transaction, as backoffice_kernel with no principal; it returns true if

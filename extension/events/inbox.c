@@ -126,6 +126,8 @@ message_of(FunctionCallInfo fcinfo)
 		refuse("topic is null");
 	if (message.payload == NULL)
 		refuse("payload is null");
+	/* Before it is hashed as text. */
+	events_check_size(message.payload, message.headers);
 	if (message.type == NULL)
 		message.type = string_member(message.headers, "ce_type");
 	if (message.type == NULL)

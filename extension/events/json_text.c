@@ -9,6 +9,7 @@
  */
 #include "events/json_text.h"
 
+#include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/numeric.h"
 
@@ -167,4 +168,58 @@ json_text_append(StringInfo out, Jsonb *json)
 				elog(ERROR, "unknown jsonb token %d", (int) token);
 		}
 	}
+}
+
+/*
+ * From the header of a numeric, of which numeric.c makes a secret: sign, scale and
+ * weight (digits before the point, by four) in two bytes, or in four.
+ */
+static int64
+number_excess(const char *number, int64 stored)
+{
+	uint16		header[2] = {0};
+	int			weight,
+				scale;
+
+	memcpy(header, VARDATA_ANY(number), Min(VARSIZE_ANY_EXHDR(number), sizeof(header)));
+	if ((header[0] & 0xC000) == 0x8000)
+	{
+		weight = (header[0] & 0x40) ? -1 : header[0] & 0x3F;
+		scale = (header[0] & 0x1F80) >> 7;
+	}
+	else
+	{
+		weight = (int16) header[1];
+		scale = header[0] & 0x3FFF;
+	}
+	return Max(Max(weight + 1, 1) * 4 + scale - stored, 0);
+}
+
+static int64
+container_excess(const JsonbContainer *container)
+{
+	uint32		count = JsonContainerSize(container) * (JsonContainerIsObject(container) ? 2 : 1);
+	const char *data = (const char *) &container->children[count];
+	uint32		offset = 0;
+	int64		excess = 0;
+
+	check_stack_depth();
+	for (uint32 i = 0; i < count; i++)
+	{
+		JEntry		entry = container->children[i];
+		uint32		end = JBE_HAS_OFF(entry) ? JBE_OFFLENFLD(entry) : offset + JBE_OFFLENFLD(entry);
+
+		if (JBE_ISNUMERIC(entry))
+			excess += number_excess(data + INTALIGN(offset), end - offset);
+		else if (JBE_ISCONTAINER(entry))
+			excess += container_excess((const JsonbContainer *) (data + INTALIGN(offset)));
+		offset = end;
+	}
+	return excess;
+}
+
+int64
+json_text_excess(Jsonb *value)
+{
+	return container_excess(&value->root);
 }

@@ -1,5 +1,5 @@
 BEGIN;
-SELECT plan(47);
+SELECT plan(52);
 
 -- The type.
 SELECT is('AbC:1:2'::events.position::text, 'abc:1:2', 'text of a position');
@@ -51,6 +51,13 @@ SELECT throws_ok(format('SELECT events.emit(%L, %L, %L, %L)', 'tap.log', 'k', re
 SET backoffice.max_event_bytes = 1024;
 SELECT throws_ok($$SELECT events.emit('tap.log', 'k', 'a.b', to_jsonb(repeat('x', 2000)))$$, 'PT413', NULL, 'too large by setting, however well it compresses');
 RESET backoffice.max_event_bytes;
+-- A number of eight bytes may have 131,072 digits: what can be emitted can be read as text.
+SELECT throws_ok($$SELECT events.emit('tap.log', 'k', 'a.b', (SELECT jsonb_agg(1e131071) FROM generate_series(1, 9)))$$, 'PT413', NULL, 'long numbers count as text');
+SELECT lives_ok($$SELECT events.emit('tap.log', 'k', 'a.b', (SELECT jsonb_agg(1e131071) FROM generate_series(1, 7)))$$, 'up to the limit they may be there');
+SELECT throws_ok($$SELECT events.emit('tap.log', 'k', 'a.b', (SELECT jsonb_build_object('a', 'x', 'b', jsonb_agg(jsonb_build_array('yy', true, NULL, -1e-16000, i))) FROM generate_series(1, 70) i))$$,
+    'PT413', NULL, 'wherever they stand, and behind the point too');
+SELECT throws_ok($$SELECT events.emit('tap.log', 'k', 'a.b', '{}', (SELECT jsonb_object_agg(i, 1e255) FROM generate_series(1, 5000) i))$$, 'PT413', NULL, 'in headers');
+SELECT lives_ok($$SELECT events.emit('tap.log', 'k', 'a.b', (SELECT jsonb_agg(i * 1000003.0 / 7) FROM generate_series(1, 20000) i))$$, 'ordinary numbers count as they are stored');
 SELECT throws_ok($$SET backoffice.max_event_bytes = 1$$, '22023', NULL, 'the setting has a range');
 
 -- Where nothing can be emitted. (On a standby: the fault suite.)

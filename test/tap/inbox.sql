@@ -1,5 +1,5 @@
 BEGIN;
-SELECT plan(40);
+SELECT plan(41);
 SELECT events.define_topic('in.orders', 'order', '7 days', 3, 'in');
 SELECT events.define_schema('in.orders', NULL, '{"required": ["order"]}');
 SELECT access.create_organization('Acme') AS acme, access.create_organization('Zeta') AS zeta \gset
@@ -23,6 +23,8 @@ SELECT throws_ok($$SELECT events.accept('kafka', 'm3', 'in.orders', 'o1', '{"ord
 SELECT throws_ok($$SELECT events.accept('kafka', 'm3', 'in.orders', 'o1', '{"order": 1}', '{"organization_id": "0192d5b4----a----b----c-0123456789ab"}')$$, '22023', NULL, 'and with one that looks like a UUID from afar');
 SELECT throws_ok(format($$SELECT events.accept('kafka', 'm3', 'in.orders', 'o1', '{}', NULL, %L)$$, :'acme'), 'PT422', NULL, 'a payload that breaks the schema is refused');
 SELECT ok(events.accept('kafka', 'm3', 'in.orders', 'o1', '{"order": 1}', NULL, :'acme'), 'and its id is not used up by that');
+SELECT throws_ok(format($$SELECT events.accept('kafka', 'm4', 'in.orders', 'o1', (SELECT jsonb_build_object('order', jsonb_agg(1e131071)) FROM generate_series(1, 9000)), NULL, %L)$$, :'acme'),
+    'PT413', NULL, 'a message of few bytes and many digits is too large');
 SELECT throws_ok(format($$SELECT events.accept('kafka', 'm4', 'in.none', 'o1', '{}', NULL, %L)$$, :'acme'), 'PT404', NULL, 'an unknown topic is refused');
 SELECT throws_ok(format($$SELECT events.accept(%s, NULL, %L)$$, args, :'acme'), '22023', NULL, format('accept(%s) is refused', args))
 FROM unnest(ARRAY[$$NULL, 'm', 'in.orders', 'k', '{"order": 1}'$$, $$'', 'm', 'in.orders', 'k', '{"order": 1}'$$, $$'s', '', 'in.orders', 'k', '{"order": 1}'$$,
