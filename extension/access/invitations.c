@@ -4,7 +4,9 @@
  *
  * A tenant that could make users, or add them, would learn which e-mail
  * addresses are known: so it asks, gets the same answer for all addresses, and
- * who has logged in with that address accepts.
+ * who has logged in with that address accepts.  An OpenID provider that speaks
+ * for one organization may say of its users what it likes: other organizations
+ * do not mean them.
  */
 #include "access/sessions.h"
 
@@ -149,7 +151,9 @@ access_accept_invitation(PG_FUNCTION_ARGS)
 {
 	static BoPlan take = {
 		"DELETE FROM access.invitations i USING access.users u WHERE i.id = $1 AND u.id = $2 "
-		"AND lower(i.email) = lower(u.email) AND i.expires_at > backoffice.now() RETURNING i.organization_id, i.role",
+		"AND lower(i.email) = lower(u.email) AND i.expires_at > backoffice.now() "
+		"AND NOT EXISTS (SELECT FROM access.identities d JOIN access.issuers s ON s.issuer = d.issuer "
+		" WHERE d.user_id = u.id AND NOT s.link_by_email AND s.home_organization <> i.organization_id) RETURNING i.organization_id, i.role",
 		2, {UUIDOID, UUIDOID}
 	};
 	const pg_uuid_t *id = required_uuid(fcinfo, 0, "invitation");

@@ -23,9 +23,12 @@ CREATE OR REPLACE FUNCTION access.my_invitations() RETURNS TABLE (id uuid, organ
     JOIN access.invitations i ON lower(i.email) = lower(u.email) AND i.expires_at > backoffice.now()
     JOIN access.organizations o ON o.id = i.organization_id AND o.state = 'active'
     WHERE u.id = backoffice.current_user_id()
+    -- As accept_invitation(): what one organization's provider says of addresses is nothing to another.
+    AND NOT EXISTS (SELECT FROM access.identities d JOIN access.issuers s ON s.issuer = d.issuer
+        WHERE d.user_id = u.id AND NOT s.link_by_email AND s.home_organization <> i.organization_id)
     ORDER BY i.id
 $$;
 ALTER FUNCTION access.my_invitations() OWNER TO backoffice_kernel;
 COMMENT ON FUNCTION access.my_invitations() IS
-'Invitations to the acting user''s e-mail address, of all organizations. Permission: any user.';
+'Invitations to the acting user''s e-mail address, of all organizations; where the address was said by the OpenID provider of one organization (without link_by_email), of that one only. Permission: any user.';
 GRANT EXECUTE ON FUNCTION access.my_invitations() TO backoffice_service, backoffice_definer;

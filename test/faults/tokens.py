@@ -447,6 +447,33 @@ def case_issuer():
         expect(authenticate(conn, newer), "token_unknown_key", "a disabled issuer")
 
 
+def case_addresses():
+    """A provider of one organization says what it likes of addresses: that opens no invitation of others, nor tells of it."""
+    with Shop() as shop:
+        conn = shop.connect()
+        bolt = shop.one("SELECT id FROM access.organizations WHERE name = 'Bolt'")
+        tenant, house = Issuer("https://id.test/acme"), Issuer("https://id.test/house")
+        provider(shop, tenant, organization=shop.acme, provision=True)
+        provider(shop, house, provision=True)
+        for name in ("ceo", "clerk"):
+            shop.one("SELECT access.invite(%s, organization => %s)", (name + "@bolt.test", bolt))
+            shop.one("SELECT access.invite(%s, organization => %s)", (name + "@bolt.test", shop.acme))
+
+        def invitations(issuer, name):
+            token = issuer.token({"sub": name, "azp": "backoffice", "email": name + "@bolt.test", "email_verified": True})
+            authenticate(conn, token)
+            with conn.cursor() as cur:
+                cur.execute("BEGIN; SELECT access.authenticate(%s)", (token,))
+                cur.execute("SELECT organization FROM access.my_invitations() ORDER BY 1")
+                seen = [row[0] for row in cur.fetchall()]
+                accepted = [code(conn, "SAVEPOINT s; SELECT access.accept_invitation(%s)", (id,)) for id in
+                            [shop.one("SELECT id FROM access.invitations WHERE organization_id = %s AND email = %s", (o, name + "@bolt.test")) for o in (shop.acme, bolt)]]
+                cur.execute("ROLLBACK")
+            return seen, accepted
+        expect(invitations(tenant, "ceo"), (["Acme"], [shop.acme, "unknown_invitation"]), "by the tenant's provider")
+        expect(invitations(house, "clerk"), (["Acme", "Bolt"], [shop.acme, bolt]), "by the installation's")
+
+
 def confusion(shop, conn, issuer, eve):
     """A key of one kind does not answer for another."""
     key = shop.one("SELECT kid FROM access.token_keys WHERE kind = 'own' AND state = 'current'") or shop.login() and \
