@@ -108,7 +108,7 @@ SELECT jsonb_path_query_array(api.members(), '$.items[*].email'), api.members() 
 SELECT jsonb_path_query_array(page, '$.items[*].email') AS first, jsonb_path_query_array(api.members((page ->> 'next')::uuid, 1), '$.items[*].email') AS second
 FROM api.members(NULL, 1) AS page;
 SELECT api.define_role('till', ARRAY['certificates.reserve', 'certificates.issue'], ARRAY['member']);
-SELECT pg_temp.answer(api.grant_role(pg_temp.id('Bob'), 'till', '2027-01-01'));
+SELECT pg_temp.answer(api.grant_role(pg_temp.id('Bob'), 'till', '2099-01-01'));
 SELECT pg_temp.answer(api.revoke_role(pg_temp.id('Bob'), 'till'));
 SELECT pg_temp.answer(api.revoke_role(pg_temp.id('Bob'), 'till'));
 SELECT jsonb_path_query_array(api.roles(), '$.items[*].name');
