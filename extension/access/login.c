@@ -54,17 +54,26 @@ session_origin(FunctionCallInfo fcinfo, int device_info, int ip, SessionOrigin *
 		origin->ip = PG_GETARG_DATUM(ip);
 }
 
-/* An IPv6 address stands for its /64: whoever has one, has all of them.  Never 0. */
+/*
+ * An IPv6 address stands for its /64: whoever has one, has all of them.  But
+ * ::ffff:192.0.2.1 is an IPv4 address, and all of these are in one /64.  Never 0.
+ */
 uint64
 lockout_address(const SessionOrigin *origin)
 {
+	static const unsigned char mapped[12] = {[10] = 0xFF,[11] = 0xFF};
 	inet	   *ip;
 	uint64		hash;
 
 	if (!origin->has_ip)
 		return 0;
 	ip = DatumGetInetPP(origin->ip);
-	hash = lockout_subject(ip_addr(ip), ip_family(ip) == PGSQL_AF_INET6 ? 8 : ip_addrsize(ip));
+	if (ip_family(ip) != PGSQL_AF_INET6)
+		hash = lockout_subject(ip_addr(ip), ip_addrsize(ip));
+	else if (memcmp(ip_addr(ip), mapped, sizeof(mapped)) == 0)
+		hash = lockout_subject(ip_addr(ip) + sizeof(mapped), ip_addrsize(ip) - sizeof(mapped));
+	else
+		hash = lockout_subject(ip_addr(ip), 8);
 	return hash ? hash : 1;
 }
 

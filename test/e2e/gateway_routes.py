@@ -281,6 +281,7 @@ def test_rate_limits_of_networks(site):
     statuses = [ask(f"2001:db8:1:2:{n:x}::{n:x}") for n in range(1, 11)]
     assert statuses.count(429) >= 5, statuses
     assert ask("2001:db8:1:3::1") != 429 and ask("192.0.2.1") != 429 and ask("192.0.2.2") != 429
+    assert 429 not in [ask(f"::ffff:192.0.2.{n}") for n in range(11, 21)], "IPv4 addresses, as some proxies write them, are no network"
     web.stop()
 
 

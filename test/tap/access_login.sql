@@ -1,5 +1,5 @@
 -- Log-in by password: what it answers, that an unknown user costs the same, what failures cost, and that hashes are renewed.
-SELECT plan(56);
+SELECT plan(58);
 CREATE FUNCTION pg_temp.login(email text, password text, ip inet DEFAULT NULL, organization uuid DEFAULT NULL, device jsonb DEFAULT NULL) RETURNS jsonb LANGUAGE plpgsql AS $$
 DECLARE answer jsonb;
 BEGIN
@@ -101,6 +101,9 @@ SELECT is(pg_temp.login('eve@bolt.test', 'battery staple', '10.1.0.1')->>'status
 SELECT count(pg_temp.login('x' || n || '@acme.test', 'x', '2001:db8:1:2::1')) FROM generate_series(1, 51) n \gset ignored_
 SELECT is(pg_temp.login('ann@acme.test', 'correct horse', '2001:db8:1:2::5')->>'status', 'throttled', 'an address that tries many accounts is limited, with its /64');
 SELECT is(pg_temp.login('ann@acme.test', 'correct horse', '2001:db8:1:3::5')->>'status', 'ok', 'its neighbour is not');
+SELECT count(pg_temp.login('y' || n || '@acme.test', 'x', '::ffff:192.0.2.66')) FROM generate_series(1, 51) n \gset ignored_
+SELECT is(pg_temp.login('ann@acme.test', 'correct horse', '192.0.2.66')->>'status', 'throttled', 'an IPv4 address is the same, written in IPv6');
+SELECT is(pg_temp.login('ann@acme.test', 'correct horse', '::ffff:192.0.2.67')->>'status', 'ok', 'and no network');
 
 -- ---- hashes of former times ----
 UPDATE access.users SET password_hash = '$argon2id$v=19$m=8192,t=1,p=1$c2FsdHNhbHRzYWx0c2FsdA$' WHERE id = :'lone';
