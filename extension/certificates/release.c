@@ -12,6 +12,7 @@
 #include "access/access.h"
 #include "access/xact.h"
 #include "catalog/pg_type_d.h"
+#include "certificates/allocator.h"
 #include "certificates/certificates.h"
 #include "certificates/level.h"
 #include "certificates/pools.h"
@@ -55,7 +56,7 @@ static BoPlan last_slot_plan = {
 static BoPlan release_plan = {
 	"UPDATE certificates.certificates SET state = 'available', slot_no = coalesce($3, slot_no), hold_until = NULL, channel = NULL, "
 	"    order_ref = NULL, order_line = NULL, client_ref = NULL, payment_ref = NULL "
-	"WHERE organization_id = $1 AND id = $2",
+	"WHERE organization_id = $1 AND id = $2 RETURNING slot_no",
 	3, {UUIDOID, UUIDOID, INT8OID}
 };
 
@@ -96,7 +97,11 @@ give_back(const pg_uuid_t *organization, const pg_uuid_t *id, const pg_uuid_t *p
 	args[2] = Int64GetDatum(slot);
 	if (slot == 0)
 		nulls[2] = 'n';
-	bo_spi_run(&release_plan, args, nulls, 0);
+	if (bo_spi_run(&release_plan, args, nulls, 0) != 1)
+		elog(ERROR, "a locked certificate is gone");
+	/* The row is written by now: its event was emitted before that, too early for those who ask the rows (ask.c). */
+	if (slot == 0)
+		allocator_released(organization, pool, bo_spi_int64(0, 1));
 	return RELEASED;
 }
 

@@ -8,7 +8,6 @@
 #include "access/table.h"
 #include "access/xact.h"
 #include "catalog/namespace.h"
-#include "certificates/allocator.h"
 #include "certificates/pools.h"
 #include "certificates/stream.h"
 #include "utils/builtins.h"
@@ -151,9 +150,6 @@ certificate_emit_step(const LifecycleStep *step)
 	organization = DatumGetUUIDP(new_row.values[AT(C_ORGANIZATION_ID)]);
 	id = DatumGetUUIDP(new_row.values[AT(C_ID)]);
 	pool_id = DatumGetUUIDP(new_row.values[AT(C_POOL_ID)]);
-	if (old_row.values != NULL && strcmp(step->to, "available") == 0 &&
-		DatumGetInt64(old_row.values[AT(C_SLOT_NO)]) == DatumGetInt64(new_row.values[AT(C_SLOT_NO)]))
-		allocator_released(organization, pool_id, DatumGetInt64(new_row.values[AT(C_SLOT_NO)]));
 	pool = pool_by_id(organization, pool_id);
 
 	stream_begin(&event, step->event, text_of(&new_row, &old_row, C_CHANNEL), note_status ? note_status : step->to);
