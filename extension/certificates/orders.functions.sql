@@ -54,7 +54,7 @@ GRANT EXECUTE ON FUNCTION certificates.lock_order(text) TO backoffice_definer;
 CREATE OR REPLACE FUNCTION certificates.store_client(message jsonb) RETURNS void
     LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
     INSERT INTO certificates.clients AS c (organization_id, client_ref, client_version, contacts)
-    VALUES (backoffice.current_organization(), message ->> 'clientId', coalesce((message ->> 'version')::bigint, 1), coalesce(message -> 'contacts', '{}'))
+    VALUES (backoffice.current_organization(), message ->> 'clientId', coalesce((message ->> 'version')::numeric::bigint, 1), coalesce(message -> 'contacts', '{}'))
     ON CONFLICT (organization_id, client_ref) DO UPDATE
         SET client_version = EXCLUDED.client_version, contacts = EXCLUDED.contacts, updated_at = backoffice.now()
         WHERE c.client_version <= EXCLUDED.client_version
@@ -69,7 +69,7 @@ DECLARE
     ref text := message ->> 'orderId';
     o certificates.orders := certificates.lock_order(message ->> 'orderId');
     currencies text[];
-    told bigint := (message ->> 'version')::bigint;
+    told bigint := (message ->> 'version')::numeric::bigint;
     has_lines boolean := message ->> 'status' <> 'cancelled' OR message -> 'lines' <> '[]';
 BEGIN
     -- Duplicates, and what was overtaken by a newer version; but a cancellation that came without lines still wants them.
@@ -87,11 +87,11 @@ BEGIN
     END IF;
     IF has_lines THEN
         UPDATE certificates.orders x SET lines_version = told, currency = coalesce(currencies[1], x.currency), updated_at = backoffice.now(),
-               total_minor = (SELECT coalesce(sum((l #>> '{amount,minor}')::bigint), 0) FROM jsonb_array_elements(message -> 'lines') l)
+               total_minor = (SELECT coalesce(sum((l #>> '{amount,minor}')::numeric::bigint), 0) FROM jsonb_array_elements(message -> 'lines') l)
         WHERE x.organization_id = org AND x.order_ref = ref;
         DELETE FROM certificates.order_lines x WHERE x.organization_id = org AND x.order_ref = ref;
         INSERT INTO certificates.order_lines (organization_id, order_ref, line_id, pool, certificate_id, quantity, amount_minor)
-        SELECT org, ref, l ->> 'lineId', l ->> 'pool', (l ->> 'certificateId')::uuid, coalesce((l ->> 'quantity')::int, 1), (l #>> '{amount,minor}')::bigint
+        SELECT org, ref, l ->> 'lineId', l ->> 'pool', (l ->> 'certificateId')::uuid, coalesce((l ->> 'quantity')::numeric::int, 1), (l #>> '{amount,minor}')::numeric::bigint
         FROM jsonb_array_elements(message -> 'lines') l;
     END IF;
     RETURN ref;
@@ -111,9 +111,9 @@ BEGIN
     SELECT * INTO p FROM certificates.payments x WHERE x.organization_id = org AND x.payment_ref = message ->> 'paymentId' FOR UPDATE;
     IF NOT FOUND THEN
         INSERT INTO certificates.payments (organization_id, payment_ref, order_ref, type, status, amount_minor, currency, details, occurred_at)
-        VALUES (org, message ->> 'paymentId', ref, message ->> 'type', message ->> 'status', (message #>> '{amount,minor}')::bigint,
+        VALUES (org, message ->> 'paymentId', ref, message ->> 'type', message ->> 'status', (message #>> '{amount,minor}')::numeric::bigint,
                 message #>> '{amount,currency}', message -> 'refund', (message ->> 'occurredAt')::timestamptz);
-    ELSIF p.order_ref <> ref OR p.type <> message ->> 'type' OR p.amount_minor <> (message #>> '{amount,minor}')::bigint
+    ELSIF p.order_ref <> ref OR p.type <> message ->> 'type' OR p.amount_minor <> (message #>> '{amount,minor}')::numeric::bigint
           OR p.currency <> message #>> '{amount,currency}' THEN
         PERFORM certificates.order_alert(ref, 'error', 'payment_conflict:' || p.payment_ref,
             jsonb_build_object('paymentRef', p.payment_ref, 'reason', 'a payment of that id came with another order, type or amount before'));
@@ -137,6 +137,17 @@ CREATE OR REPLACE FUNCTION certificates.sync_units(o certificates.orders) RETURN
 DECLARE
     u certificates.order_units;
 BEGIN
+    -- A line that is for another pool now gives up what it had, and wants it anew below.
+    FOR u IN
+        SELECT x.* FROM certificates.order_units x
+        JOIN certificates.order_lines l ON l.organization_id = x.organization_id AND l.order_ref = x.order_ref AND l.line_id = x.line_id AND x.unit <= l.quantity
+        JOIN certificates.certificates c ON c.organization_id = x.organization_id AND c.id = x.certificate_id
+        JOIN certificates.pools p ON p.organization_id = c.organization_id AND p.id = c.pool_id
+        WHERE x.organization_id = o.organization_id AND x.order_ref = o.order_ref AND x.state IN ('reserved', 'issued') AND l.pool <> p.code
+        ORDER BY x.line_id, x.unit
+    LOOP
+        PERFORM certificates.undo_unit(u, 'cancelled', 'the order was changed');
+    END LOOP;
     INSERT INTO certificates.order_units AS x (organization_id, order_ref, line_id, unit, amount_minor)
     SELECT l.organization_id, l.order_ref, l.line_id, n,
            -- A line's amount in equal parts; the first unit carries the rest.
@@ -248,6 +259,10 @@ BEGIN
             UPDATE certificates.certificates x SET order_ref = o.order_ref, order_line = u.line_id, client_ref = coalesce(o.client_ref, x.client_ref)
             WHERE x.organization_id = o.organization_id AND x.id = c.id;
             PERFORM certificates.drop_claims(c.id, o.order_ref, u.line_id, u.unit);
+            -- The one that the line named before goes back, unless another line names it.
+            PERFORM certificates.release(x.id) FROM certificates.certificates x
+            WHERE x.organization_id = o.organization_id AND x.id = u.certificate_id AND x.state = 'reserved' AND x.order_ref = o.order_ref
+              AND NOT EXISTS (SELECT FROM certificates.order_lines l WHERE l.organization_id = o.organization_id AND l.order_ref = o.order_ref AND l.certificate_id = x.id);
             UPDATE certificates.order_units x SET certificate_id = c.id, state = 'reserved'
             WHERE x.organization_id = o.organization_id AND x.order_ref = o.order_ref AND x.line_id = u.line_id AND x.unit = u.unit;
         END IF;

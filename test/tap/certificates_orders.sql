@@ -1,5 +1,5 @@
 BEGIN;
-SELECT plan(50);
+SELECT plan(56);
 SET LOCAL ROLE backoffice_service;
 SELECT access.create_organization('Retail') AS org \gset
 SELECT access.act_as(:'org');
@@ -178,9 +178,41 @@ SET LOCAL ROLE backoffice_definer;
 SELECT is(pg_temp.run(9001, ARRAY['{"topic": "certificates.commands"}'::jsonb]), 'refunded: 0 issued, 1 refunded, 0 pending, 0 errors', 'once its money is back, the purchase is refunded');
 SELECT is((SELECT payload #> '{payload,certificateIds}' FROM events.log WHERE type = 'refund' AND payload #>> '{payload,paymentRef}' = '9001 r1'), jsonb_build_array(:'mine'), 'refund names the certificates');
 
+-- corrections that move a line
+RESET ROLE;
+SET LOCAL ROLE backoffice_service;
+SELECT certificates.create_pool('small', 'EUR', 500), certificates.generate_codes('small', 40);
+SELECT id AS first FROM certificates.reserve_next('gift', 'internet_store') \gset
+SELECT id AS second FROM certificates.reserve_next('gift', 'internet_store') \gset
+SELECT id AS third FROM certificates.reserve_next('gift', 'internet_store') \gset
+RESET ROLE;
+SET LOCAL ROLE backoffice_definer;
+CREATE FUNCTION pg_temp.pools_of(pattern text) RETURNS text LANGUAGE sql AS $$
+    SELECT string_agg(DISTINCT p.code || ' ' || c.state, ', ') FROM certificates.orders o JOIN certificates.order_units u ON u.order_ref = o.order_ref
+    JOIN certificates.certificates c ON c.id = u.certificate_id JOIN certificates.pools p ON p.id = c.pool_id WHERE o.order_ref ~ pattern $$;
+SELECT nextval('pg_temp.order_number') + 1 AS moved \gset
+SELECT pg_temp.all_orders(ARRAY[
+    pg_temp.sale(1, 'created', jsonb_build_array(pg_temp.line('a', 1000))),
+    pg_temp.sale(2, 'changed', jsonb_build_array(pg_temp.line('a', 500, '{"pool": "small"}'))),
+    pg_temp.pay('p1', 'capture', 1000)],
+    'fulfilled: 1 issued, 0 refunded, 0 pending, 0 errors', 'a correction to another pool');
+SELECT is((SELECT string_agg(DISTINCT pg_temp.pools_of('^order ' || n || '$'), '; ') FROM generate_series(:moved, :moved + 5) n), 'small issued', 'the certificates are of that pool');
+SELECT is(pg_temp.run(9101, ARRAY[
+    pg_temp.sale(1, 'created', jsonb_build_array(pg_temp.line('a', 1000, jsonb_build_object('certificateId', :'first')))),
+    pg_temp.sale(2, 'changed', jsonb_build_array(pg_temp.line('a', 500, '{"pool": "small"}'))),
+    pg_temp.pay('p1', 'capture', 500)]), 'fulfilled: 1 issued, 0 refunded, 0 pending, 0 errors', 'a correction to another pool of what the channel had reserved');
+SELECT is((SELECT format('%s; %s', pg_temp.pools_of('^order 9101$'), state) FROM certificates.certificates WHERE id = :'first'), 'small issued; available', 'what it had goes back');
+SELECT pg_temp.run(9102, ARRAY[
+    pg_temp.sale(1, 'created', jsonb_build_array(pg_temp.line('a', 1000, jsonb_build_object('certificateId', :'second')))),
+    pg_temp.sale(2, 'changed', jsonb_build_array(pg_temp.line('a', 1000, jsonb_build_object('certificateId', :'third'))))]);
+SELECT is((SELECT string_agg(state, ', ' ORDER BY id = :'third') FROM certificates.certificates WHERE id IN (:'second', :'third')), 'available, reserved', 'a correction to another certificate: the first goes back');
+
 -- what can't be understood
 SELECT is(pg_temp.run(9020, ARRAY[pg_temp.sale(1, 'created', jsonb_build_array(pg_temp.line('a', 1000), '{"lineId": "b", "pool": "gift", "amount": {"minor": 5, "currency": "USD"}}'::jsonb))]), NULL, 'an order in two currencies');
 SELECT is((SELECT payload ->> 'status' FROM events.log WHERE type = 'error' AND payload #>> '{payload,orderRef}' = 'order 9020'), 'rejected', 'is an error on the stream, and nothing else');
+SELECT is(pg_temp.run(9025, ARRAY['{"topic": "All_SalesOrder", "channel": "pos", "status": "created", "version": 1.0,
+    "lines": [{"lineId": "a", "pool": "gift", "quantity": 1.0, "amount": {"minor": 1000.00, "currency": "EUR"}}]}', pg_temp.pay('p', 'capture', 1000, '{"amount": {"minor": 1000.0, "currency": "EUR"}}')]::jsonb[]),
+    'fulfilled: 1 issued, 0 refunded, 0 pending, 0 errors', 'whole numbers are whole however they are written');
 SELECT is(pg_temp.run(9021, ARRAY[pg_temp.sale(1, 'created', jsonb_build_array(pg_temp.line('a', 1000, '{"pool": "nope"}'))), pg_temp.pay('p', 'capture', 1000)]), 'blocked: 0 issued, 0 refunded, 0 pending, 0 errors', 'an unknown pool blocks');
 SELECT is((SELECT count(*) FROM events.log WHERE type = 'alert' AND payload ->> 'status' = 'no_such_pool:nope'), 1::bigint, 'and alerts');
 SELECT is(pg_temp.run(9022, ARRAY[pg_temp.sale(1, 'created', jsonb_build_array(pg_temp.line('a', 1000))), pg_temp.pay('p', 'capture', 1000, '{"amount": {"minor": 1000, "currency": "USD"}}')]), 'open: 0 issued, 0 refunded, 0 pending, 0 errors', 'another currency pays nothing');
