@@ -17,7 +17,7 @@
 
 #define READ_CERTIFICATE \
 	"SELECT c.organization_id, c.id, c.pool_id, c.state, c.blocked_from, p.currency, c.face_value_minor, c.balance_minor," \
-	"       c.held_minor, p.requires_activation, c.valid_until, p.code, c.channel, c.order_ref, c.client_ref" \
+	"       c.held_minor, p.requires_activation, c.valid_until, p.code, c.channel, c.order_ref, c.client_ref, c.activated_at" \
 	"  FROM certificates.certificates c" \
 	"  JOIN certificates.pools p ON p.organization_id = c.organization_id AND p.id = c.pool_id" \
 	" WHERE c.organization_id = $1 AND c.id = $2 FOR NO KEY UPDATE OF c"
@@ -63,6 +63,7 @@ read_row(Certificate *certificate)
 	certificate->channel = bo_spi_text(0, 13);
 	certificate->order_ref = bo_spi_text(0, 14);
 	certificate->client_ref = bo_spi_text(0, 15);
+	certificate->activated = !bo_spi_isnull(0, 16);
 }
 
 void
@@ -188,4 +189,11 @@ certificate_expire_if_due(Certificate *certificate)
 		return false;
 	certificate_set_state(certificate, "expired");
 	return true;
+}
+
+void
+certificate_expire_now_if_due(Certificate *certificate, const char *reason)
+{
+	if (certificate_expire_if_due(certificate))
+		certificate_save(certificate, reason);
 }

@@ -28,6 +28,7 @@ typedef struct Certificate
 	int64		balance_minor;
 	int64		held_minor;
 	bool		requires_activation;
+	bool		activated;		/* ever */
 	TimestampTz valid_until;	/* DT_NOEND: none */
 	/* in the SPI context */
 	char	   *pool;
@@ -72,6 +73,9 @@ extern const char *certificate_state_by_balance(const Certificate *certificate);
 /* Expires it if its validity is over and nothing is held; true if it did. */
 extern bool certificate_expire_if_due(Certificate *certificate);
 
+/* The same in a step of its own, saved: for one that has just been saved in use (again), which the keeper may have passed long ago. */
+extern void certificate_expire_now_if_due(Certificate *certificate, const char *reason);
+
 /* ---- movements: what the money functions answer ---- */
 
 typedef struct Movement
@@ -93,11 +97,13 @@ extern Datum movement_tuple(FunctionCallInfo fcinfo, const Movement *movement);
 extern void movement_emit(const Movement *movement, const Certificate *certificate, const char *channel, const char *order_ref);
 
 /*
- * Idempotency of a function (certificate or redemption id, amount): true if
- * the key is NULL or new; false if *movement holds the earlier answer.
+ * Idempotency of a function (certificate or redemption id, amount, all other
+ * arguments as texts or NULL): true if the key is NULL or new; false if *movement holds the earlier answer.
  */
+#define MOVEMENT_MORE_ARGUMENTS 3
+
 extern bool movement_begin(const char *scope, const char *key, const pg_uuid_t *id, int64 amount_minor,
-						   const char *more, Movement *movement);
+						   const char *const more[MOVEMENT_MORE_ARGUMENTS], Movement *movement);
 extern void movement_finish(const char *scope, const char *key, const Movement *movement);
 
 #endif

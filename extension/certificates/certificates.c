@@ -12,6 +12,7 @@
 #include "certificates/sweep.h"
 #include "certificates/throttle.h"
 #include "utils/builtins.h"
+#include "utils/timestamp.h"
 
 char *
 certificates_arg(FunctionCallInfo fcinfo, int number, const char *name, int max_bytes, bool required)
@@ -34,6 +35,27 @@ certificates_arg(FunctionCallInfo fcinfo, int number, const char *name, int max_
 				 errmsg("%s is %s", name, length == 0 ? "empty" : "too long"),
 				 bo_code("invalid_argument", "%s has %zu bytes, 1 to %d are allowed", name, length, max_bytes)));
 	return text_to_cstring(PG_GETARG_TEXT_PP(number));
+}
+
+static bool
+is_between(int64 value, int64 bound)
+{
+	return value >= -bound && value <= bound;
+}
+
+bool
+certificates_is_within_calendar(const Interval *interval)
+{
+	return is_between(interval->month, 1000 * MONTHS_PER_YEAR) && is_between(interval->day, 366000) &&
+		is_between(interval->time, 366000 * USECS_PER_DAY);
+}
+
+TimestampTz
+certificates_later(TimestampTz time, const Interval *interval)
+{
+	if (!certificates_is_within_calendar(interval))
+		return DT_NOEND;
+	return DatumGetTimestampTz(DirectFunctionCall2(timestamptz_pl_interval, TimestampTzGetDatum(time), IntervalPGetDatum(interval)));
 }
 
 pg_uuid_t *

@@ -41,6 +41,7 @@ SELECT lifecycle.define('certificates.certificates', 'state', '{
         {"from": "blocked", "to": "active", "event": "certificate.unblocked"},
         {"from": "blocked", "to": "partially_redeemed", "event": "certificate.unblocked"},
         {"from": ["issued", "active", "partially_redeemed"], "to": "expired", "event": "certificate.expired"},
+        {"from": "expired", "to": "issued", "event": "certificate.extended"},
         {"from": "expired", "to": "active", "event": "certificate.extended"},
         {"from": "expired", "to": "partially_redeemed", "event": "certificate.extended"},
         {"from": ["issued", "active", "blocked"], "to": "refunded", "event": "certificate.refunded"},

@@ -14,6 +14,12 @@
 /* A text argument as a C string, checked: error invalid_argument when it is empty, too long, or NULL where required. */
 extern char *certificates_arg(FunctionCallInfo fcinfo, int number, const char *name, int max_bytes, bool required);
 
+/* No part of it is longer than 1000 years: added to a time of ours, it does not leave the calendar. */
+extern bool certificates_is_within_calendar(const Interval *interval);
+
+/* An interval later; DT_NOEND where that may leave the calendar. */
+extern TimestampTz certificates_later(TimestampTz time, const Interval *interval);
+
 /* The id in an argument, or error invalid_argument. */
 extern pg_uuid_t *certificates_arg_id(FunctionCallInfo fcinfo, int number);
 

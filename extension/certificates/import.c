@@ -211,12 +211,20 @@ hash_codes(Import *import, int key_number, bool report, Hashed *hashed)
 	return n;
 }
 
-static void
-find_repetitions(Import *import, const Hashed *hashed, int64 n)
+/* Leaves one of each, the first row; returns how many.  So each row is at fault once, however many like it there are. */
+static int64
+drop_repetitions(Import *import, bool report, Hashed *hashed, int64 n)
 {
+	int64		kept = Min(n, 1);
+
 	for (int64 i = 1; i < n; i++)
-		if (by_mac(&hashed[i - 1], &hashed[i]) == 0)
+	{
+		if (by_mac(&hashed[kept - 1], &hashed[i]) != 0)
+			hashed[kept++] = hashed[i];
+		else if (report)
 			fault(import, hashed[i].at, FAULT_REPEATED);
+	}
+	return kept;
 }
 
 /* A hash as it is stored, with its key's id. */
@@ -302,8 +310,7 @@ check_rows(Import *import)
 	{
 		int64		n = hash_codes(import, key, key == 0, hashed);
 
-		if (key == 0)
-			find_repetitions(import, hashed, n);
+		n = drop_repetitions(import, key == 0, hashed, n);
 		if (bo_direct_writes)
 			find_existing_directly(import, key, hashed, n);
 		else

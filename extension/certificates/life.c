@@ -207,8 +207,7 @@ certificates_unblock(PG_FUNCTION_ARGS)
 	certificate.blocked_from[0] = '\0';
 	certificate_save(&certificate, reason);
 	/* Its time may have run out meanwhile: two steps, two events. */
-	if (certificate_expire_if_due(&certificate))
-		certificate_save(&certificate, "validity ended while blocked");
+	certificate_expire_now_if_due(&certificate, "validity ended while blocked");
 	life_end(&life);
 	PG_RETURN_TEXT_P(cstring_to_text(certificate.state));
 }
@@ -248,7 +247,9 @@ certificates_extend(PG_FUNCTION_ARGS)
 	life_begin(&life, "certificates.extend");
 	certificate_lock(&life.organization_id, id, &certificate);
 	expired = certificate_is(&certificate, "expired");
-	if (expired)
+	if (expired && certificate.requires_activation && !certificate.activated)
+		certificate_set_state(&certificate, "issued");
+	else if (expired)
 		certificate_set_state(&certificate, certificate_state_by_balance(&certificate));
 	else if (!certificate_is(&certificate, "issued") && !certificate_is(&certificate, "active") &&
 			 !certificate_is(&certificate, "partially_redeemed") && !certificate_is(&certificate, "blocked"))

@@ -132,7 +132,7 @@ movement_emit(const Movement *movement, const Certificate *certificate, const ch
 
 bool
 movement_begin(const char *scope, const char *key, const pg_uuid_t *id, int64 amount_minor,
-			   const char *more, Movement *movement)
+			   const char *const more[MOVEMENT_MORE_ARGUMENTS], Movement *movement)
 {
 	IdempotencyHash *hash;
 	Jsonb	   *response;
@@ -142,7 +142,8 @@ movement_begin(const char *scope, const char *key, const pg_uuid_t *id, int64 am
 	hash = idempotency_hash_begin();
 	idempotency_hash_bytes(hash, id->data, UUID_LEN);
 	idempotency_hash_int64(hash, amount_minor);
-	idempotency_hash_text(hash, more);
+	for (int i = 0; i < MOVEMENT_MORE_ARGUMENTS; i++)
+		idempotency_hash_text(hash, more[i]);
 	if (idempotency_begin(scope, key, hash, &response))
 		return true;
 	if (response == NULL)

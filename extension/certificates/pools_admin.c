@@ -79,9 +79,12 @@ check_pool_arguments(FunctionCallInfo fcinfo)
 	char	   *code = certificates_arg(fcinfo, 0, "code", POOL_CODE_MAX, true);
 	char	   *currency = certificates_arg(fcinfo, 1, "currency", 16, true);
 	char	   *format;
+	pg_uuid_t	id;
 
 	if (!matches(code, ALNUM "._-", 1, POOL_CODE_MAX) || strspn(code, ALNUM) == 0)
 		invalid_pool("code", "1 to 63 letters, digits, \".\", \"_\" and \"-\", beginning with a letter or digit");
+	if (bo_uuid_parse(code, strlen(code), &id))
+		invalid_pool("code", "it must not look like an id");
 	if (!matches(currency, UPPER, 3, 3))
 		invalid_pool("currency", "three capital letters of ISO 4217");
 	for (int i = 2; i < 10; i++)
@@ -92,8 +95,8 @@ check_pool_arguments(FunctionCallInfo fcinfo)
 					 bo_code("invalid_argument", "argument %d of create_pool is NULL", i + 1)));
 	if (PG_GETARG_INT64(2) <= 0)
 		invalid_pool("face value", "minor units of the currency, above 0");
-	if (compare_interval(PG_GETARG_INTERVAL_P(3), 0) <= 0)
-		invalid_pool("validity", "it must be longer than 0");
+	if (compare_interval(PG_GETARG_INTERVAL_P(3), 0) <= 0 || !certificates_is_within_calendar(PG_GETARG_INTERVAL_P(3)))
+		invalid_pool("validity", "it must be longer than 0, and no longer than 1000 years");
 	if (PG_GETARG_INT64(4) < 0)
 		invalid_pool("low-water mark", "a number of certificates, 0 or more");
 	if (compare_interval(PG_GETARG_INTERVAL_P(5), 0) <= 0 || compare_interval(PG_GETARG_INTERVAL_P(5), 366) > 0)

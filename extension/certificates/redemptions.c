@@ -190,13 +190,20 @@ hold_end(FunctionCallInfo fcinfo, int number)
 				(errcode(BO_BAD_REQUEST),
 				 errmsg("invalid duration of the hold"),
 				 bo_code("invalid_ttl", "ttl is NULL")));
-	until = DatumGetTimestampTz(DirectFunctionCall2(timestamptz_pl_interval, TimestampTzGetDatum(now), PG_GETARG_DATUM(number)));
-	if (until <= now || until - now > 366 * USECS_PER_DAY)
+	until = certificates_later(now, PG_GETARG_INTERVAL_P(number));
+	if (until <= now || until > now + 366 * USECS_PER_DAY)
 		ereport(ERROR,
 				(errcode(BO_BAD_REQUEST),
 				 errmsg("invalid duration of the hold"),
 				 bo_code("invalid_ttl", "a hold lasts longer than nothing and at most 366 days")));
 	return until;
+}
+
+/* Independent of IntervalStyle. */
+static char *
+interval_as_key(const Interval *interval)
+{
+	return psprintf("%d %d " INT64_FORMAT, interval->month, interval->day, interval->time);
 }
 
 /* authorize(id uuid, amount bigint, idempotency_key text, ttl interval, channel text, order_ref text) -> uuid */
@@ -210,12 +217,13 @@ certificates_authorize(PG_FUNCTION_ARGS)
 	char	   *channel = certificates_arg(fcinfo, 4, "channel", MAX_REF_BYTES, false);
 	char	   *order_ref = certificates_arg(fcinfo, 5, "order_ref", MAX_REF_BYTES, false);
 	pg_uuid_t  *result = palloc(sizeof(pg_uuid_t));
+	const char *more[MOVEMENT_MORE_ARGUMENTS] = {order_ref, channel, interval_as_key(PG_GETARG_INTERVAL_P(3))};
 	Life		life;
 	Certificate certificate;
 	Movement	movement;
 
 	life_begin(&life, "certificates.redeem");
-	if (movement_begin("certificates.authorize", key, id, amount, order_ref, &movement))
+	if (movement_begin("certificates.authorize", key, id, amount, more, &movement))
 	{
 		certificate_lock(&life.organization_id, id, &certificate);
 		require_available(&certificate, amount);
@@ -239,13 +247,14 @@ certificates_capture(PG_FUNCTION_ARGS)
 	pg_uuid_t  *id = certificates_arg_id(fcinfo, 0);
 	int64		amount = PG_ARGISNULL(1) ? 0 : certificates_arg_amount(fcinfo, 1);
 	char	   *key = bo_arg_text(fcinfo, 2);
+	const char *more[MOVEMENT_MORE_ARGUMENTS] = {NULL};
 	Life		life;
 	Certificate certificate;
 	Redemption	redemption;
 	Movement	movement;
 
 	life_begin(&life, "certificates.redeem");
-	if (movement_begin("certificates.capture", key, id, amount, NULL, &movement))
+	if (movement_begin("certificates.capture", key, id, amount, more, &movement))
 	{
 		redemption.certificate_id = certificate_of(&life.organization_id, id);
 		certificate_lock(&life.organization_id, &redemption.certificate_id, &certificate);
@@ -309,12 +318,13 @@ certificates_redeem(PG_FUNCTION_ARGS)
 	char	   *key = bo_arg_text(fcinfo, 2);
 	char	   *channel = certificates_arg(fcinfo, 3, "channel", MAX_REF_BYTES, false);
 	char	   *order_ref = certificates_arg(fcinfo, 4, "order_ref", MAX_REF_BYTES, false);
+	const char *more[MOVEMENT_MORE_ARGUMENTS] = {order_ref, channel};
 	Life		life;
 	Certificate certificate;
 	Movement	movement;
 
 	life_begin(&life, "certificates.redeem");
-	if (movement_begin("certificates.redeem", key, id, amount, order_ref, &movement))
+	if (movement_begin("certificates.redeem", key, id, amount, more, &movement))
 	{
 		pg_uuid_t	redemption;
 

@@ -55,7 +55,7 @@ GRANT EXECUTE ON FUNCTION certificates.redeem(uuid, bigint, text, text, text) TO
 CREATE OR REPLACE FUNCTION certificates.refund(id uuid, amount bigint, idempotency_key text DEFAULT NULL, redemption uuid DEFAULT NULL, reason text DEFAULT NULL)
     RETURNS certificates.movement LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'certificates_refund';
 COMMENT ON FUNCTION certificates.refund(uuid, bigint, text, uuid, text) IS
-'Gives redeemed money back to the certificate, never more than was taken (from this redemption, or from all). amount: minor units. An expired certificate stays expired, a blocked one blocked. Permission: certificates.refund. Errors: invalid_amount, certificate_not_found, not_refundable, refund_exceeds_redeemed, idempotency_conflict.';
+'Gives redeemed money back to the certificate, never more than was taken (from this redemption, or from all). amount: minor units. An expired certificate stays expired, a blocked one blocked; a redeemed one whose validity is over expires. Permission: certificates.refund. Errors: invalid_amount, certificate_not_found, not_refundable, refund_exceeds_redeemed, idempotency_conflict.';
 GRANT EXECUTE ON FUNCTION certificates.refund(uuid, bigint, text, uuid, text) TO backoffice_service, backoffice_definer;
 
 CREATE OR REPLACE FUNCTION certificates.block(id uuid, reason text DEFAULT NULL)
@@ -73,7 +73,7 @@ GRANT EXECUTE ON FUNCTION certificates.unblock(uuid, text) TO backoffice_service
 CREATE OR REPLACE FUNCTION certificates.extend(id uuid, valid_until timestamptz)
     RETURNS text LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'certificates_extend';
 COMMENT ON FUNCTION certificates.extend(uuid, timestamptz) IS
-'Sets a new end of validity, still to come; an expired certificate is usable again. Returns the state it is in now. Permission: certificates.extend. Errors: invalid_valid_until, certificate_not_found, illegal_transition.';
+'Sets a new end of validity, still to come; an expired certificate is usable again (issued, if it was never activated and its pool asks for that). Returns the state it is in now. Permission: certificates.extend. Errors: invalid_valid_until, certificate_not_found, illegal_transition.';
 GRANT EXECUTE ON FUNCTION certificates.extend(uuid, timestamptz) TO backoffice_service, backoffice_definer;
 
 CREATE OR REPLACE FUNCTION certificates.refund_purchase(id uuid, reason text DEFAULT NULL)
@@ -91,7 +91,7 @@ GRANT EXECUTE ON FUNCTION certificates.void_purchase(uuid, text) TO backoffice_s
 CREATE OR REPLACE FUNCTION certificates.replace(id uuid, reason text DEFAULT NULL)
     RETURNS uuid LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'certificates_replace';
 COMMENT ON FUNCTION certificates.replace(uuid, text) IS
-'Gives a certificate''s money and validity to a new one of the same pool, and ends it. Returns the successor, issued; certificates.disclose_code() shows its code when it is handed out. Permission: certificates.replace. Errors: certificate_not_found, illegal_transition, open_holds, pool_empty.';
+'Gives a certificate''s money and validity to a new one of the same pool, and ends it. Returns the successor, issued; certificates.disclose_code() shows its code when it is handed out. Permission: certificates.replace. Errors: certificate_not_found, illegal_transition, open_holds, pool_empty, pool_paused, pool_closed.';
 GRANT EXECUTE ON FUNCTION certificates.replace(uuid, text) TO backoffice_service, backoffice_definer;
 
 CREATE OR REPLACE VIEW certificates.discrepancies WITH (security_invoker = true) AS

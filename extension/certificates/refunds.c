@@ -118,9 +118,10 @@ certificates_refund(PG_FUNCTION_ARGS)
 	Life		life;
 	Certificate certificate;
 	Movement	movement;
+	const char *more[MOVEMENT_MORE_ARGUMENTS] = {redemption ? bo_uuid_text(redemption) : NULL, reason};
 
 	life_begin(&life, "certificates.refund");
-	if (movement_begin("certificates.refund", key, id, amount, redemption ? bo_uuid_text(redemption) : NULL, &movement))
+	if (movement_begin("certificates.refund", key, id, amount, more, &movement))
 	{
 		pg_uuid_t	refund;
 
@@ -134,6 +135,7 @@ certificates_refund(PG_FUNCTION_ARGS)
 		else if (!certificate_is(&certificate, "expired"))
 			certificate_set_state(&certificate, certificate_state_by_balance(&certificate));
 		certificate_save(&certificate, reason);
+		certificate_expire_now_if_due(&certificate, "validity ended");
 		refund = record(&certificate, amount, reason);
 		movement_fill(&movement, &certificate, &refund, "refunded", amount);
 		movement_emit(&movement, &certificate, NULL, certificate.order_ref);

@@ -7,6 +7,7 @@
 #include "catalog/pg_type.h"
 #include "certificates/certificates.h"
 #include "certificates/redemptions.h"
+#include "certificates/reserve.h"
 #include "certificates/rows.h"
 #include "core/spi.h"
 #include "utils/builtins.h"
@@ -17,23 +18,16 @@ PG_FUNCTION_INFO_V1(certificates_replace);
 static pg_uuid_t
 reserve_successor(const Certificate *certificate)
 {
-	static BoPlan reserve = {
-		"SELECT r.status, r.id FROM certificates.reserve_next(pool => $1, channel => $2, order_ref => $3) r",
-		3, {TEXTOID, TEXTOID, TEXTOID}
-	};
-	Datum		args[3];
-	char		nulls[3] = {' ', ' ', certificate->order_ref ? ' ' : 'n'};
+	pg_uuid_t	successor;
 
-	args[0] = CStringGetTextDatum(certificate->pool);
-	args[1] = CStringGetTextDatum(certificate->channel ? certificate->channel : "replacement");
-	args[2] = certificate->order_ref ? CStringGetTextDatum(certificate->order_ref) : (Datum) 0;
-	if (bo_spi_run(&reserve, args, nulls, 1) != 1 || bo_spi_isnull(0, 2))
+	if (!certificates_reserve(&certificate->organization_id, &certificate->pool_id,
+							  certificate->channel ? certificate->channel : "replacement", certificate->order_ref, &successor))
 		ereport(ERROR,
 				(errcode(BO_CONFLICT),
 				 errmsg("there is no certificate to replace it with"),
 				 bo_code("pool_empty", "pool %s has nothing to give", certificate->pool),
 				 errhint("Import codes into the pool and try again.")));
-	return bo_spi_uuid(0, 2);
+	return successor;
 }
 
 /* The successor is worth what the old one was, for as long. */
@@ -91,6 +85,8 @@ certificates_replace(PG_FUNCTION_ARGS)
 	hand_over(&old, result, reason);
 	certificate_lock(&life.organization_id, result, &successor);
 	life_issue(&successor, NULL, NULL, false);
+	certificate_lock(&life.organization_id, result, &successor);
+	certificate_expire_now_if_due(&successor, "validity ended");
 	life_end(&life);
 	PG_RETURN_UUID_P(result);
 }

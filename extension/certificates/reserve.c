@@ -24,6 +24,7 @@
 #include "certificates/ask.h"
 #include "certificates/certificates.h"
 #include "certificates/level.h"
+#include "certificates/reserve.h"
 #include "certificates/rows.h"
 #include "certificates/stream.h"
 #include "core/idempotency.h"
@@ -34,6 +35,7 @@
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/fmgroids.h"
+#include "utils/inval.h"
 #include "utils/jsonb.h"
 #include "utils/lsyscache.h"
 #include "utils/numeric.h"
@@ -292,14 +294,12 @@ reserve(const Pool *given, const ReserveRequest *request, pg_uuid_t *id)
 /* ---- the SQL function ---- */
 
 static TimestampTz
-end_of_hold(FunctionCallInfo fcinfo, int number, const Pool *pool)
+end_of_hold(const Interval *hold)
 {
-	Interval	hold = PG_ARGISNULL(number) ? pool->hold : *PG_GETARG_INTERVAL_P(number);
 	TimestampTz now = bo_now();
-	TimestampTz until = DatumGetTimestampTz(DirectFunctionCall2(timestamptz_pl_interval, TimestampTzGetDatum(now),
-																IntervalPGetDatum(&hold)));
+	TimestampTz until = certificates_later(now, hold);
 
-	if (until <= now || (until - now) / USECS_PER_DAY > 366)
+	if (until <= now || until == DT_NOEND || (until - now) / USECS_PER_DAY > 366)
 		ereport(ERROR,
 				(errcode(BO_UNPROCESSABLE),
 				 errmsg("the hold is not valid"),
@@ -339,6 +339,23 @@ check_pool_gives(const Pool *pool)
 				 errmsg("pool \"%s\" is %s", pool->code, pool_state_name(pool->state)),
 				 bo_code(pool->state == POOL_PAUSED ? "pool_paused" : "pool_closed", "it gives no certificates"),
 				 pool->state == POOL_PAUSED ? errhint("certificates.resume_pool() opens it again.") : 0));
+}
+
+bool
+certificates_reserve(const pg_uuid_t *organization, const pg_uuid_t *pool_id, const char *channel, const char *order_ref, pg_uuid_t *id)
+{
+	ReserveRequest request = {channel, order_ref};
+	const Pool *found;
+	Pool		pool;
+
+	AcceptInvalidationMessages();
+	found = pool_by_id(organization, pool_id);
+	if (found == NULL)
+		elog(ERROR, "a certificate's pool is gone");
+	pool = *found;
+	check_pool_gives(&pool);
+	request.hold_until = end_of_hold(&pool.hold);
+	return reserve(&pool, &request, id);
 }
 
 #define IDEMPOTENCY_SCOPE "certificates.reserve_next"
@@ -397,7 +414,7 @@ certificates_reserve_next(PG_FUNCTION_ARGS)
 	request.channel = certificates_arg(fcinfo, 1, "channel", 64, true);
 	request.order_ref = certificates_arg(fcinfo, 2, "order_ref", MAX_REF_BYTES, false);
 	key = certificates_arg(fcinfo, 3, "idempotency_key", IDEMPOTENCY_KEY_MAX_BYTES, false);
-	request.hold_until = end_of_hold(fcinfo, 4, &pool);
+	request.hold_until = end_of_hold(PG_ARGISNULL(4) ? &pool.hold : PG_GETARG_INTERVAL_P(4));
 
 	if (key != NULL && answered_before(fcinfo, key, &pool, &request, &id))
 		PG_RETURN_DATUM(reservation(fcinfo, &pool, &id, request.hold_until));

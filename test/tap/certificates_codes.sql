@@ -1,6 +1,6 @@
 -- Codes: importing, making, COPY; their form; keys and their rotation are in test/faults/certificates_pools.py.
 BEGIN;
-SELECT plan(39);
+SELECT plan(41);
 SET LOCAL ROLE backoffice_service;
 SELECT access.create_organization('Flowers') AS org \gset
 SELECT access.create_organization('Rival') AS rival \gset
@@ -29,6 +29,9 @@ SELECT is(pg_temp.refused($$ SELECT certificates.import_codes('gift', ARRAY['NEW
     'PT422 invalid_codes: row 2: code exists, row 3: malformed code, row 4: malformed code, row 5: code repeated, row 6: malformed code, row 7: malformed code, row 8: malformed code, row 9: malformed code',
     'each bad row is named');
 SELECT is((SELECT created FROM certificates.pool_status WHERE pool = 'gift'), 4::bigint, 'and nothing is imported');
+SELECT throws_ok($$ SELECT certificates.import_codes('gift', ARRAY['ab12cd34', 'ab12cd34', 'ab12cd34']) $$, 'PT422', '3 of 3 codes are not acceptable, none was imported', 'each is counted once');
+SELECT is(pg_temp.refused($$ SELECT certificates.import_codes('gift', ARRAY['ab12cd34', 'ab12cd34']) $$),
+    'PT422 invalid_codes: row 1: code exists, row 2: code repeated', 'and named once');
 SELECT is(pg_temp.refused($$ SELECT certificates.import_codes('gift', ARRAY['NEW-1', 'NEW-2', 'NEW-3', 'NEW-4'], ARRAY['12', '123456789', '12a', '1234']) $$),
     'PT422 invalid_codes: row 1: malformed CVC, row 2: malformed CVC, row 3: malformed CVC', 'CVCs have 3 to 8 digits');
 SELECT matches(pg_temp.refused($$ SELECT certificates.import_codes('gift', ARRAY(SELECT '' FROM generate_series(1, 25))) $$),

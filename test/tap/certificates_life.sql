@@ -1,5 +1,5 @@
 BEGIN;
-SELECT plan(121);
+SELECT plan(137);
 SET LOCAL ROLE backoffice_service;
 SELECT access.create_organization('Flowers') AS org \gset
 SELECT access.create_organization('Rival') AS rival \gset
@@ -15,14 +15,34 @@ FROM pg_temp.calls('00000000-0000-0000-0000-000000000000') f;
 SELECT throws_ok(format('SELECT access.act_as(%L, %L); SELECT certificates.capture(%L)', :'org', :'nobody', :'org'), '42501', NULL, 'without the right: capture');
 SELECT throws_ok(format('SELECT access.act_as(%L, %L); SELECT certificates.retry_order(%L)', :'org', :'nobody', 'o'), '42501', NULL, 'without the right: retry_order');
 
+-- replacement asks for no other right
+SELECT access.create_organization('Third') AS third \gset
+RESET ROLE;
+INSERT INTO certificates.pools (organization_id, id, code, currency, face_value_minor, low_water, validity, hold, cvc_digits, requires_activation, destroy_cvc_after_delivery, code_format, state)
+SELECT :'third', :'third', 'own', 'EUR', 5000, 0, '1 year', '1 hour', 4, false, false, 'any', 'empty';
+INSERT INTO certificates.pool_slots (organization_id, pool_id, created, next_slot) SELECT :'third', :'third', 2, 3;
+INSERT INTO certificates.certificates (organization_id, id, pool_id, slot_no, face_value_minor, balance_minor, code_index, code_secret)
+SELECT :'third', ('22222222-2222-7222-8222-22222222222' || n)::uuid, :'third', n, 5000, 5000, convert_to('x' || n, 'UTF8'), 'x' FROM generate_series(1, 2) n;
+UPDATE certificates.certificates SET state = 'reserved' WHERE organization_id = :'third' AND slot_no = 1;
+UPDATE certificates.certificates SET state = 'issued' WHERE organization_id = :'third' AND slot_no = 1;
+SELECT access.create_user('clerk@example.org', NULL, :'third') AS clerk \gset
+INSERT INTO access.roles (organization_id, name, permissions) VALUES (:'third', 'clerk', ARRAY['certificates.replace']);
+SET LOCAL ROLE backoffice_service;
+SELECT access.grant_role(:'clerk', 'clerk', NULL, :'third');
+SELECT throws_ok(format($$ DO $do$ BEGIN
+    PERFORM access.act_as(%L, %L);
+    PERFORM certificates.replace('22222222-2222-7222-8222-222222222221');
+    RAISE EXCEPTION 'undo this' USING errcode = '22012';
+END $do$ $$, :'third', :'clerk'), '22012', 'undo this', 'certificates.replace is enough to replace');
+
 -- somebody else's certificates are not there
 RESET ROLE;
 INSERT INTO certificates.pools (organization_id, id, code, currency, face_value_minor, low_water, validity, hold, cvc_digits, requires_activation, destroy_cvc_after_delivery, code_format, state)
 SELECT :'rival', :'rival', 'gift', 'EUR', 5000, 0, '1 year', '1 hour', 4, false, false, 'any', 'empty';
 INSERT INTO certificates.certificates (organization_id, id, pool_id, slot_no, face_value_minor, balance_minor, code_index, code_secret)
 VALUES (:'rival', '11111111-1111-7111-8111-111111111111', :'rival', 1, 5000, 5000, 'x', 'x');
-UPDATE certificates.certificates SET state = 'reserved';
-UPDATE certificates.certificates SET state = 'issued';
+UPDATE certificates.certificates SET state = 'reserved' WHERE organization_id = :'rival';
+UPDATE certificates.certificates SET state = 'issued' WHERE organization_id = :'rival';
 INSERT INTO certificates.redemptions (organization_id, id, certificate_id, state, amount_minor)
 VALUES (:'rival', '11111111-1111-7111-8111-111111111112', '11111111-1111-7111-8111-111111111111', 'authorized', 1);
 SET LOCAL ROLE backoffice_service;
@@ -172,6 +192,46 @@ SELECT certificates.replace(:'b', 'lost') AS g \gset
 SELECT is(pg_temp.money(:'b') || ', ' || pg_temp.money(:'g'), 'replaced 0/0, issued 2500/2500', 'the money moves to the successor');
 SELECT is((SELECT replaced_by FROM certificates.certificates WHERE id = :'b'), :'g'::uuid, 'which is linked');
 SELECT throws_ok(format('SELECT certificates.replace(%L)', :'b'), 'PT409', NULL, 'once');
+
+-- what comes back to life after its validity expires at once; what was never activated is not by extension
+RESET ROLE;
+SELECT set_config('backoffice.frozen_now', '', true);
+SET LOCAL ROLE backoffice_service;
+SELECT certificates.generate_codes('gift', 20), certificates.generate_codes('card', 3);
+SELECT pg_temp.sold() AS l1, pg_temp.sold() AS l2, pg_temp.sold('card') AS l3, pg_temp.sold('card') AS l4, pg_temp.sold() AS l5 \gset
+SELECT certificates.redeem(:'l1', 5000);
+SELECT certificates.block(:'l2');
+SELECT certificates.activate(:'l4');
+RESET ROLE;
+SELECT set_config('backoffice.frozen_now', (now() + interval '2 years')::text, true);
+SELECT pg_temp.events(:'l1'), pg_temp.events(:'l2');
+SET LOCAL ROLE backoffice_service;
+SELECT is((SELECT r.state FROM certificates.refund(:'l1', 1000) r), 'expired', 'money given back to a redeemed one after its validity');
+SELECT is(pg_temp.money(:'l1'), 'expired 1000/1000', 'is there, and expired');
+SELECT is(pg_temp.events(:'l1'), 'certificate.restored certificate.expired redemption.refunded', 'both steps are told');
+SELECT certificates.replace(:'l2') AS l6 \gset
+SELECT is(pg_temp.money(:'l2') || ', ' || pg_temp.money(:'l6'), 'replaced 0/0, expired 5000/5000', 'the successor of a blocked one whose validity is over expires at once');
+RESET ROLE;
+UPDATE certificates.certificates SET state = 'expired' WHERE id IN (:'l3', :'l4', :'l5');
+SET LOCAL ROLE backoffice_service;
+SELECT is(certificates.extend(:'l3', backoffice.now() + interval '1 day'), 'issued', 'one that was never activated is issued again');
+SELECT throws_ok(format('SELECT certificates.redeem(%L, 1)', :'l3'), 'PT409', 'the certificate can''t be redeemed', 'and pays nothing yet');
+SELECT is(certificates.activate(:'l3'), 'active', 'until it is activated');
+SELECT is(certificates.extend(:'l4', backoffice.now() + interval '1 day'), 'active', 'one that was, is active');
+SELECT is(certificates.extend(:'l5', backoffice.now() + interval '1 day'), 'active', 'and so is one that needs no activation');
+
+-- a key's arguments are all of them
+SELECT certificates.authorize(:'l5', 10, 'all-args', interval '1 hour', 'pos', 'O') AS h9 \gset
+SELECT is(certificates.authorize(:'l5', 10, 'all-args', interval '1 hour', 'pos', 'O'), :'h9'::uuid, 'the same again');
+SELECT throws_ok(format('SELECT certificates.authorize(%L, 10, %L, interval %L, %L, %L)', :'l5', 'all-args', '1 year', 'pos', 'O'), 'PT409', NULL, 'another ttl');
+SELECT throws_ok(format('SELECT certificates.authorize(%L, 10, %L, interval %L, %L, %L)', :'l5', 'all-args', '1 hour', 'web', 'O'), 'PT409', NULL, 'another channel');
+SELECT certificates.redeem(:'l5', 10, 'all-args', 'pos', 'O');
+SELECT throws_ok(format('SELECT certificates.redeem(%L, 10, %L, %L, %L)', :'l5', 'all-args', 'web', 'O'), 'PT409', NULL, 'another channel of a redemption');
+SELECT certificates.refund(:'l5', 10, 'all-args', reason => 'a');
+SELECT throws_ok(format('SELECT certificates.refund(%L, 10, %L, reason => %L)', :'l5', 'all-args', 'b'), 'PT409', NULL, 'another reason of a refund');
+
+-- times beyond the calendar
+SELECT throws_ok(format('SELECT certificates.authorize(%L, 10, ttl => interval %L)', :'l5', '400000 years'), '22023', NULL, 'a hold beyond the calendar');
 
 -- other tenants, other rights
 SELECT throws_ok($$ SELECT certificates.redeem('00000000-0000-0000-0000-000000000000', 1) $$, 'PT404', NULL, 'an unknown certificate');

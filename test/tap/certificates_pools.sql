@@ -1,6 +1,6 @@
 -- Pools: arguments, states, status and conservation, tenants apart.
 BEGIN;
-SELECT plan(40);
+SELECT plan(42);
 SET LOCAL ROLE backoffice_service;
 SELECT access.create_organization('Flowers') AS org \gset
 SELECT access.create_organization('Rival') AS rival \gset
@@ -20,6 +20,8 @@ SELECT throws_ok($$ SELECT certificates.create_pool(repeat('a', 64), 'EUR', 100)
 SELECT throws_ok($$ SELECT certificates.create_pool('ü', 'EUR', 100) $$, 'PT422', NULL, 'a code outside ASCII');
 SELECT throws_ok($$ SELECT certificates.create_pool('p', 'eur', 100) $$, 'PT422', NULL, 'a currency in small letters');
 SELECT throws_ok($$ SELECT certificates.create_pool('p', 'EURO', 100) $$, 'PT422', NULL, 'a currency of four letters');
+SELECT throws_ok($$ SELECT certificates.create_pool('0199A000-0000-7000-8000-000000000000', 'EUR', 100) $$, 'PT422', NULL, 'a code like an id');
+SELECT throws_ok($$ SELECT certificates.create_pool('p', 'EUR', 100, validity => '400000 years') $$, 'PT422', NULL, 'valid beyond the calendar');
 SELECT throws_ok($$ SELECT certificates.create_pool('p', 'EUR', 0) $$, 'PT422', NULL, 'worth nothing');
 SELECT throws_ok($$ SELECT certificates.create_pool('p', 'EUR', -1) $$, 'PT422', NULL, 'worth less than nothing');
 SELECT throws_ok($$ SELECT certificates.create_pool('p', 'EUR', NULL) $$, '22023', NULL, 'worth NULL');

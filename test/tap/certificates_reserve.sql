@@ -1,6 +1,6 @@
 -- reserve_next, release, holds, the sweep; the direct way and the SQL way side by side.
 BEGIN;
-SELECT plan(50);
+SELECT plan(51);
 SET LOCAL ROLE backoffice_service;
 SELECT access.create_organization('Flowers') AS org \gset
 SELECT access.act_as(:'org');
@@ -16,6 +16,7 @@ SELECT throws_ok($$ SELECT certificates.reserve_next('gift', '') $$, '22023', NU
 SELECT throws_ok($$ SELECT certificates.reserve_next('gift', repeat('x', 65)) $$, '22023', NULL, 'a channel too long');
 SELECT throws_ok($$ SELECT certificates.reserve_next('gift', 'pos', repeat('x', 201)) $$, '22023', NULL, 'an order too long');
 SELECT throws_ok($$ SELECT certificates.reserve_next('gift', 'pos', hold => '0') $$, 'PT422', NULL, 'a hold of nothing');
+SELECT throws_ok($$ SELECT certificates.reserve_next('gift', 'pos', hold => '400000 years') $$, 'PT422', NULL, 'a hold beyond the calendar');
 SELECT throws_ok($$ SELECT certificates.reserve_next('gift', 'pos', hold => '2 years') $$, 'PT422', NULL, 'a hold of two years');
 SELECT throws_ok($$ SELECT certificates.reserve_next('gift', 'pos', hold => '200000000 days') $$, NULL, NULL, 'a hold beyond time');
 
