@@ -285,6 +285,17 @@ def test_rate_limits_of_networks(site):
     web.stop()
 
 
+def test_rate_limits_of_rpc(site):
+    """What is limited as a log-in is so by its other door too."""
+    web = site.gateway(limits="auth:address=1/3")
+    login = {"email": "nobody@acme.test", "password": "wrong"}
+    for path, body in (("/rpc/login", login), ("/rpc/refresh", {"refresh_token": "bor_x"}), ("/rpc/oidc_begin", {"issuer": "x", "redirect_uri": "y"})):
+        statuses = [web.call("POST", path, body).status for _ in range(10)]
+        assert statuses.count(429) >= 5, (path, statuses)
+    assert 429 not in [web.call("GET", "/rpc/jwks").status for _ in range(10)]
+    web.stop()
+
+
 def test_organizations_elsewhere(site):
     """An organization's requests go to the database that the file says, by header or by the token's claim."""
     site.pg.create_database("second")

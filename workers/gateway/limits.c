@@ -243,10 +243,29 @@ take(Request *request, int class, Subject subject, const char *who)
 	return verdict.allowed || too_many(request, limit, &verdict);
 }
 
+/* A function that has a route of its own as a log-in, or the like, is limited as that at /rpc too. */
+static int
+class_of(const Request *request)
+{
+	/* Whose routes have handlers. */
+	static const char *const others[] = {"oidc_begin", "backchannel_logout"};
+	const char *function = request->params[0];
+
+	if (request->route->rate != RATE_RPC)
+		return (int) request->route->rate;
+	for (int i = 0; i < route_count; i++)
+		if (routes[i].rate == RATE_AUTH && routes[i].function != NULL && strcmp(routes[i].function, function) == 0)
+			return RATE_AUTH;
+	for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
+		if (strcmp(others[i], function) == 0)
+			return RATE_AUTH;
+	return RATE_RPC;
+}
+
 bool
 limits_pass(Request *request)
 {
-	int			class = (int) request->route->rate;
+	int			class = class_of(request);
 	const char *principal = NULL;
 	char		network[INET6_ADDRSTRLEN];
 
