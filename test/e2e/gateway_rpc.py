@@ -215,6 +215,22 @@ def test_memory_is_bounded(env):
     assert web.stop() == 0
 
 
+def test_memory_of_csv_is_bounded(env):
+    """A body of a million fields or lines, or of lines that all repeat a long name, is not a hundred times as much in memory."""
+    web = env.gateway(schemas="api", pool=2, limits="")
+    assert web.wait_log('"msg":"functions loaded"')
+
+    def peak():
+        with open(f"/proc/{children(web.process.pid)[0]}/status") as f:
+            return next(int(line.split()[1]) / 1024 for line in f if line.startswith("VmHWM"))
+    assert web.call("POST", "/rpc/rpc_one", b"a\n7\n", headers={"Content-Type": "text/csv"}).json == {"a": 7}
+    before = peak()
+    for body in (b"a\n7" + b"," * 1000000, b"a\n7\n" + b"\n" * 1000000, b"a" + b",b" * 500000 + b"\n7", b"a" * 500000 + b"\n" + b"7\n" * 2000):
+        assert web.call("POST", "/rpc/rpc_one", body, headers={"Content-Type": "text/csv"}).status in (200, 400, 404)
+    assert peak() - before < 128 or "san" in os.environ.get("WORKERS_BUILD", ""), (peak(), before)
+    assert web.stop() == 0
+
+
 def test_it_is_described(env):
     paths = env.rpc.call("GET", "/openapi.json").json["paths"]
     assert paths["/rpc/rpc_one"]["post"]["requestBody"]["content"]["application/json"]["schema"]["properties"] == \

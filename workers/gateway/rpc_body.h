@@ -27,6 +27,7 @@ typedef enum RpcCsv
 {
 	CSV_GOOD,
 	CSV_RAGGED,					/* lines of different lengths */
+	CSV_LARGE,					/* its JSON would be many times as long */
 	CSV_BROKEN					/* no CSV with a header, or no UTF-8 */
 } RpcCsv;
 

@@ -155,7 +155,8 @@ read_csv(Planning *planning, const char *body, size_t length)
 
 	if (csv == CSV_GOOD)
 		return read_json(planning, json.at, json.length, false);
-	return bad_body(planning, csv == CSV_RAGGED ? "All lines must have same number of fields" : "The body is not CSV with a header");
+	return bad_body(planning, csv == CSV_RAGGED ? "All lines must have same number of fields" :
+					csv == CSV_LARGE ? "The body is too large: each of its lines repeats all names" : "The body is not CSV with a header");
 }
 
 /* What arguments are given, by the body or, on GET, by the query string. */
