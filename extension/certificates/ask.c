@@ -23,8 +23,8 @@
  * transaction that rolled back is given again, but no row of it was settled.
  *
  * A row that is available but locked is left to whoever reserves it, but not
- * to the keeper: that one only moves it.  Then the asker waits for the keeper's
- * step, which is short and waits for nobody, and asks again.
+ * to who only moves it (movers.h).  Then the asker waits for the mover, which
+ * waits for nobody, and asks again.
  */
 #include "certificates/ask.h"
 
@@ -32,10 +32,10 @@
 #include "access/htup_details.h"
 #include "access/tableam.h"
 #include "access/xact.h"
+#include "certificates/movers.h"
 #include "certificates/rows.h"
 #include "core/storage.h"
 #include "executor/tuptable.h"
-#include "events/events.h"
 #include "miscadmin.h"
 #include "storage/lmgr.h"
 #include "storage/procarray.h"
@@ -56,7 +56,7 @@ typedef struct Asker
 	void	   *arg;
 	MemoryContext attempt;
 	AskedRows	learned;
-	TransactionId mover;		/* in whose hands the keeper has available rows */
+	TransactionId mover;		/* who only moves available rows that could not be taken */
 	bool		again;			/* there is something new to ask */
 	bool		full;			/* no room for more unsettled rows: learned.from stays */
 } Asker;
@@ -101,14 +101,20 @@ look_for_mover(Asker *asker, HeapTuple row)
 	HeapTupleHeader header = row->t_data;
 	TransactionId changer;
 
-	if ((header->t_infomask & HEAP_XMAX_INVALID) || HEAP_XMAX_IS_LOCKED_ONLY(header->t_infomask))
+	if (header->t_infomask & HEAP_XMAX_INVALID)
 		return;
-	changer = HeapTupleHeaderGetUpdateXid(header);
+	/* Movers lock the row before they change it. */
+	if (!HEAP_XMAX_IS_LOCKED_ONLY(header->t_infomask))
+		changer = HeapTupleHeaderGetUpdateXid(header);
+	else if (header->t_infomask & HEAP_XMAX_IS_MULTI)
+		return;
+	else
+		changer = HeapTupleHeaderGetRawXmax(header);
 	if (!TransactionIdIsValid(changer) || TransactionIdIsCurrentTransactionId(changer))
 		return;
 	if (!TransactionIdIsInProgress(changer))
 		asker->again = true;	/* it is over since the snapshot was taken */
-	else if (!TransactionIdIsValid(asker->mover) && BackendXidGetPid(changer) == events_keeper_pid())
+	else if (!TransactionIdIsValid(asker->mover) && movers_has(changer))
 	{
 		asker->mover = changer;
 		asker->again = true;

@@ -8,6 +8,7 @@
 #include "certificates/import.h"
 #include "certificates/level.h"
 #include "certificates/life.h"
+#include "certificates/movers.h"
 #include "certificates/rows.h"
 #include "certificates/sweep.h"
 #include "certificates/throttle.h"
@@ -84,6 +85,7 @@ certificates_init(void)
 	allocator_init();
 	import_init();
 	level_init();
+	movers_init();
 	rows_init();
 	life_keeper_init();
 	sweep_init();

@@ -31,6 +31,7 @@
 #include "catalog/namespace.h"
 #include "catalog/pg_type_d.h"
 #include "certificates/allocator.h"
+#include "certificates/movers.h"
 #include "certificates/rows.h"
 #include "certificates/stream.h"
 #include "core/spi.h"
@@ -85,16 +86,16 @@ static BoPlan move_plan = {
 
 /* ---- counting ---- */
 
-/* Is the transaction that has taken an available row the keeper's, which only moves it? */
+/* Does the transaction that has taken an available row only move it? */
 static bool
-is_keeper(TransactionId changer)
+is_moved_by(TransactionId changer)
 {
 	static TransactionId asked = InvalidTransactionId;
 	static bool answer;
 
 	if (changer != asked)
 	{
-		answer = BackendXidGetPid(changer) == events_keeper_pid();
+		answer = movers_has(changer);
 		asked = changer;
 	}
 	return answer;
@@ -123,7 +124,7 @@ count_rows(const Pool *pool, int64 first, int64 last, int64 enough, Snapshot sna
 		CHECK_FOR_INTERRUPTS();
 		if (!certificate_is_available(row, RelationGetDescr(rel)))
 			continue;
-		if (certificate_is_taken(row, snapshot) && !is_keeper(HeapTupleHeaderGetUpdateXid(row->t_data)))
+		if (certificate_is_taken(row, snapshot) && !is_moved_by(HeapTupleHeaderGetUpdateXid(row->t_data)))
 			left.taken++;
 		else
 			left.count++;

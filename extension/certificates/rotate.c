@@ -10,6 +10,7 @@
 
 #include "catalog/pg_type_d.h"
 #include "certificates/codes.h"
+#include "certificates/movers.h"
 #include "core/spi.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
@@ -99,9 +100,11 @@ certificates_rotate_keys(PG_FUNCTION_ARGS)
 				(errcode(BO_BAD_REQUEST),
 				 errmsg("the batch must be 1 to 1000000 certificates"),
 				 bo_code("invalid_argument", "batch is %d", batch)));
+	PreventCommandIfReadOnly("rotate_keys()");
 	args[0] = PointerGetDatum(keys_current_prefix());
 	args[1] = Int64GetDatum(batch);
 	user = bo_user_kernel();
+	movers_enter();
 	bo_spi_begin();
 	count = bo_spi_run(&stale_plan, args, NULL, 0);
 	stale = MemoryContextAlloc(caller, Max(count, 1) * sizeof(Stale));

@@ -28,6 +28,7 @@
 #include "catalog/pg_type_d.h"
 #include "certificates/allocator.h"
 #include "certificates/level.h"
+#include "certificates/movers.h"
 #include "certificates/pools.h"
 #include "certificates/release.h"
 #include "core/spi.h"
@@ -308,7 +309,9 @@ certificates_sweep(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_ACTIVE_SQL_TRANSACTION),
 				 errmsg("a sweep needs isolation level read committed"),
 				 bo_code("isolation_level", "it has to see the newest rows")));
+	PreventCommandIfReadOnly("sweep()");
 	user = bo_user_kernel();
+	movers_enter();
 	memset(&round, 0, sizeof(round));
 	round.at_once = true;
 	do
