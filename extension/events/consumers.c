@@ -15,6 +15,7 @@
 #include "core/spi.h"
 #include "events/alerts.h"
 #include "events/position.h"
+#include "events/reader.h"
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "utils/array.h"
@@ -103,11 +104,7 @@ lock_consumer(const LeaseRequest *request)
 	};
 	static BoPlan add_shards = {
 		"INSERT INTO events.cursors (consumer, shard, position)"
-		" SELECT $1, shard, '0:0:0' FROM pg_catalog.generate_series(0, $2 - 1) AS shard", 2, {TEXTOID, INT4OID}
-	};
-	static BoPlan to_latest = {
-		"UPDATE events.cursors SET position = latest.position"
-		" FROM (SELECT events.position() AS position) AS latest WHERE consumer = $1 AND latest.position IS NOT NULL", 1, {TEXTOID}
+		" SELECT $1, shard, $3::text::events.position FROM pg_catalog.generate_series(0, $2 - 1) AS shard", 3, {TEXTOID, INT4OID, TEXTOID}
 	};
 	static BoPlan lock = {
 		"SELECT shard_count, kind, topics IS DISTINCT FROM $2 FROM events.registered_consumers"
@@ -122,9 +119,11 @@ lock_consumer(const LeaseRequest *request)
 
 	if (bo_spi_run(&create, args, nulls, 0) == 1)
 	{
+		EventPosition start = request->from_latest ? reader_latest() : reader_earliest();
+		char		buffer[POSITION_TEXT_MAX];
+
+		args[2] = CStringGetTextDatum(position_print(buffer, &start));
 		bo_spi_run(&add_shards, args, NULL, 0);
-		if (request->from_latest)
-			bo_spi_run(&to_latest, args, NULL, 0);
 	}
 	args[1] = request->topics;
 	nulls[1] = nulls[2];

@@ -123,8 +123,11 @@ start_of(char *start)
 {
 	EventPosition latest;
 
-	if (strcmp(start, "earliest") == 0)
-		return "0:0:0";
+	if (strcmp(start, "earliest") == 0 || strcmp(start, "0:0:0") == 0)
+	{
+		latest = reader_earliest();
+		return position_print(palloc(POSITION_TEXT_MAX), &latest);
+	}
 	if (strcmp(start, "latest") != 0)
 		return start;
 	PushActiveSnapshot(GetLatestSnapshot());
@@ -358,6 +361,8 @@ events_seek(PG_FUNCTION_ARGS)
 				 errmsg("the position is not in the log yet"),
 				 bo_code("position_ahead", "it is behind the latest that is readable"),
 				 errhint("events.position() tells the latest.")));
+	if (position.tick == 0 && position.seq == 0)
+		position = reader_earliest();
 	saved = bo_user_kernel();
 	bo_spi_begin();
 	moved = move_consumer(PG_GETARG_DATUM(0), &position);
@@ -374,6 +379,7 @@ events_seek_time(PG_FUNCTION_ARGS)
 		"SELECT tick, seq_hi, epoch FROM events.ticks WHERE at < $1 ORDER BY tick DESC LIMIT 1", 1, {TIMESTAMPTZOID}
 	};
 	EventPosition position = {0};
+	EventPosition earliest = reader_earliest();
 	Datum		since = PG_GETARG_DATUM(1);
 	BoUser		saved = bo_user_kernel();
 	int32		moved;
@@ -385,6 +391,9 @@ events_seek_time(PG_FUNCTION_ARGS)
 		position.seq = bo_spi_int64(0, 2);
 		position.epoch = (uint32) bo_spi_int32(0, 3);
 	}
+	/* Some ticks outlive their events. */
+	if (position_compare(&position, &earliest) < 0)
+		position = earliest;
 	moved = move_consumer(PG_GETARG_DATUM(0), &position);
 	bo_spi_end();
 	bo_user_restore(saved);

@@ -17,6 +17,7 @@
 #include "events/ticks.h"
 #include "events/window.h"
 #include "miscadmin.h"
+#include "storage/lmgr.h"
 #include "utils/fmgroids.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
@@ -161,6 +162,26 @@ EventPosition
 reader_position(const EventReader *reader)
 {
 	return reader->at;
+}
+
+EventPosition
+reader_earliest(void)
+{
+	Snapshot	snapshot;
+	EventPosition earliest;
+	TickReader *ticks;
+	Tick		tick = {0};
+
+	/* Until the caller's consumer is committed, or retention would not see it and drop what it begins with. */
+	LockRelationOid(events_table("floor", false), RowShareLock);
+	snapshot = RegisterSnapshot(GetLatestSnapshot());
+	earliest = log_floor(snapshot);
+	ticks = tick_reader_open(snapshot);
+	if (tick_get(ticks, earliest.tick, &tick))
+		earliest.epoch = tick.epoch;
+	tick_reader_close(ticks);
+	UnregisterSnapshot(snapshot);
+	return earliest;
 }
 
 EventPosition

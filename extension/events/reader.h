@@ -63,6 +63,9 @@ extern EventPosition reader_position(const EventReader *reader);
 
 extern void reader_close(EventReader *reader);
 
+/* Where the log begins: 0:0:0 until retention has dropped something.  It drops nothing more until the transaction is over. */
+extern EventPosition reader_earliest(void);
+
 /* The latest position that is readable now; 0:0:0 in an empty log. */
 extern EventPosition reader_latest(void);
 

@@ -227,13 +227,14 @@ look_for_expired(int64 *leaf, Tick *tick)
 	return found;
 }
 
-/* Nobody writes to the leaf from here on; who reads it is not disturbed. */
+/* Nobody writes to the leaf from here on, nor makes a consumer that begins with it (reader_earliest()); who reads is not disturbed. */
 static void
 lock_writers_out(int64 leaf)
 {
 	bo_spi_begin();
 	run_ddl("SET LOCAL lock_timeout = '200ms'");
 	run_ddl("LOCK TABLE events.log_%lld IN EXCLUSIVE MODE", (long long) leaf);
+	run_ddl("LOCK TABLE events.floor IN EXCLUSIVE MODE");
 	bo_spi_end();
 }
 

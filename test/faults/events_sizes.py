@@ -185,6 +185,54 @@ def case_dropping_while_somebody_reads():
                 reader.execute("ROLLBACK TO SAVEPOINT s")
 
 
+def case_beginning_of_a_log_that_was_cut():
+    """Where retention has dropped something, new consumers that want all begin with what is left, and do not hang at 0:0:0."""
+    with Cluster() as pg:
+        pg.create_database("d")
+        pg.query("SELECT events.define_topic('short', retention => '1 ms', direction => 'internal')", dbname="d")
+        with _log.session(pg) as cur:
+            for n in range(3):
+                emit_short(cur, n)
+            _log.wait_until_announced(cur)
+            leave_behind(cur, 1)
+            leave_behind(cur, 2)
+            time.sleep(0.1)
+            cur.execute("UPDATE events.cursors SET position = events.position()")
+            cur.execute("SELECT events.drop_expired()")
+            assert cur.fetchone()[0] > 0
+            left = [e[1] for e in _log.read_all(cur)]
+            assert left
+            cur.execute("""CREATE TABLE seen (who text, id uuid);
+                CREATE FUNCTION see(e events.event) RETURNS void LANGUAGE sql AS 'INSERT INTO public.seen VALUES (''handler'', e.id)';
+                GRANT INSERT ON seen TO backoffice_service; GRANT EXECUTE ON FUNCTION see TO backoffice_service""")
+
+            def seen():
+                cur.execute("SELECT id::text FROM seen")
+                return [row[0] for row in cur.fetchall()]
+            cur.execute("SELECT events.subscribe('h', '{short}', 'see(events.event)', start => 'earliest')")
+            _log.wait_for("the handler began", lambda: seen() == left, 10)
+            for back in ("'0:0:0'::events.position", "'2000-01-01'::timestamptz"):
+                cur.execute("TRUNCATE seen")
+                cur.execute(f"SELECT events.seek('h', {back})")
+                _log.wait_for(f"the handler began again from {back}", lambda: seen() == left, 10)
+            cur.execute("SELECT position::text FROM events.lease('relay', 'me', 1, topics => '{short}')")
+            assert [e[1] for e in _log.read_all(cur, cur.fetchone()[0])] == left, "a thin worker begins with what is left"
+
+            # One that is not committed yet holds retention as well.
+            leave_behind(cur, 3)
+            leave_behind(cur, 4)
+            time.sleep(0.1)
+            cur.execute("UPDATE events.cursors SET position = events.position()")
+            with _log.session(pg) as late:
+                late.execute("BEGIN")
+                late.execute("SELECT position::text FROM events.lease('late', 'me', 1, topics => '{short}')")
+                start = late.fetchone()[0]
+                assert error_of(cur, "SELECT events.drop_expired()") == "canceling statement due to lock timeout"
+                late.execute("COMMIT")
+            cur.execute("SELECT events.drop_expired()")
+            assert [e[1] for e in _log.read_all(cur, start)][:len(left)] == left, "what it begins with is still there"
+
+
 def case_dropping_the_log():
     """A log with events is not dropped by accident; without workers' consent nothing hangs."""
     with Cluster() as pg:
