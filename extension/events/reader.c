@@ -230,10 +230,9 @@ open_leaf(EventReader *reader, int64 number)
 static void
 check_not_dropped(const EventReader *reader)
 {
-	Snapshot	latest = RegisterSnapshot(GetLatestSnapshot());
-	EventPosition floor = log_floor(latest);
+	/* What is committed at this instant: a parallel operation can take no newer snapshot. */
+	EventPosition floor = log_floor(SnapshotSelf);
 
-	UnregisterSnapshot(latest);
 	if (is_below(&reader->at, &floor))
 		refuse(BO_GONE, &reader->at, "position_expired", "retention has dropped events behind it");
 }
