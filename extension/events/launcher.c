@@ -115,7 +115,8 @@ scan_databases(void)
 		Form_pg_database database = (Form_pg_database) GETSTRUCT(tuple);
 		bool		found;
 
-		if (!database->datallowconn)
+		/* The latter: its DROP did not come to its end, and it refuses everybody. */
+		if (!database->datallowconn || database->datconnlimit == DATCONNLIMIT_INVALID_DB)
 			continue;
 		entry = hash_search(known, &database->oid, HASH_ENTER, &found);
 		if (!found)

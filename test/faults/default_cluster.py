@@ -159,3 +159,14 @@ def case_more_databases_than_room():
         while "no room for the database" not in open(pg.log).read():
             assert time.time() < deadline, "nobody was told"
             time.sleep(0.2)
+
+
+def case_database_left_invalid():
+    """A database whose DROP did not come to its end refuses everybody: nobody is sent there again and again."""
+    with Cluster() as pg:
+        pg.query("CREATE DATABASE broken")
+        time.sleep(1)
+        pg.query("UPDATE pg_database SET datconnlimit = -2 WHERE datname = 'broken'")
+        pg.restart()
+        time.sleep(4)
+        assert "invalid database" not in open(pg.log).read(), "workers knock at its door"
