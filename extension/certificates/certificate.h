@@ -104,6 +104,6 @@ extern void movement_emit(const Movement *movement, const Certificate *certifica
 
 extern bool movement_begin(const char *scope, const char *key, const pg_uuid_t *id, int64 amount_minor,
 						   const char *const more[MOVEMENT_MORE_ARGUMENTS], Movement *movement);
-extern void movement_finish(const char *scope, const char *key, const Movement *movement);
+extern void movement_finish(const char *scope, const char *key, const char *const more[MOVEMENT_MORE_ARGUMENTS], const Movement *movement);
 
 #endif

@@ -6,6 +6,7 @@
 
 #include "access/htup_details.h"
 #include "certificates/stream.h"
+#include "common/hashfn.h"
 #include "core/idempotency.h"
 #include "core/json_out.h"
 #include "funcapi.h"
@@ -13,6 +14,7 @@
 #include "utils/numeric.h"
 
 #define MOVEMENT_COLUMNS 8
+#define ARGUMENTS "arguments"	/* of the request, hashed, in a stored answer */
 
 void
 movement_fill(Movement *movement, const Certificate *certificate, const pg_uuid_t *id, const char *kind, int64 amount_minor)
@@ -49,7 +51,7 @@ movement_tuple(FunctionCallInfo fcinfo, const Movement *movement)
 }
 
 static Jsonb *
-movement_to_json(const Movement *movement)
+movement_to_json(const Movement *movement, int64 arguments)
 {
 	JsonOut		json;
 
@@ -62,6 +64,7 @@ movement_to_json(const Movement *movement)
 	json_int(&json, "amountMinor", movement->amount_minor);
 	json_int(&json, "balanceMinor", movement->balance_minor);
 	json_int(&json, "availableMinor", movement->available_minor);
+	json_int(&json, ARGUMENTS, arguments);
 	return json_end(&json);
 }
 
@@ -130,6 +133,31 @@ movement_emit(const Movement *movement, const Certificate *certificate, const ch
 	stream_emit(&event, &movement->certificate_id, &certificate->organization_id);
 }
 
+/*
+ * All but the first, which the key's own hash has: that stays as 0.1 made it, so
+ * that what was asked before an update can be repeated after it.
+ */
+static int64
+hash_arguments(const char *const more[MOVEMENT_MORE_ARGUMENTS])
+{
+	uint64		hash = 0;
+
+	for (int i = 1; i < MOVEMENT_MORE_ARGUMENTS; i++)
+		hash = more[i] ? hash_bytes_extended((const unsigned char *) more[i], strlen(more[i]), hash + 1) : hash + 1;
+	return (int64) hash;
+}
+
+static void
+require_same_arguments(const Jsonb *response, const char *const more[MOVEMENT_MORE_ARGUMENTS])
+{
+	JsonbValue	value;
+
+	/* Answers of 0.1 have none. */
+	if (getKeyJsonValueFromContainer((JsonbContainer *) &response->root, ARGUMENTS, strlen(ARGUMENTS), &value) != NULL &&
+		number_member(response, ARGUMENTS) != hash_arguments(more))
+		idempotency_conflict();
+}
+
 bool
 movement_begin(const char *scope, const char *key, const pg_uuid_t *id, int64 amount_minor,
 			   const char *const more[MOVEMENT_MORE_ARGUMENTS], Movement *movement)
@@ -142,19 +170,19 @@ movement_begin(const char *scope, const char *key, const pg_uuid_t *id, int64 am
 	hash = idempotency_hash_begin();
 	idempotency_hash_bytes(hash, id->data, UUID_LEN);
 	idempotency_hash_int64(hash, amount_minor);
-	for (int i = 0; i < MOVEMENT_MORE_ARGUMENTS; i++)
-		idempotency_hash_text(hash, more[i]);
+	idempotency_hash_text(hash, more[0]);
 	if (idempotency_begin(scope, key, hash, &response))
 		return true;
 	if (response == NULL)
 		elog(ERROR, "the idempotency key \"%s\" has no answer", key);
+	require_same_arguments(response, more);
 	movement_from_json(response, movement);
 	return false;
 }
 
 void
-movement_finish(const char *scope, const char *key, const Movement *movement)
+movement_finish(const char *scope, const char *key, const char *const more[MOVEMENT_MORE_ARGUMENTS], const Movement *movement)
 {
 	if (key != NULL)
-		idempotency_finish(scope, key, movement_to_json(movement));
+		idempotency_finish(scope, key, movement_to_json(movement, hash_arguments(more)));
 }

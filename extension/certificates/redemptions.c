@@ -233,7 +233,7 @@ certificates_authorize(PG_FUNCTION_ARGS)
 		*result = movement.id;
 		movement_fill(&movement, &certificate, result, "authorized", amount);
 		movement_emit(&movement, &certificate, channel, order_ref);
-		movement_finish("certificates.authorize", key, &movement);
+		movement_finish("certificates.authorize", key, more, &movement);
 	}
 	*result = movement.id;
 	life_end(&life);
@@ -278,7 +278,7 @@ certificates_capture(PG_FUNCTION_ARGS)
 		close_redemption(&life.organization_id, id, "captured", amount);
 		movement_fill(&movement, &certificate, id, "captured", amount);
 		movement_emit(&movement, &certificate, redemption.channel, redemption.order_ref);
-		movement_finish("certificates.capture", key, &movement);
+		movement_finish("certificates.capture", key, more, &movement);
 	}
 	life_end(&life);
 	PG_RETURN_DATUM(movement_tuple(fcinfo, &movement));
@@ -336,7 +336,7 @@ certificates_redeem(PG_FUNCTION_ARGS)
 		redemption = insert_redemption(&certificate, amount, NULL, channel, order_ref);
 		movement_fill(&movement, &certificate, &redemption, "captured", amount);
 		movement_emit(&movement, &certificate, channel, order_ref);
-		movement_finish("certificates.redeem", key, &movement);
+		movement_finish("certificates.redeem", key, more, &movement);
 	}
 	life_end(&life);
 	PG_RETURN_DATUM(movement_tuple(fcinfo, &movement));

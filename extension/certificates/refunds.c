@@ -139,7 +139,7 @@ certificates_refund(PG_FUNCTION_ARGS)
 		refund = record(&certificate, amount, reason);
 		movement_fill(&movement, &certificate, &refund, "refunded", amount);
 		movement_emit(&movement, &certificate, NULL, certificate.order_ref);
-		movement_finish("certificates.refund", key, &movement);
+		movement_finish("certificates.refund", key, more, &movement);
 	}
 	life_end(&life);
 	PG_RETURN_DATUM(movement_tuple(fcinfo, &movement));

@@ -111,6 +111,16 @@ key_arguments(const char *scope, const char *key, Datum *args)
 	args[2] = CStringGetTextDatum(key);
 }
 
+void
+idempotency_conflict(void)
+{
+	ereport(ERROR,
+			(errcode(BO_CONFLICT),
+			 errmsg("the idempotency key was used for another request"),
+			 bo_code("idempotency_conflict", "the same key came with other arguments before"),
+			 errhint("Use a new key for a new request.")));
+}
+
 /* Compares with the stored request; the row is the current result. */
 static Jsonb *
 replay(const char *key, const bytea *request_hash, MemoryContext caller)
@@ -122,11 +132,7 @@ replay(const char *key, const bytea *request_hash, MemoryContext caller)
 
 	if (VARSIZE_ANY_EXHDR(stored) != VARSIZE_ANY_EXHDR(request_hash) ||
 		memcmp(VARDATA_ANY(stored), VARDATA_ANY(request_hash), VARSIZE_ANY_EXHDR(request_hash)) != 0)
-		ereport(ERROR,
-				(errcode(BO_CONFLICT),
-				 errmsg("the idempotency key was used for another request"),
-				 bo_code("idempotency_conflict", "the same key came with other arguments before"),
-				 errhint("Use a new key for a new request.")));
+		idempotency_conflict();
 	response = bo_spi_datum(0, 2, &isnull);
 	if (!isnull)
 	{

@@ -47,4 +47,7 @@ extern void idempotency_finish(const char *scope, const char *key, Jsonb *respon
 /* The request had no effect worth remembering: a repetition is tried afresh. */
 extern void idempotency_forget(const char *scope, const char *key);
 
+/* Raises PT409 idempotency_conflict. */
+extern void idempotency_conflict(void) pg_attribute_noreturn();
+
 #endif
