@@ -120,6 +120,27 @@ def test_pipelined_requests(site):
     assert statuses(received) == [404, 200] * 10, statuses(received)
 
 
+def test_pipelined_behind_a_slow_one(site):
+    """A request whose beginning came with one that takes long is not late: nobody reads it meanwhile."""
+    site.function("rpc_slow", "", "BEGIN PERFORM pg_catalog.pg_sleep(2.5); RETURN '1'; END")
+    web = site.gateway(header_ms=700, min_body_rate=100000, schemas="api")
+    assert web.wait_log('"msg":"functions loaded"')
+    slow = b"POST /rpc/rpc_slow HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
+    second = b"POST /rpc/rpc_slow HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 2002\r\n\r\n{" + b" " * 2000 + b"}"
+    for cut in (20, len(second) - 1000):
+        with socket.create_connection(("127.0.0.1", web.port), timeout=10) as s:
+            s.sendall(slow + second[:cut])
+            time.sleep(0.1)
+            s.sendall(second[cut:])
+            received = b""
+            while len(statuses(received)) < 2 and (more := s.recv(65536)):
+                received += more
+            assert statuses(received) == [200, 200], (cut, received)
+    # And one that does not come after it is.
+    assert statuses(web.raw(slow + second[:20], timeout_s=5)) == [200, 408]
+    web.stop()
+
+
 def test_connections(site):
     """1.1 stays open, 1.0 and Connection: close do not."""
     start = time.time()

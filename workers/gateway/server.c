@@ -95,6 +95,26 @@ end_slow_takers(Server *server, int64_t now_ms)
 		}
 }
 
+/*
+ * Behind a request that is served libmicrohttpd reads nothing: the next one, of which the guard has a beginning,
+ * is not late before the answer is out. And whatever were told of it would stand in the place of that answer.
+ */
+static void
+put_off_deadlines(const Server *server, int64_t now_ms)
+{
+	for (Request *request = server->requests; request != NULL; request = request->next)
+	{
+		Guard	   *guard = request->guard;
+
+		if (guard == NULL || !request->handled)
+			continue;
+		if (guard->phase_since_ms > 0)
+			guard->phase_since_ms = now_ms;
+		if (guard->body_since_ms > 0)
+			guard->body_since_ms = now_ms;
+	}
+}
+
 /* Ends connections whose head or body does not come, or comes too slowly. */
 static void
 sweep(void *context)
@@ -104,6 +124,7 @@ sweep(void *context)
 	int64_t		now = loop_monotonic_ms();
 
 	intercept_now_ms = now;
+	put_off_deadlines(server, now);
 	for (Guard *guard = intercept_first(); guard != NULL; guard = guard->next)
 	{
 		bool		late = guard->phase_since_ms > 0 && now - guard->phase_since_ms > settings->header_ms;
