@@ -272,10 +272,12 @@ look_up(const pg_uuid_t *organization, const char *normal, int length, pg_uuid_t
 	bo_user_restore(user);
 }
 
+/* What is no code at all is counted as it was written, so that slips of many people are not one code's. */
 static Guess
-guess_of(const Principal *principal, const char *normal, int length)
+guess_of(const Principal *principal, const char *written, const char *normal, int length)
 {
-	bytea	   *index = code_index(0, &principal->organization_id, normal, length);
+	bytea	   *index = length > 0 ? code_index(0, &principal->organization_id, normal, length)
+		: code_index(0, &principal->organization_id, written, strlen(written));
 	Guess		guess;
 
 	/* The hash is keyed: nobody can aim at another code's counter. */
@@ -296,7 +298,7 @@ check_code(const char *code, const char *cvc, pg_uuid_t *id)
 	SecretOwner owner = {principal->organization_id};
 	char		normal[CODE_MAX + 1] = "";
 	int			length = code_normalise(code, strlen(code), normal);
-	Guess		guess = guess_of(principal, normal, length);
+	Guess		guess = guess_of(principal, code, normal, length);
 	bytea	   *hash;
 	bytea	   *made_up;
 	bool		known,

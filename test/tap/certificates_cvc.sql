@@ -1,6 +1,6 @@
 -- CVCs: shown for delivery only, checked without telling what was wrong, throttled past any rollback.
 BEGIN;
-SELECT plan(33);
+SELECT plan(34);
 SET LOCAL ROLE backoffice_service;
 SELECT access.create_organization('Flowers') AS org \gset
 SELECT access.create_organization('Rival') AS rival \gset
@@ -57,6 +57,7 @@ SELECT ok(NOT certificates.verify_cvc('GIFT-0000-0001', '1237'), 'the fifth');
 ROLLBACK TO s;
 SELECT throws_ok($$ SELECT certificates.verify_cvc('GIFT-0000-0001', '1239') $$, 'PT429', 'too many failed checks of codes', 'then no more');
 SELECT throws_ok($$ SELECT certificates.verify_cvc('GIFT-0000-0001', '1234') $$, 'PT429', NULL, 'not even the right one');
+SELECT ok(NOT bool_or(certificates.verify_cvc('mistyped!' || i, '1234')), 'what is no code at all is counted by what it says: one person''s slips do not stop another''s') FROM generate_series(1, 8) i;
 SELECT ok(NOT bool_or(certificates.verify_cvc('GIFT-0000-8888', i::text)), 'unknown codes') FROM generate_series(1001, 1005) i;
 SELECT throws_ok($$ SELECT certificates.verify_cvc('GIFT-0000-8888', '1234') $$, 'PT429', NULL, 'are throttled just the same');
 SELECT throws_ok($$ SELECT count(certificates.verify_cvc('GIFT-7777-' || i, '1234')) FROM generate_series(1, 200) i $$, 'PT429', NULL, 'and so is who tries one code after the other');
