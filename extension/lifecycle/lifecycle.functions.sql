@@ -1,7 +1,7 @@
 CREATE OR REPLACE FUNCTION lifecycle.check_row() RETURNS trigger
     LANGUAGE c AS 'MODULE_PATHNAME', 'lifecycle_check_row';
 COMMENT ON FUNCTION lifecycle.check_row() IS
-'BEFORE trigger made by lifecycle.define(); its argument is the definition''s name. Checks state, transition and guard, counts the version up, and emits the event of an UPDATE where no emit_step() is there to do it. Raises 22023 unknown_state, PT409 illegal_transition, PT409 guard_failed, 39P01 define_again. Permission: who may write the table.';
+'BEFORE trigger made by lifecycle.define(); its argument is the definition''s name. Checks state, transition and guard, counts the version up, and emits the event of an UPDATE where no emit_step() is there to do it. Raises 22023 unknown_state, PT409 illegal_transition, PT409 guard_failed, PT409 row_would_move, 39P01 define_again. Permission: who may write the table.';
 GRANT EXECUTE ON FUNCTION lifecycle.check_row() TO backoffice_admin, backoffice_owner, backoffice_service;
 
 CREATE OR REPLACE FUNCTION lifecycle.emit_step() RETURNS trigger

@@ -86,6 +86,9 @@ extern bool at_once_has_after(Relation rel);
 extern List *at_once_renamed(Relation rel, const char *const *names, int count);
 extern void at_once_refuse(const Binding *binding, Relation rel) pg_attribute_noreturn();
 
+/* moves.c: of a partition's row; returns if it stays where it is. */
+extern void refuse_move(const Machine *machine, Relation rel, HeapTuple old_row, HeapTuple new_row);
+
 extern void machine_pin(Machine *machine);
 extern void machine_unpin(Machine *machine);
 

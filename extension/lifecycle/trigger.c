@@ -407,6 +407,8 @@ lifecycle_check_row(PG_FUNCTION_ARGS)
 	if (!row_security && loading_rows(data->tg_relation))
 		return PointerGetDatum(step.new_row);
 
+	if (step.old_row != NULL && data->tg_relation->rd_rel->relispartition)
+		refuse_move(step.binding->machine, data->tg_relation, step.old_row, step.new_row);
 	if (step.from != step.to)
 		require_transition(&step);
 	if (step.binding->version != InvalidAttrNumber)

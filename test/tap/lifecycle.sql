@@ -1,5 +1,5 @@
 BEGIN;
-SELECT plan(110);
+SELECT plan(114);
 CREATE SCHEMA app;
 CREATE TABLE app.deal (id uuid PRIMARY KEY DEFAULT backoffice.uuid7(), organization_id uuid, state text NOT NULL, version bigint, amount int);
 
@@ -331,6 +331,20 @@ SELECT lifecycle.define('app.door', 'state', '{"initial": "off", "topic": "app.d
 SELECT throws_ok($$ UPDATE app.door SET state = 'on' WHERE id = 4 $$, '55006', NULL, 'a statement under way does not know the triggers of a new definition');
 CREATE TABLE app.derived (id int, n int, state text GENERATED ALWAYS AS (CASE n WHEN 1 THEN 'off' ELSE 'on' END) STORED);
 SELECT throws_ok($$ SELECT lifecycle.define('app.derived', 'state', '{"initial": "off", "transitions": {"off": "on"}}') $$, '22023', NULL, 'a generated state is computed after the check');
+
+-- a row that moves to another partition is deleted and inserted
+CREATE TABLE app.moved (id int, region text, state text NOT NULL, version int, PRIMARY KEY (id, region)) PARTITION BY LIST (region);
+CREATE TABLE app.moved_a (state text NOT NULL, version int, region text NOT NULL, id int NOT NULL);
+ALTER TABLE app.moved ATTACH PARTITION app.moved_a FOR VALUES IN ('a', 'c');
+CREATE TABLE app.moved_b PARTITION OF app.moved DEFAULT;
+SELECT lifecycle.define('app.moved', 'state', '{"initial": "off", "topic": "app.deals", "version": "version",
+    "transitions": [{"to": "off", "event": "deal.made"}, {"from": "off", "to": "on", "event": "deal.on"}]}');
+INSERT INTO app.moved VALUES (1, 'a', 'off'), (2, 'z', 'off');
+SELECT throws_ok($$ UPDATE app.moved SET region = 'b' WHERE id = 1 $$, 'PT409', 'a row of app.moved can''t move to another partition', 'its life would seem to begin anew');
+SELECT throws_ok($$ UPDATE app.moved SET region = 'a', state = 'on' WHERE id = 2 $$, 'PT409', 'a row of app.moved can''t move to another partition', 'from the default partition too');
+SELECT lives_ok($$ UPDATE app.moved SET region = 'c', state = 'on' WHERE id = 1 $$, 'within its partition it may go where it likes');
+SELECT results_eq($$ SELECT type, payload ->> 'version' FROM events.log WHERE payload ->> 'entity' = 'app.moved' AND payload ->> 'id' = '1' ORDER BY seq $$,
+    $$ VALUES ('deal.made', '1'), ('deal.on', '2') $$, 'and each step is told once');
 
 SELECT * FROM finish();
 ROLLBACK;
