@@ -355,11 +355,13 @@ BEGIN
             detail := 'not of this order: ' || detail;
             RETURN;
         END IF;
-        -- Lines of other goods count with their amount, and concern no certificate.
+        -- Lines of other goods count with their amount, once, and concern no certificate.
         amount := (SELECT coalesce(sum(x.amount_minor), 0) FROM unnest(units) x)
             + (SELECT coalesce(sum(l.amount_minor), 0) FROM certificates.order_lines l
                WHERE l.organization_id = o.organization_id AND l.order_ref = o.order_ref AND l.line_id = ANY (wanted_lines)
-                 AND l.pool IS NULL AND l.certificate_id IS NULL);
+                 AND l.pool IS NULL AND l.certificate_id IS NULL
+                 AND NOT EXISTS (SELECT FROM certificates.payments x WHERE x.organization_id = l.organization_id AND x.order_ref = l.order_ref
+                       AND x.type = 'refund' AND x.applied_at IS NOT NULL AND x.details -> 'lineIds' ? l.line_id));
         IF amount <> p.amount_minor THEN
             missing := 'amount';
             detail := format('the named certificates and lines cost %s', amount);

@@ -1,5 +1,5 @@
 BEGIN;
-SELECT plan(56);
+SELECT plan(57);
 SET LOCAL ROLE backoffice_service;
 SELECT access.create_organization('Retail') AS org \gset
 SELECT access.act_as(:'org');
@@ -103,6 +103,10 @@ SELECT pg_temp.all_orders(ARRAY[
     pg_temp.sale(1, 'created', jsonb_build_array(pg_temp.line('a', 1000), pg_temp.line('socks', 300, '{}'))),
     pg_temp.pay('p1', 'capture', 1300), pg_temp.pay('r1', 'refund', 300, '{"refund": {"lineIds": ["socks"]}}')],
     'fulfilled: 1 issued, 0 refunded, 0 pending, 0 errors', 'a refund of other goods');
+SELECT pg_temp.all_orders(ARRAY[
+    pg_temp.sale(1, 'created', jsonb_build_array(pg_temp.line('a', 1000), pg_temp.line('socks', 300, '{}'))), pg_temp.pay('p1', 'capture', 1300),
+    pg_temp.pay('r1', 'refund', 300, '{"refund": {"lineIds": ["socks"]}}'), pg_temp.pay('r2', 'refund', 300, '{"refund": {"lineIds": ["socks"]}}')],
+    'fulfilled: 1 issued, 0 refunded, 1 pending, 0 errors', 'two refunds of the same other goods: the second waits');
 SELECT pg_temp.all_orders(ARRAY[
     pg_temp.sale(1, 'created', jsonb_build_array(pg_temp.line('a', 1000))), pg_temp.pay('p1', 'capture', 999)],
     'open: 0 issued, 0 refunded, 0 pending, 0 errors', 'not paid in full');
