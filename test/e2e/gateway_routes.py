@@ -285,6 +285,14 @@ def test_rate_limits_of_networks(site):
     web.stop()
 
 
+def test_head_changes_nothing(site):
+    """A GET that changes something has no HEAD: whoever asks for the head only would hold a certificate that nobody knows of."""
+    for path in ("/certificates/next?pool=XMAS&channel=pos", "/certificates/00000000-0000-7000-8000-000000000000/cvc"):
+        answer = site.web.call("HEAD", path, token=site.token())
+        assert answer.status == 405 and "GET" in answer.headers["allow"] and "HEAD" not in answer.headers["allow"], answer.headers
+    assert site.web.call("HEAD", "/pools", token=site.token()).status == 200
+
+
 def test_rate_limits_of_rpc(site):
     """What is limited as a log-in is so by its other door too."""
     web = site.gateway(limits="auth:address=1/3")

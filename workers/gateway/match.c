@@ -32,6 +32,13 @@ matches(const char *pattern, const char *path, Match *match)
 	return *path == '\0';
 }
 
+/* Whoever asks for the head only must change nothing; /rpc looks after itself. */
+static bool
+has_head(const Route *route)
+{
+	return route->method == METHOD_GET && (!route->writes || route->function == NULL);
+}
+
 MatchResult
 route_match(const char *path, Method method, Match *match)
 {
@@ -49,10 +56,10 @@ route_match(const char *path, Method method, Match *match)
 			continue;
 		if (!matches(routes[i].pattern, path, &try))
 			continue;
-		try.allowed = match->allowed | 1u << routes[i].method | (routes[i].method == METHOD_GET ? 1u << METHOD_HEAD : 0);
+		try.allowed = match->allowed | 1u << routes[i].method | (has_head(&routes[i]) ? 1u << METHOD_HEAD : 0);
 		try.route = found != NULL ? found : &routes[i];
 		*match = try;
-		if (routes[i].method == wanted)
+		if (routes[i].method == wanted && (method != METHOD_HEAD || has_head(&routes[i])))
 		{
 			found = &routes[i];
 			match->route = found;
