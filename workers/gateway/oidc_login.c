@@ -331,6 +331,8 @@ oidc_callback(Request *request)
 static void
 logged_out(Request *request, CallOutcome outcome, PGresult *result)
 {
+	ErrorParts	parts = {.status = 503};
+
 	/* OpenID Connect Back-Channel Logout 1.0: 200, or 400 for every error of the token. */
 	if (outcome == CALL_DONE)
 	{
@@ -339,9 +341,15 @@ logged_out(Request *request, CallOutcome outcome, PGresult *result)
 		reply_text(request, 200, TYPE_JSON, "{}", 2);
 		return;
 	}
-	problem_outcome(request, outcome, result);
-	if (outcome == CALL_FAILED && request->reply.status < 500)
-		request->reply.status = 400;
+	if (outcome == CALL_FAILED)
+		problem_parts(result, true, &parts);
+	if (parts.status >= 500)
+	{
+		problem_outcome(request, outcome, result);
+		return;
+	}
+	problem_body(request, 400, parts.code, parts.message, parts.detail, parts.hint);
+	PQclear(result);
 }
 
 void
