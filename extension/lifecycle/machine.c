@@ -22,7 +22,9 @@
 #include "catalog/pg_trigger.h"
 #include "catalog/pg_type.h"
 #include "core/spi.h"
+#include "events/topics.h"
 #include "miscadmin.h"
+#include "utils/acl.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/catcache.h"
@@ -355,10 +357,23 @@ bind_enum(Machine *machine, Oid type)
 	}
 }
 
+/* Could this role have called lifecycle.define() for it?  Error where it is the topic that is not its own. */
+static bool
+may_define(const Machine *machine, Oid role)
+{
+	if (!has_privs_of_role(role, get_role_oid("backoffice_admin", false)))
+		return false;
+	if (machine->topic != NULL)
+		topic_check_right(topic_lookup(machine->topic), role);
+	return true;
+}
+
 /*
  * Whoever may create a trigger could hang this one on a table of their own, and
  * emit as the definition's owner; an emitter in C would take that table's
- * columns for its own.  Partitions and shards have the owner of the whole.
+ * columns for its own.  Partitions and shards have the owner of the whole.  Where the
+ * whole was renamed, or dropped, nobody knows its owner: then it takes one who might
+ * have defined it.
  */
 static void
 refuse_foreign_table(const Machine *machine, Relation rel)
@@ -377,7 +392,7 @@ refuse_foreign_table(const Machine *machine, Relation rel)
 		ReleaseSysCache(tuple);
 	}
 	else
-		same_owner = machine->emitter == NULL;	/* renamed */
+		same_owner = machine->emitter == NULL && may_define(machine, rel->rd_rel->relowner);	/* renamed */
 	if (!same_owner)
 		ereport(ERROR,
 				(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),

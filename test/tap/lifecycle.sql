@@ -1,5 +1,5 @@
 BEGIN;
-SELECT plan(114);
+SELECT plan(116);
 CREATE SCHEMA app;
 CREATE TABLE app.deal (id uuid PRIMARY KEY DEFAULT backoffice.uuid7(), organization_id uuid, state text NOT NULL, version bigint, amount int);
 
@@ -345,6 +345,21 @@ SELECT throws_ok($$ UPDATE app.moved SET region = 'a', state = 'on' WHERE id = 2
 SELECT lives_ok($$ UPDATE app.moved SET region = 'c', state = 'on' WHERE id = 1 $$, 'within its partition it may go where it likes');
 SELECT results_eq($$ SELECT type, payload ->> 'version' FROM events.log WHERE payload ->> 'entity' = 'app.moved' AND payload ->> 'id' = '1' ORDER BY seq $$,
     $$ VALUES ('deal.made', '1'), ('deal.on', '2') $$, 'and each step is told once');
+
+-- a definition whose table was renamed is nobody's prey
+CREATE TABLE app.old_name (id int PRIMARY KEY, organization_id uuid, state text NOT NULL);
+SELECT lifecycle.define('app.old_name', 'state', '{"initial": "off", "topic": "app.deals", "organization": "organization_id", "transitions": [{"from": "off", "to": "on", "event": "deal.on"}]}');
+ALTER TABLE app.old_name RENAME TO new_name;
+INSERT INTO app.new_name VALUES (1, '00000000-0000-0000-0000-000000000001', 'off');
+SELECT lives_ok($$ UPDATE app.new_name SET state = 'on' $$, 'the renamed table goes on');
+CREATE ROLE app_thief;
+GRANT backoffice_service TO app_thief;
+CREATE SCHEMA thief AUTHORIZATION app_thief;
+SET LOCAL ROLE app_thief;
+CREATE TABLE thief.own (id int, organization_id uuid, state text NOT NULL);
+CREATE TRIGGER c BEFORE INSERT OR UPDATE ON thief.own FOR EACH ROW EXECUTE FUNCTION lifecycle.check_row('app.old_name');
+SELECT throws_ok($$ INSERT INTO thief.own VALUES (1, '00000000-0000-0000-0000-000000000002', 'off') $$, '39P01', NULL, 'a service''s own table does not emit for it');
+RESET ROLE;
 
 SELECT * FROM finish();
 ROLLBACK;
