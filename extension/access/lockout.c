@@ -121,10 +121,12 @@ delay_s(CounterKind kind, int failures)
 LockoutState
 lockout_enter(const Attempt *attempt, int *retry_after_s)
 {
-	TimestampTz now = bo_monotonic();
 	LockoutState state = LOCKOUT_FREE;
+	TimestampTz now;
 
 	LWLockAcquire(lock, LW_EXCLUSIVE);
+	/* Under the lock: to an earlier clock reading, what others counted since would be in the future. */
+	now = bo_monotonic();
 	*retry_after_s = 0;
 	for (int kind = 0; kind < COUNTER_KINDS; kind++)
 	{
@@ -160,9 +162,10 @@ lockout_enter(const Attempt *attempt, int *retry_after_s)
 void
 lockout_forgive(const Attempt *attempt, bool success)
 {
-	TimestampTz now = bo_monotonic();
+	TimestampTz now;
 
 	LWLockAcquire(lock, LW_EXCLUSIVE);
+	now = bo_monotonic();
 	for (int kind = 0; kind < COUNTER_KINDS; kind++)
 		if (holds(kind, attempt))
 		{

@@ -78,6 +78,16 @@ def case_hashes_at_once():
             assert login(cursor, ip="10.0.1.1")["status"] == "ok", "afterwards there is room"
 
 
+def case_at_once_is_not_too_early():
+    """Attempts that fall into the same microseconds: none is taken for one that comes before its time."""
+    conf = {"backoffice.password_hashes_at_once": "1", "backoffice.password_hash_wait": "'0'", "backoffice.login_free_failures": "100"}
+    with Cluster(conf=conf) as pg:
+        pg.create_database("d")
+        pg.psql("d", SETUP)
+        answers = at_once(pg, 16, lambda cursor, n: {login(cursor, "ann@acme.test", ip=f"10.0.0.{n}")["status"] for _ in range(3000)})
+        assert set.union(*answers) == {"ok", "busy"}, answers
+
+
 def case_hash_wait_is_bounded():
     """All places taken by a stopped backend: others are answered busy after the wait, and go on once it goes on."""
     conf = {"backoffice.password_hashes_at_once": "1", "backoffice.password_hash_wait": "'500ms'"}
