@@ -77,18 +77,6 @@ certificate_lock(const pg_uuid_t *organization, const pg_uuid_t *id, Certificate
 	read_row(certificate);
 }
 
-bool
-certificate_try_lock(const pg_uuid_t *organization, const pg_uuid_t *id, Certificate *certificate)
-{
-	static BoPlan lock = {READ_CERTIFICATE " SKIP LOCKED", 2, {UUIDOID, UUIDOID}};
-	Datum		args[] = {UUIDPGetDatum(organization), UUIDPGetDatum(id)};
-
-	if (bo_spi_run(&lock, args, NULL, 1) == 0)
-		return false;
-	read_row(certificate);
-	return true;
-}
-
 void
 certificate_save(const Certificate *certificate, const char *reason)
 {

@@ -51,9 +51,6 @@ extern void life_end(Life *life);
 /* Locks the row; error certificate_not_found. */
 extern void certificate_lock(const pg_uuid_t *organization, const pg_uuid_t *id, Certificate *certificate);
 
-/* The same, but false if another transaction has it locked or it is gone. */
-extern bool certificate_try_lock(const pg_uuid_t *organization, const pg_uuid_t *id, Certificate *certificate);
-
 /* Writes state, balance, held and blocked_from; reason (or NULL) goes into the event of the transition. */
 extern void certificate_save(const Certificate *certificate, const char *reason);
 

@@ -5,7 +5,7 @@
  *
  * Both are also checked where money is taken, so the keeper being late costs
  * nobody anything.  A certificate that somebody else has locked is left for the
- * next round.
+ * next round, and does not stand in the way of those behind it.
  */
 #include "certificates/life.h"
 
@@ -22,7 +22,7 @@
 /* Everything whose validity ended before this was looked at since this process began. */
 static TimestampTz swept = DT_NOBEGIN;
 
-/* Ids out of SPI's result, so that other statements may run. */
+/* Certificates locked by the query, out of SPI's result, so that other statements may run. */
 static int
 collect(int count, pg_uuid_t *organizations, pg_uuid_t *ids)
 {
@@ -38,62 +38,64 @@ collect(int count, pg_uuid_t *organizations, pg_uuid_t *ids)
 static bool
 expire_holds(void)
 {
+	/* A certificate with several holds that are over comes several times. */
 	static BoPlan due = {
-		"SELECT DISTINCT r.organization_id, r.certificate_id FROM"
-		" (SELECT organization_id, certificate_id FROM certificates.redemptions"
-		"   WHERE state = 'authorized' AND hold_until <= backoffice.now() ORDER BY hold_until LIMIT " CppAsString2(BATCH) ") r"
+		"SELECT c.organization_id, c.id FROM certificates.redemptions r"
+		"  JOIN certificates.certificates c ON c.organization_id = r.organization_id AND c.id = r.certificate_id"
+		" WHERE r.state = 'authorized' AND r.hold_until <= backoffice.now()"
+		" ORDER BY r.hold_until LIMIT " CppAsString2(BATCH) " FOR NO KEY UPDATE OF c SKIP LOCKED"
 	};
 	pg_uuid_t	organizations[BATCH];
 	pg_uuid_t	ids[BATCH];
 	int			count = collect(bo_spi_run(&due, NULL, NULL, BATCH), organizations, ids);
-	int			done = 0;
 
 	for (int i = 0; i < count; i++)
 	{
 		Certificate certificate;
 
 		CHECK_FOR_INTERRUPTS();
-		if (!certificate_try_lock(&organizations[i], &ids[i], &certificate))
+		certificate_lock(&organizations[i], &ids[i], &certificate);
+		if (redemptions_expire_holds(&certificate) == 0)
 			continue;
-		done += redemptions_expire_holds(&certificate);
 		(void) certificate_expire_if_due(&certificate);
 		certificate_save(&certificate, NULL);
 	}
-	return done >= BATCH;
+	return count == BATCH;
 }
+
+#define VALIDITY_ENDED \
+	" FROM certificates.certificates" \
+	" WHERE valid_until > $1 AND valid_until <= backoffice.now()" \
+	"   AND state IN ('issued', 'active', 'partially_redeemed') AND held_minor = 0"
 
 static bool
 expire_certificates(void)
 {
 	static BoPlan due = {
-		"SELECT organization_id, id, valid_until FROM certificates.certificates"
-		" WHERE valid_until > $1 AND valid_until <= backoffice.now()"
-		"   AND state IN ('issued', 'active', 'partially_redeemed') AND held_minor = 0"
-		" ORDER BY valid_until LIMIT " CppAsString2(BATCH), 1, {TIMESTAMPTZOID}
+		"SELECT organization_id, id" VALIDITY_ENDED
+		" ORDER BY valid_until LIMIT " CppAsString2(BATCH) " FOR NO KEY UPDATE SKIP LOCKED", 1, {TIMESTAMPTZOID}
 	};
+	static BoPlan left = {"SELECT" VALIDITY_ENDED " LIMIT 1", 1, {TIMESTAMPTZOID}};
 	Datum		arg = TimestampTzGetDatum(swept);
 	pg_uuid_t	organizations[BATCH];
 	pg_uuid_t	ids[BATCH];
 	int			count = collect(bo_spi_run(&due, &arg, NULL, BATCH), organizations, ids);
-	bool		missed = false;
 
 	for (int i = 0; i < count; i++)
 	{
 		Certificate certificate;
 
 		CHECK_FOR_INTERRUPTS();
-		if (!certificate_try_lock(&organizations[i], &ids[i], &certificate))
-			missed = true;
-		else if (certificate_expire_if_due(&certificate))
-			certificate_save(&certificate, "validity ended");
+		certificate_lock(&organizations[i], &ids[i], &certificate);
+		certificate_expire_now_if_due(&certificate, "validity ended");
 	}
 	/*
-	 * Only when nothing was due: what was expired just now may still be rolled back.  An hour of overlap: a
-	 * validity may be written by a transaction that is under way since then.
+	 * Only when nothing was due, locked by others or not: what was expired just now may still be rolled back.  An
+	 * hour of overlap: a validity may be written by a transaction that is under way since then.
 	 */
-	if (count == 0)
+	if (count == 0 && bo_spi_run(&left, &arg, NULL, 1) == 0)
 		swept = bo_now() - INT64CONST(3600) * USECS_PER_SEC;
-	return count == BATCH && !missed;
+	return count == BATCH;
 }
 
 /* Paid orders that wait for a pool which has something now are given to the order flow again. */

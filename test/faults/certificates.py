@@ -134,6 +134,27 @@ def case_expiry_rolled_back():
         assert pg.query("SELECT last_value FROM public.attempts")[0][0] == 3
 
 
+def case_expiry_behind_locked():
+    """Somebody has a whole batch of the oldest holds, and of the oldest validities, locked: those behind them end all the same."""
+    with Cluster() as pg:
+        setup(pg, codes=410)
+        act(pg, "SELECT certificates.issue((certificates.reserve_next('gift', 'pos')).id) FROM generate_series(1, 402)",
+            "SELECT certificates.authorize(id, 300, NULL, '1 day') FROM certificates.certificates WHERE state = 'issued' AND slot_no <= 201")
+        with pg.connect(autocommit=False) as busy, busy.cursor() as cur:
+            cur.execute("SELECT FROM certificates.certificates WHERE state = 'issued' AND slot_no NOT IN (201, 402) FOR UPDATE")
+            pg.query("UPDATE certificates.redemptions r SET hold_until = now() - make_interval(hours => 1, mins => -c.slot_no::int / 201)"
+                     " FROM certificates.certificates c WHERE c.id = r.certificate_id")
+            wait(pg, "SELECT held_minor FROM certificates.certificates WHERE slot_no = 201", 0)
+            busy.rollback()
+            pg.query("UPDATE certificates.certificates SET valid_until = now() - make_interval(hours => 1, mins => -slot_no::int / 402) WHERE slot_no > 201")
+            cur.execute("SELECT FROM certificates.certificates WHERE state = 'issued' AND slot_no BETWEEN 202 AND 401 FOR UPDATE")
+            wait(pg, "SELECT state FROM certificates.certificates WHERE slot_no = 402", "expired")
+            busy.rollback()
+        # Once let go they end too.
+        wait(pg, "SELECT count(*) FROM certificates.certificates WHERE state = 'expired'", 201)
+        assert pg.query("SELECT count(*) FROM certificates.redemptions WHERE state = 'authorized'")[0][0] == 0
+
+
 def case_dump_restore():
     """A restored dump has every row as it was: no state, version or balance moves, no event is emitted; and life goes on."""
     with Cluster() as pg:
