@@ -158,6 +158,7 @@ typedef struct Staged
 	ImportRow  *rows;
 	int64		nrows;
 	int64		room;
+	Pool		found;			/* once the statement has ended */
 	struct Staged *next;
 } Staged;
 
@@ -282,6 +283,34 @@ certificates_import_row(PG_FUNCTION_ARGS)
 	return PointerGetDatum(data->tg_trigtuple);
 }
 
+static int
+by_pool(const ListCell *a, const ListCell *b)
+{
+	return memcmp(&((Staged *) lfirst(a))->found.id, &((Staged *) lfirst(b))->found.id, sizeof(pg_uuid_t));
+}
+
+/* In an order that does not depend on the rows': two imports into the same pools may wait for each other, but not both. */
+static void
+import_staged(Staged *pools)
+{
+	List	   *in_order = NIL;
+	ListCell   *cell;
+
+	for (Staged *staged = pools; staged != NULL; staged = staged->next)
+	{
+		staged->found = *pool_require(staged->pool);
+		in_order = lappend(in_order, staged);
+	}
+	list_sort(in_order, by_pool);
+	foreach(cell, in_order)
+	{
+		Staged	   *staged = lfirst(cell);
+
+		import_run(&staged->found, staged->rows, staged->nrows, "imported");
+	}
+	list_free(in_order);
+}
+
 /* AFTER INSERT, for each statement */
 Datum
 certificates_import_end(PG_FUNCTION_ARGS)
@@ -303,12 +332,7 @@ certificates_import_end(PG_FUNCTION_ARGS)
 				 errmsg("too many pools in one import"),
 				 bo_code("too_many_pools", "at most %d are filled by one statement", IMPORT_POOLS_MAX),
 				 errhint("Import them in several statements.")));
-	for (Staged *staged = pools; staged != NULL; staged = staged->next)
-	{
-		Pool		pool = *pool_require(staged->pool);
-
-		import_run(&pool, staged->rows, staged->nrows, "imported");
-	}
+	import_staged(pools);
 	if (context != NULL)
 		MemoryContextDelete(context);
 	return PointerGetDatum(NULL);
