@@ -214,7 +214,7 @@ GRANT EXECUTE ON FUNCTION api.extend_certificate(uuid, timestamptz) TO backoffic
 CREATE OR REPLACE FUNCTION api.replace_certificate(id uuid, reason text DEFAULT NULL) RETURNS jsonb
     LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'api_call';
 COMMENT ON FUNCTION api.replace_certificate(uuid, text) IS
-'Gives the money and validity of a lost certificate to a new one of the same pool, and ends it. reason: told in the event. Returns id, state, replaced_by (the successor, issued; certificate_code shows its code) with status 201 and Location. Permission: certificates.replace. Route: POST /certificates/{id}/replace. Errors: certificate_not_found, illegal_transition, open_holds, pool_empty.';
+'Gives the money and validity of a lost certificate to a new one of the same pool, and ends it. reason: told in the event. Returns id, state, replaced_by (the successor, issued; certificate_code shows its code) with status 201 and Location; for an empty pool status 409 and code pool_empty, and issue.blocked is committed. Permission: certificates.replace. Route: POST /certificates/{id}/replace. Errors: certificate_not_found, illegal_transition, open_holds, pool_paused, pool_closed.';
 GRANT EXECUTE ON FUNCTION api.replace_certificate(uuid, text) TO backoffice_user, backoffice_service;
 
 CREATE OR REPLACE FUNCTION api.refund_purchase(id uuid, reason text DEFAULT NULL) RETURNS jsonb

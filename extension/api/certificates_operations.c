@@ -89,8 +89,12 @@ ApiOperation api_certificates[] = {
 		"SELECT jsonb_build_object('id', $1, 'state', certificates.extend($1, $2), 'valid_until', backoffice.time_text($2))"
 	}},
 	{"replace_certificate", "certificates.replace", 0, {
-		"SELECT jsonb_build_object('id', $1, 'state', 'replaced', 'replaced_by', s.id), 201,"
-		"       jsonb_build_array(jsonb_build_object('Location', '/certificates/' || s.id))"
+		"SELECT CASE WHEN s.id IS NOT NULL THEN jsonb_build_object('id', $1, 'state', 'replaced', 'replaced_by', s.id)"
+		"         ELSE jsonb_build_object('code', 'pool_empty', 'message', 'there is no certificate to replace it with',"
+		"                'details', 'pool_empty: issue.blocked was told to GiftCertificates.Stream',"
+		"                'hint', 'Import codes into its pool and try again.') END,"
+		"       CASE WHEN s.id IS NULL THEN 409 ELSE 201 END,"
+		"       CASE WHEN s.id IS NOT NULL THEN jsonb_build_array(jsonb_build_object('Location', '/certificates/' || s.id)) END"
 		" FROM certificates.replace($1, $2) AS s (id)"
 	}},
 	{"refund_purchase", "certificates.refund", 0, {

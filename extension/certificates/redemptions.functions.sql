@@ -91,7 +91,7 @@ GRANT EXECUTE ON FUNCTION certificates.void_purchase(uuid, text) TO backoffice_s
 CREATE OR REPLACE FUNCTION certificates.replace(id uuid, reason text DEFAULT NULL)
     RETURNS uuid LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'certificates_replace';
 COMMENT ON FUNCTION certificates.replace(uuid, text) IS
-'Gives a certificate''s money and validity to a new one of the same pool, and ends it. Returns the successor, issued; certificates.disclose_code() shows its code when it is handed out. Permission: certificates.replace. Errors: certificate_not_found, illegal_transition, open_holds, pool_empty, pool_paused, pool_closed.';
+'Gives a certificate''s money and validity to a new one of the same pool, and ends it. Returns the successor, issued; certificates.disclose_code() shows its code when it is handed out. NULL: the pool is empty, the certificate stays as it was, and issue.blocked is told. Permission: certificates.replace. Errors: certificate_not_found, illegal_transition, open_holds, pool_paused, pool_closed.';
 GRANT EXECUTE ON FUNCTION certificates.replace(uuid, text) TO backoffice_service, backoffice_definer;
 
 CREATE OR REPLACE VIEW certificates.discrepancies WITH (security_invoker = true) AS

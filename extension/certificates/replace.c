@@ -15,19 +15,12 @@
 
 PG_FUNCTION_INFO_V1(certificates_replace);
 
-static pg_uuid_t
-reserve_successor(const Certificate *certificate)
+/* False: the pool has nothing to give, and issue.blocked was emitted. */
+static bool
+reserve_successor(const Certificate *certificate, pg_uuid_t *successor)
 {
-	pg_uuid_t	successor;
-
-	if (!certificates_reserve(&certificate->organization_id, &certificate->pool_id,
-							  certificate->channel ? certificate->channel : "replacement", certificate->order_ref, &successor))
-		ereport(ERROR,
-				(errcode(BO_CONFLICT),
-				 errmsg("there is no certificate to replace it with"),
-				 bo_code("pool_empty", "pool %s has nothing to give", certificate->pool),
-				 errhint("Import codes into the pool and try again.")));
-	return successor;
+	return certificates_reserve(&certificate->organization_id, &certificate->pool_id,
+								certificate->channel ? certificate->channel : "replacement", certificate->order_ref, successor);
 }
 
 /* The successor is worth what the old one was, for as long. */
@@ -57,7 +50,10 @@ hand_over(const Certificate *old, const pg_uuid_t *successor, const char *reason
 	certificates_step_note(NULL, NULL);
 }
 
-/* replace(id uuid, reason text) -> uuid: the successor, issued, its code not shown yet */
+/*
+ * replace(id uuid, reason text) -> uuid: the successor, issued, its code not shown yet; NULL: the pool is empty, which is
+ * not raised, so that issue.blocked commits
+ */
 Datum
 certificates_replace(PG_FUNCTION_ARGS)
 {
@@ -80,8 +76,12 @@ certificates_replace(PG_FUNCTION_ARGS)
 				 errmsg("the certificate has open holds"),
 				 bo_code("open_holds", INT64_FORMAT " are held", old.held_minor),
 				 errhint("Capture or release them first.")));
-	*result = reserve_successor(&old);
 	certificate_save(&old, NULL);
+	if (!reserve_successor(&old, result))
+	{
+		life_end(&life);
+		PG_RETURN_NULL();
+	}
 	hand_over(&old, result, reason);
 	certificate_lock(&life.organization_id, result, &successor);
 	life_issue(&successor, NULL, NULL, false);

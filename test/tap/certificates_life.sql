@@ -1,5 +1,5 @@
 BEGIN;
-SELECT plan(137);
+SELECT plan(141);
 SET LOCAL ROLE backoffice_service;
 SELECT access.create_organization('Flowers') AS org \gset
 SELECT access.create_organization('Rival') AS rival \gset
@@ -192,6 +192,19 @@ SELECT certificates.replace(:'b', 'lost') AS g \gset
 SELECT is(pg_temp.money(:'b') || ', ' || pg_temp.money(:'g'), 'replaced 0/0, issued 2500/2500', 'the money moves to the successor');
 SELECT is((SELECT replaced_by FROM certificates.certificates WHERE id = :'b'), :'g'::uuid, 'which is linked');
 SELECT throws_ok(format('SELECT certificates.replace(%L)', :'b'), 'PT409', NULL, 'once');
+
+-- an empty pool is answered, not raised: what tells of it is committed
+SELECT certificates.create_pool('thin', 'EUR', 1000) AS thin \gset
+SELECT certificates.generate_codes('thin', 1);
+SELECT pg_temp.sold('thin') AS t \gset
+SELECT is(certificates.replace(:'t', 'lost'), NULL::uuid, 'no successor in an empty pool');
+SELECT is(pg_temp.money(:'t'), 'issued 1000/1000', 'the certificate stays as it is');
+RESET ROLE;
+SELECT is((SELECT string_agg(payload #>> '{payload,reason}', ' ') FROM events.log WHERE key = :'thin' AND type = 'issue.blocked'), 'pool_empty', 'issue.blocked is told');
+SET LOCAL ROLE backoffice_service;
+SELECT certificates.generate_codes('thin', 1);
+SELECT certificates.replace(:'t', 'lost') AS u \gset
+SELECT is(pg_temp.money(:'t') || ', ' || pg_temp.money(:'u'), 'replaced 0/0, issued 1000/1000', 'with a certificate in the pool it is replaced');
 
 -- what comes back to life after its validity expires at once; what was never activated is not by extension
 RESET ROLE;
