@@ -54,7 +54,6 @@ gather(Ingest *ingest)
 
 	while (n < (size_t) ingest->settings.batch_messages)
 	{
-		bool		was_started = ingest->started;
 		rd_kafka_message_t *raw = rd_kafka_consumer_poll(ingest->consumer, 0);
 
 		if (raw == NULL)
@@ -65,8 +64,11 @@ gather(Ingest *ingest)
 			rd_kafka_message_destroy(raw);
 			continue;
 		}
-		/* A rebalance between two messages: what was gathered before it belongs to another assignment. */
-		if (!ingest->started || !was_started)
+		/*
+		 * Nothing is assigned: this one comes again.  A poll that hears of an assignment, though, may return a message
+		 * of it already, and that one comes only once.
+		 */
+		if (!ingest->started)
 		{
 			rd_kafka_message_destroy(raw);
 			continue;
