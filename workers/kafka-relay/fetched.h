@@ -18,7 +18,7 @@ typedef struct FetchedBatch
 	int			shard_count;
 	Position	until;			/* the log was read up to here */
 	bool		has_next;		/* next was read and not yet taken */
-	bool		shards[WINDOW_MAX_SHARDS];	/* that were asked for */
+	bool		shards[WINDOW_MAX_SHARDS];	/* that were asked for, and were not started again since */
 	Event	next;
 } FetchedBatch;
 

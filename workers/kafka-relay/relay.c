@@ -196,6 +196,12 @@ produce_batch(Relay *relay, FetchedBatch *batch)
 
 	while ((event = fetched_peek(batch, &why)) != NULL)
 	{
+		/* Its shard was started again since: it comes with another batch. */
+		if (!batch->shards[event->shard])
+		{
+			fetched_take(batch);
+			continue;
+		}
 		/* One at a time goes alone: what follows waits for its report. */
 		if ((relay->alone_slot != NULL && relay->alone_slot != &relay->due_slot) ||
 			!produce_event(relay, event, &batch->batch))

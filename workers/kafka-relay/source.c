@@ -39,9 +39,17 @@ release_batch(Batch *batch)
 	free(fetched);
 }
 
+/*
+ * What was read of the shard before does not count for it any more: it may begin
+ * behind the place where the shard begins now, and end beyond events that were
+ * passed over meanwhile.
+ */
 void
 source_restart(Relay *relay, int shard)
 {
+	relay->fetch_has[shard] = false;
+	for (int i = 0; i < relay->queued_count; i++)
+		relay->queued[i]->shards[shard] = false;
 	relay->fetched[shard] = relay->window.shards[shard].read;
 	relay->more = true;
 }

@@ -1,0 +1,97 @@
+"""kafka-relay where two things meet: batches that were read already, and a shard that starts again somewhere else."""
+import contextlib
+import time
+
+from harness.kafka import MockBroker
+from harness.shop import OUT, Shop, check_stream, everything_there, follow, until
+
+SHARDS = 2
+RENEWED_S = 1.5     # three times a third of the lease
+
+
+@contextlib.contextmanager
+def environment():
+    with MockBroker(1, {OUT: 4}) as kafka, Shop() as shop:
+        shop.kafka = kafka
+        shop.follower = follow(kafka)
+        yield shop
+        shop.follower.stop()
+
+
+def relay(shop, consumer, **settings):
+    return shop.relay(shop.kafka, consumer=consumer, instance=consumer + "-1", shards=SHARDS, lease_ms=1500, heartbeat_ms=500, **settings).start()
+
+
+def shard_of(key):
+    """As the server reckons it (events.fetch)."""
+    value = 0xcbf29ce484222325
+    for byte in key.encode():
+        value = (value ^ byte) * 0x100000001b3 % 2**64
+    return (value ^ value >> 32) % SHARDS
+
+
+def key_of(shard):
+    return next(k for k in map("k{}".format, range(100)) if shard_of(k) == shard)
+
+
+def emit(shop, *pieces):
+    """One transaction of (key, count), in this order."""
+    with shop.pg.connect("shop", autocommit=False) as conn, conn.cursor() as cur:
+        cur.execute("SELECT access.act_as(%s, NULL)", (shop.org,))
+        for key, count in pieces:
+            cur.execute("SELECT count(events.emit(%s, %s, 'test.happened', jsonb_build_object('n', n), NULL)) FROM generate_series(%s, %s) AS n",
+                        (OUT, key, shop.emitted, shop.emitted + count - 1))
+            shop.emitted += count
+    conn.close()
+
+
+def lease(shop, consumer, instance):
+    return shop.query("SELECT shard, wanted FROM events.lease(%s, %s, %s, '60 s', ARRAY[%s])", (consumer, instance, SHARDS, OUT), user="worker")
+
+
+def test_shards_wanted_and_then_not(shop):
+    """What was passed over while another relay wanted its shard is sent when that one is gone: batches read before do not carry the position past it."""
+    worker = relay(shop, "kafka-relay", window_events=20)
+    emit(shop, (key_of(0), 5), (key_of(1), 5))
+    everything_there(shop.follower, shop)
+    shop.kafka.down("all")
+    # These stay in flight: the window is full, and the shards can't be handed over.
+    emit(shop, (key_of(0), 10), (key_of(1), 10))
+    until(lambda: worker.metric("backoffice_relay_in_flight_events") == 20, 20, "a full window")
+    lease(shop, "kafka-relay", "another")
+    wanted = [shard for shard, is_wanted in lease(shop, "kafka-relay", "kafka-relay-1") if is_wanted]
+    assert len(wanted) == 1, wanted
+    time.sleep(RENEWED_S)
+    emit(shop, (key_of(wanted[0]), 30), (key_of(1 - wanted[0]), 30))
+    until(lambda: worker.metric("backoffice_relay_fetched_events_total") >= shop.emitted, 20, "a batch that waits")
+    shop.query("SELECT events.release_lease('kafka-relay', 'another')", user="worker")
+    time.sleep(RENEWED_S)
+    shop.kafka.up("all")
+    log, parked = everything_there(shop.follower, shop, 30)
+    check_stream(list(shop.follower.messages), log, once=False, missing=parked)
+    assert worker.stop() == 0
+
+
+def test_seek_while_batches_wait(shop):
+    """Moved back with batches waiting for the broker: everything from there on is sent again, not only what comes after them."""
+    emit(shop, (key_of(0), 10), (key_of(1), 10))
+    before = list(shop.log_ids())[-20:]
+    worker = relay(shop, "seeker")
+    until(lambda: copies(shop, before) == 1, 30, "a copy of each")
+    assert worker.stop() == 0
+    shop.kafka.down("all")
+    worker = relay(shop, "seeker")
+    emit(shop, (key_of(0), 10), (key_of(1), 10))
+    until(lambda: worker.metric("backoffice_relay_fetched_events_total") >= 20, 20, "a batch that waits")
+    shop.query("SELECT events.seek('seeker', now() - interval '1 hour')")
+    time.sleep(RENEWED_S)
+    shop.kafka.up("all")
+    until(lambda: copies(shop, before) >= 2, 30, "another copy of each")
+    until(lambda: copies(shop, list(shop.log_ids())[-20:]) >= 1, 30, "what was emitted last")
+    assert worker.stop() == 0
+
+
+def copies(shop, ids):
+    """The least number of times that one of these was seen in Kafka."""
+    seen = [m.headers["ce_id"] for m in list(shop.follower.messages)]
+    return min(seen.count(i) for i in map(str, ids))
