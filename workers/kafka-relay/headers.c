@@ -51,38 +51,131 @@ time_format(int64_t us, char *out)
 	return cached_len + 7;
 }
 
-static bool
-is_ours(const char *name)
+/* What is left to read of a JSON text that PostgreSQL wrote. */
+typedef struct Scan
 {
-	return strncmp(name, "ce_", 3) == 0 || strcmp(name, "content-type") == 0 || strcmp(name, "organization_id") == 0;
+	const char *at;
+	const char *end;
+} Scan;
+
+static bool
+take_char(Scan *scan, char c)
+{
+	while (scan->at < scan->end && *scan->at == ' ')
+		scan->at++;
+	if (scan->at == scan->end || *scan->at != c)
+		return false;
+	scan->at++;
+	return true;
 }
 
-/* The event's own headers: traceparent and whatever the emitter gave; a name of ours stays ours. */
+/* With its quotes and escapes. */
+static bool
+take_string(Scan *scan, Bytes *text)
+{
+	const char *from;
+
+	if (!take_char(scan, '"'))
+		return false;
+	from = scan->at - 1;
+	while (scan->at < scan->end && *scan->at != '"')
+		scan->at += *scan->at == '\\' && scan->at + 1 < scan->end ? 2 : 1;
+	if (scan->at >= scan->end)
+		return false;
+	scan->at++;
+	*text = (Bytes) {from, (size_t) (scan->at - from)};
+	return true;
+}
+
+/* The text of a value of any kind, up to the comma or brace behind it. */
+static bool
+take_value(Scan *scan, Bytes *text)
+{
+	Bytes		inner;
+	int			depth = 0;
+
+	while (scan->at < scan->end && *scan->at == ' ')
+		scan->at++;
+	text->data = scan->at;
+	while (scan->at < scan->end && (depth > 0 || (*scan->at != ',' && *scan->at != '}')))
+	{
+		if (*scan->at == '"')
+		{
+			if (!take_string(scan, &inner))
+				return false;
+			continue;
+		}
+		depth += (*scan->at == '{' || *scan->at == '[') - (*scan->at == '}' || *scan->at == ']');
+		scan->at++;
+	}
+	text->len = (size_t) (scan->at - text->data);
+	return text->len > 0;
+}
+
+/* The string itself; *held owns it where escapes had to be undone. */
+static bool
+unquote(const Bytes *quoted, Bytes *text, json_t **held)
+{
+	*held = NULL;
+	*text = (Bytes) {quoted->data + 1, quoted->len - 2};
+	if (memchr(quoted->data, '\\', quoted->len) == NULL)
+		return true;
+	*held = json_loadb(quoted->data, quoted->len, JSON_DECODE_ANY, NULL);
+	*text = (Bytes) {json_string_value(*held), json_string_length(*held)};
+	return *held != NULL;
+}
+
+static bool
+is_ours(const Bytes *name)
+{
+	return (name->len >= 3 && memcmp(name->data, "ce_", 3) == 0) ||
+		(name->len == 12 && memcmp(name->data, "content-type", 12) == 0) ||
+		(name->len == 15 && memcmp(name->data, "organization_id", 15) == 0);
+}
+
+/* A name of ours stays ours; null is none, nor is what is not in UTF-8. */
+static bool
+add_one(rd_kafka_headers_t *headers, const Bytes *quoted_name, const Bytes *value)
+{
+	json_t	   *name_held;
+	json_t	   *text_held = NULL;
+	Bytes		name;
+	Bytes		text = *value;
+	bool		wanted = unquote(quoted_name, &name, &name_held) && !is_ours(&name) &&
+		!(value->len == 4 && memcmp(value->data, "null", 4) == 0);
+	bool		good = true;
+
+	if (wanted && *value->data == '"')
+		wanted = unquote(value, &text, &text_held);
+	if (wanted)
+		good = rd_kafka_header_add(headers, name.data, (ssize_t) name.len, text.data, (ssize_t) text.len) == RD_KAFKA_RESP_ERR_NO_ERROR;
+	json_decref(name_held);
+	json_decref(text_held);
+	return good;
+}
+
+/*
+ * The event's own headers: traceparent and whatever the emitter gave.  They are
+ * cut out of the text, so that a number stays as it was written: jsonb knows
+ * larger and longer ones than a parser's long long and double.
+ */
 static bool
 add_own(rd_kafka_headers_t *headers, const Bytes *own)
 {
-	json_t	   *object;
-	const char *name;
-	json_t	   *value;
-	bool		good = true;
+	Scan		scan = {own->data, own->data + own->len};
+	Bytes		name;
+	Bytes		value;
 
-	if (own->data == NULL || own->len <= 2)
+	if (own->data == NULL || own->len <= 2 || !take_char(&scan, '{'))
 		return true;
-	object = json_loadb(own->data, own->len, 0, NULL);
-	json_object_foreach(object, name, value)
+	while (take_string(&scan, &name) && take_char(&scan, ':') && take_value(&scan, &value))
 	{
-		char	   *text = json_is_string(value) ? NULL : json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT);
-
-		if (is_ours(name) || json_is_null(value))
-			;
-		else if (json_is_string(value))
-			good = !rd_kafka_header_add(headers, name, -1, json_string_value(value), (ssize_t) json_string_length(value)) && good;
-		else
-			good = text != NULL && !rd_kafka_header_add(headers, name, -1, text, -1) && good;
-		free(text);
+		if (!add_one(headers, &name, &value))
+			return false;
+		if (!take_char(&scan, ','))
+			break;
 	}
-	json_decref(object);
-	return good;
+	return true;
 }
 
 #define ADD(name, value, len) \

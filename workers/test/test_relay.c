@@ -326,13 +326,62 @@ cloud_events(void **state)
 	time_format(INT64_MIN, time);
 }
 
+/* One header of an event whose own headers are this text; NULL: it has none of this name. */
+static const char *
+own_header(const char *text, const char *name)
+{
+	static char copy[256];
+	Event		event = {.type = {"t", 1}, .headers = {text, strlen(text)}};
+	rd_kafka_headers_t *headers = headers_make(&event, "/source");
+	const void *value;
+	size_t		len;
+	bool		found;
+
+	assert_non_null(headers);
+	assert_int_equal(rd_kafka_header_get_last(headers, "ce_id", &value, &len), 0);
+	assert_string_equal(value, "00000000-0000-0000-0000-000000000000");
+	found = rd_kafka_header_get_last(headers, name, &value, &len) == RD_KAFKA_RESP_ERR_NO_ERROR;
+	if (found)
+		snprintf(copy, sizeof(copy), "%.*s", (int) len, (const char *) value);
+	rd_kafka_headers_destroy(headers);
+	return found ? copy : NULL;
+}
+
+static void
+own_headers(void **state)
+{
+	static const char text[] = "{\"a\": \"x\", \"n\": 123456789012345678901234567890.10, \"r\": 1e400, \"q\\\"\": \"1\\n\\\"2\\u0001\", \"none\": null,"
+		" \"o\": {\"k\": [1, \"},]\"], \"l\": {}}, \"e\": \"\", \"t\": true, \"s\": \"\\\\\", \"ce_id\": \"mine\", \"z\": [2]}";
+
+	(void) state;
+	assert_string_equal(own_header(text, "a"), "x");
+	assert_string_equal(own_header(text, "n"), "123456789012345678901234567890.10");
+	assert_string_equal(own_header(text, "r"), "1e400");
+	assert_string_equal(own_header(text, "q\""), "1\n\"2\x01");
+	assert_null(own_header(text, "none"));
+	assert_string_equal(own_header(text, "o"), "{\"k\": [1, \"},]\"], \"l\": {}}");
+	assert_string_equal(own_header(text, "e"), "");
+	assert_string_equal(own_header(text, "t"), "true");
+	assert_string_equal(own_header(text, "s"), "\\");
+	assert_string_equal(own_header(text, "z"), "[2]");
+	/* Not from PostgreSQL: what can be read of it, and nothing beyond its end. */
+	for (size_t len = 0; len < sizeof(text) - 1; len++)
+	{
+		char	   *cut = strndup(text, len);
+
+		own_header(cut, "z");
+		free(cut);
+	}
+	assert_string_equal(own_header("{\"a\": \"x\", \"b\": \"\\ud800\", \"c\": \"\xff\\n\", \"d\": 1}", "d"), "1");
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(batch_is_read), cmocka_unit_test(truncated_and_flipped_bytes), cmocka_unit_test(random_bytes),
 		cmocka_unit_test(positions_move_past_settled_prefixes_only), cmocka_unit_test(verdicts), cmocka_unit_test(sets),
-		cmocka_unit_test(cloud_events),
+		cmocka_unit_test(cloud_events), cmocka_unit_test(own_headers),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
