@@ -3,7 +3,7 @@ import contextlib
 import os
 import time
 
-from harness.kafka import any_kafka, topic_config, topic_partitions
+from harness.kafka import any_kafka, create_topic, delete_topic, topic_config, topic_partitions
 from harness.shop import OUT, Shop, check_stream, everything_there, follow, until
 
 
@@ -31,6 +31,36 @@ def test_topic_is_made_with_its_retention(shop):
 def test_everything_once_in_order(shop):
     shop.emit(5000, keys=50)
     settle(shop, once=True)
+
+
+def test_topic_that_is_refused(shop):
+    """Parked; given free, the topic is asked for again: parked again, or sent once the topic can be made."""
+    refused = "Test.Refused"
+    # Kafka takes two names that differ in dot and underscore only for one.
+    create_topic(shop.kafka.bootstrap, "Test_Refused")
+    shop.query("SELECT events.define_topic(%s, NULL, '7 days', 1, 'out')", (refused,))
+    worker = shop.relay(shop.kafka, consumer="refused", topics=refused).start()
+    with shop.pg.connect("shop", autocommit=False) as conn, conn.cursor() as cur:
+        cur.execute("SELECT access.act_as(%s, NULL)", (shop.org,))
+        cur.execute("SELECT count(events.emit(%s, 'k' || n / 2, 'test.happened', '{}', NULL)) FROM generate_series(0, 3) AS n", (refused,))
+    conn.close()
+
+    def parked():
+        return shop.query("SELECT key, state, reason ~ 'refuses the topic', attempts FROM events.parked WHERE consumer = 'refused' ORDER BY position")
+
+    until(lambda: len(parked()) == 4, 30, "parking")
+    assert [row[2] for row in parked()] == [True] * 4, parked()
+    shop.query("SELECT events.retry_parked('refused')")
+    until(lambda: [row[1] for row in parked()] == ["parked"] * 4 and parked()[0][3] == 1, 30, "parking again")
+    delete_topic(shop.kafka.bootstrap, "Test_Refused")
+    time.sleep(2.5)     # the refusal is no longer the latest news
+    shop.query("SELECT events.retry_parked('refused')")
+    until(lambda: not parked(), 30, "sending")
+    follower = follow(shop.kafka, refused)
+    follower.wait_for(lambda messages: len(messages) >= 4, 30)
+    follower.stop()
+    assert [m.key for m in follower.messages] == ["k0", "k0", "k1", "k1"], follower.messages
+    assert worker.stop() == 0
 
 
 def test_two_relays_share(shop):

@@ -95,3 +95,53 @@ def copies(shop, ids):
     """The least number of times that one of these was seen in Kafka."""
     seen = [m.headers["ce_id"] for m in list(shop.follower.messages)]
     return min(seen.count(i) for i in map(str, ids))
+
+
+PARK = """SELECT events.park(%s, 0, u.id, ('00000000:0:' || u.n)::events.position, %s, 'p' || u.n, 'test.happened', '{"n": 1}', NULL, 'by hand', %s, now(), true)
+    FROM (SELECT n, gen_random_uuid() AS id FROM generate_series(%s, %s) AS n) AS u"""
+
+
+def statements(shop):
+    """How many transactions the server has ended."""
+    return shop.query("SELECT sum(xact_commit) FROM pg_stat_database")[0][0]
+
+
+def test_retried_behind_many_of_other_topics(shop):
+    """What another relay of this consumer has to send does not stand in the way."""
+    shop.query("SELECT events.define_topic('Test.Other', NULL, '7 days', 1, 'out')")
+    shop.query(PARK, ("other", "Test.Other", shop.org, 1, 150), user="worker")
+    shop.query(PARK, ("other", OUT, shop.org, 151, 151), user="worker")
+    worker = relay(shop, "other")
+    assert shop.query("SELECT events.retry_parked('other')") == [(151,)]
+    until(lambda: not shop.query("SELECT 1 FROM events.parked WHERE consumer = 'other' AND topic = %s", (OUT,)), 20, "sending")
+    left = shop.query("SELECT topic, state, count(*) FROM events.parked WHERE consumer = 'other' GROUP BY 1, 2")
+    assert left == [("Test.Other", "retrying", 150)], left
+    assert worker.stop() == 0
+
+
+def test_retried_without_a_broker(shop):
+    """What can't be sent yet is looked at every second, not without a pause."""
+    shop.kafka.down("all")
+    shop.query(PARK, ("early", OUT, shop.org, 1, 3), user="worker")
+    worker = relay(shop, "early")
+    shop.query("SELECT events.retry_parked('early')")
+    time.sleep(2)
+    before = statements(shop)
+    time.sleep(3)
+    assert statements(shop) - before < 300, "the database is asked without a pause"
+    shop.kafka.up("all")
+    until(lambda: not shop.query("SELECT 1 FROM events.parked WHERE consumer = 'early'"), 30, "sending")
+    assert worker.stop() == 0
+
+
+def test_three_hundred_topics(shop):
+    shop.query("SELECT count(events.define_topic('Many.' || n, NULL, '7 days', 1, 'out')) FROM generate_series(1, 300) AS n")
+    worker = relay(shop, "many", topics="")
+    with shop.pg.connect("shop", autocommit=False) as conn, conn.cursor() as cur:
+        cur.execute("SELECT access.act_as(%s, NULL)", (shop.org,))
+        cur.execute("SELECT count(events.emit('Many.' || n, 'k', 'test.happened', '{}', NULL)) FROM generate_series(1, 300) AS n")
+    conn.close()
+    last = shop.query("SELECT max(position)::text FROM events.read(NULL, 10000000)")[0][0]
+    until(lambda: shop.query("SELECT bool_and(position >= %s::events.position) FROM events.cursors WHERE consumer = 'many'", (last,)) == [(True,)],
+          60, "sending")
+    assert worker.stop() == 0

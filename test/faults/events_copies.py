@@ -90,7 +90,7 @@ def case_standby_and_promotion():
             # The standby is cut off; the old primary announces what nobody else will have.
             standby.query("ALTER SYSTEM SET primary_conninfo = ''")
             standby.query("SELECT pg_reload_conf()")
-            _log.wait_for("the stream ends", lambda: not primary.query("SELECT FROM pg_stat_replication"))
+            _log.wait_for("the stream ends", lambda: not primary.query("SELECT 1 FROM pg_stat_replication"))
             emit_some(primary, "lost", 5)
             with _log.session(primary) as cur:
                 lost = _log.wait_until_announced(cur)[-1]

@@ -333,6 +333,11 @@ def create_topic(bootstrap, name, partitions=4, config=None):
     raise RuntimeError(f"topic {name} did not appear")
 
 
+def delete_topic(bootstrap, name):
+    admin = _confluent().admin.AdminClient({"bootstrap.servers": bootstrap})
+    admin.delete_topics([name], operation_timeout=10)[name].result(30)
+
+
 def topic_config(bootstrap, name):
     """The topic's settings as {name: value}."""
     kafka = _confluent()

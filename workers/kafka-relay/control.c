@@ -53,7 +53,7 @@ lose(Relay *relay, const bool *lost, const char *why)
 	bool		in_flight = false;
 
 	for (int i = 0; i < WINDOW_MAX_SHARDS; i++)
-		in_flight = in_flight || (lost[i] && relay->window.shards[i].head != NULL);
+		in_flight = in_flight || (lost[i] && (relay->window.shards[i].head != NULL || parked_on_its_way(relay, i)));
 	if (in_flight)
 	{
 		relay_want_rewind(relay, why);
@@ -330,7 +330,7 @@ send_release(Relay *relay)
 	{
 		WindowShard *state = &relay->window.shards[i];
 
-		if (!state->owned || !state->leaving || state->head != NULL)
+		if (!state->owned || !state->leaving || state->head != NULL || parked_on_its_way(relay, i))
 			continue;
 		if (position_compare(&state->done, &state->saved) > 0)
 		{

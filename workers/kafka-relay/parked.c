@@ -33,7 +33,8 @@ static const char held_sql[] =
 static const char due_sql[] =
 "SELECT d.shard, d.\"position\"::text, d.id, d.organization_id, d.topic, d.key, d.type, d.payload, d.headers,"
 " (extract(epoch FROM d.occurred_at) * 1000000)::bigint, t.id"
-" FROM events.parked_due($1, $2::int[], 100) AS d JOIN events.topics t ON t.name = d.topic ORDER BY d.\"position\"";
+" FROM events.parked_due($1, $2::int[], 10000) AS d JOIN events.topics t ON t.name = d.topic AND t.direction = 'out'"
+" WHERE $3 = '' OR t.name = ANY (pg_catalog.string_to_array($3, ',')) ORDER BY d.\"position\" LIMIT 100";
 
 /* What waited behind the event that was sent goes next, one at a time, in order. */
 static const char unpark_sql[] =
@@ -266,6 +267,12 @@ send_held(Relay *relay)
 
 /* -- events that were given free -- */
 
+static bool
+is_ours(const Relay *relay, int shard)
+{
+	return shard >= 0 && shard < WINDOW_MAX_SHARDS && relay->window.shards[shard].owned && !relay->window.shards[shard].leaving;
+}
+
 static Bytes
 column(const PGresult *rows, int row, int number)
 {
@@ -291,37 +298,62 @@ uuid_parse(const char *text, unsigned char *uuid)
 	return digits == 32;
 }
 
-static void
-send_due_event(Relay *relay)
+/* A row of due_sql; false: nothing of ours. */
+static bool
+read_due(Relay *relay, const PGresult *rows, int row, Slot *slot)
 {
-	const PGresult *rows = relay->due_rows;
-	int			row = relay->due_next++;
-	Slot	   *slot = &relay->due_slot;
 	Event *event = &slot->event;
-	char		key[STEP_KEY_MAX];
-	size_t		key_len;
-	RelayTopic *topic = topics_find(relay, (int32_t) strtol(PQgetvalue(rows, row, 10), NULL, 10));
 
 	memset(slot, 0, sizeof(*slot));
-	if (topic == NULL || topic->state != TOPIC_READY ||
+	event->shard = (int) strtol(PQgetvalue(rows, row, 0), NULL, 10);
+	if (!is_ours(relay, event->shard) ||
 		sscanf(PQgetvalue(rows, row, 1), "%" SCNx32 ":%" SCNd64 ":%" SCNd64, &event->position.epoch,
 			   &event->position.tick, &event->position.seq) != 3 ||
 		!uuid_parse(PQgetvalue(rows, row, 2), event->id))
-		return;
+		return false;
 	memcpy(slot->id, event->id, sizeof(slot->id));
-	event->shard = (int) strtol(PQgetvalue(rows, row, 0), NULL, 10);
 	event->has_organization = !PQgetisnull(rows, row, 3) && uuid_parse(PQgetvalue(rows, row, 3), event->organization);
-	event->topic_id = topic->id;
+	event->topic_id = (int32_t) strtol(PQgetvalue(rows, row, 10), NULL, 10);
 	event->topic = column(rows, row, 4);
 	event->key = column(rows, row, 5);
 	event->type = column(rows, row, 6);
 	event->payload = column(rows, row, 7);
 	event->headers = column(rows, row, 8);
 	event->occurred_at_us = strtoll(PQgetvalue(rows, row, 9), NULL, 10);
-	relay->due_sent = true;
-	key_len = step_key(topic->id, &event->key, key, sizeof(key));
+	return true;
+}
+
+/* Refused again: what comes behind it in this round does not pass it. */
+static void
+hold_due(Relay *relay)
+{
+	char		key[STEP_KEY_MAX];
+	size_t		len = step_key(relay->due_slot.event.topic_id, &relay->due_slot.event.key, key, sizeof(key));
+
+	if (len > 0 && !idset_add(&relay->due_held, key, len))
+		relay_want_rewind(relay, "out of memory");
+}
+
+static void
+send_due_event(Relay *relay)
+{
+	Slot	   *slot = &relay->due_slot;
+	char		key[STEP_KEY_MAX];
+	size_t		key_len;
+	RelayTopic *topic;
+
+	if (!read_due(relay, relay->due_rows, relay->due_next++, slot) ||
+		(topic = topics_find(relay, slot->event.topic_id)) == NULL || !topics_try(relay, topic))
+		return;
+	relay->due_sent = relay->due_moved = true;
+	key_len = step_key(topic->id, &slot->event.key, key, sizeof(key));
 	if (key_len > 0 && idset_has(&relay->due_held, key, key_len))
 		relay_park(relay, slot, PARK_WAITING);
+	else if (topic->state == TOPIC_REFUSED)
+	{
+		hold_due(relay);
+		relay_park(relay, slot, topic->why);
+	}
 	else if (!produce_alone(relay, topic, slot))
 		relay->due_sent = false;
 }
@@ -336,17 +368,6 @@ unpark_done(void *context, PGresult *result)
 	PQclear(result);
 	relay->due_sent = false;
 	control_next(relay);
-}
-
-/* Refused again: what comes behind it in this round does not pass it. */
-static void
-hold_due(Relay *relay)
-{
-	char		key[STEP_KEY_MAX];
-	size_t		len = step_key(relay->due_slot.event.topic_id, &relay->due_slot.event.key, key, sizeof(key));
-
-	if (len > 0 && !idset_add(&relay->due_held, key, len))
-		relay_want_rewind(relay, "out of memory");
 }
 
 void
@@ -443,25 +464,35 @@ send_due(Relay *relay)
 	char		list[WINDOW_MAX_SHARDS * 4 + 4] = "{";
 	size_t		used = 1;
 
-	relay->want_due = false;
+	relay->want_due = relay->due_moved = false;
 	for (int i = 0; i < WINDOW_MAX_SHARDS; i++)
-		if (relay->window.shards[i].owned && !relay->window.shards[i].leaving)
+		if (is_ours(relay, i))
 			used += (size_t) snprintf(list + used, sizeof(list) - used, "%s%d", used > 1 ? "," : "", i);
 	strcpy(list + used, "}");
 	pg_text(&params, relay->settings.consumer);
 	pg_text(&params, list);
+	pg_text(&params, relay->settings.topics);
 	pg_send(&relay->control, due_sql, &params, 0, due_done, relay);
 }
 
-/* The rows are through: what was behind them may be due now, and their keys may be free. */
+/*
+ * The rows are through: what was behind them may be due now, and their keys may be
+ * free.  If none could be sent, as long as the broker is away, the timer looks again.
+ */
 static void
 due_through(Relay *relay)
 {
 	PQclear(relay->due_rows);
 	relay->due_rows = NULL;
 	idset_clear(&relay->due_held);
-	relay->want_due = true;
-	relay->want_held = true;
+	relay->want_due = relay->want_due || relay->due_moved;
+	relay->want_held = relay->want_held || relay->due_moved;
+}
+
+bool
+parked_on_its_way(const Relay *relay, int shard)
+{
+	return relay->due_sent && relay->due_slot.event.shard == shard;
 }
 
 bool

@@ -9,6 +9,9 @@
 
 extern void parked_init(Relay *relay);
 
+/* A parked event of the shard was sent again and is not settled yet. */
+extern bool parked_on_its_way(const Relay *relay, int shard);
+
 /* Sends what is to be told about parked events; false: nothing. The control connection is idle. */
 extern bool parked_send(Relay *relay);
 

@@ -25,7 +25,6 @@
 #include "lib/pg.h"
 
 #define PARK_WAITING "waits behind a parked event of its key"
-#define RELAY_MAX_TOPICS 256
 #define RELAY_QUEUED_BATCHES 2
 
 typedef struct RelaySettings
@@ -75,6 +74,7 @@ typedef struct RelayTopic
 	int64_t		max_bytes;		/* of a record, 0: not known */
 	TopicState	state;
 	char		why[200];		/* refused */
+	int64_t		refused_ms;		/* when */
 	rd_kafka_topic_t *handle;	/* of the present producer */
 } RelayTopic;
 
@@ -143,6 +143,7 @@ typedef struct Relay
 	int			due_next;
 	Slot		due_slot;
 	bool		due_sent;		/* due_slot is on its way, or waits to be unparked */
+	bool		due_moved;		/* one of due_rows was sent, or parked again */
 	IdSet		due_held;		/* keys of which one was refused again in this round */
 
 	/* producer */
@@ -157,8 +158,9 @@ typedef struct Relay
 	LoopTimer	producer_timer;
 	LoopTimer	alone_timer;
 
-	RelayTopic	topics[RELAY_MAX_TOPICS];
+	RelayTopic *topics;			/* by id */
 	int			topic_count;
+	int			topic_size;		/* of the array */
 
 	bool		draining;
 	int64_t		drain_until_ms;
@@ -199,6 +201,7 @@ extern RelayTopic *topics_find(Relay *relay, int32_t id);
 extern void topics_take(Relay *relay, const PGresult *rows);
 extern void topics_ask(Relay *relay);
 extern void topics_answered(Relay *relay, rd_kafka_event_t *event);
+extern bool topics_try(Relay *relay, RelayTopic *topic);
 extern bool topics_settled(const Relay *relay);
 extern void topics_producer_gone(Relay *relay);
 

@@ -10,14 +10,24 @@
 
 #define ADMIN_TIMEOUT_MS 10000
 #define ASK_AGAIN_MS 20
+#define REFUSED_LATELY_MS 2000
 
+static int
+compare_ids(const void *a, const void *b)
+{
+	int32_t		left = ((const RelayTopic *) a)->id;
+	int32_t		right = ((const RelayTopic *) b)->id;
+
+	return (left > right) - (left < right);
+}
+
+/* Until topics_take() is called again. */
 RelayTopic *
 topics_find(Relay *relay, int32_t id)
 {
-	for (int i = 0; i < relay->topic_count; i++)
-		if (relay->topics[i].id == id)
-			return &relay->topics[i];
-	return NULL;
+	RelayTopic	wanted = {.id = id};
+
+	return relay->topic_count == 0 ? NULL : bsearch(&wanted, relay->topics, (size_t) relay->topic_count, sizeof(wanted), compare_ids);
 }
 
 static RelayTopic *
@@ -29,42 +39,71 @@ find_name(Relay *relay, const char *name)
 	return NULL;
 }
 
+/* Room for so many more; false: out of memory. */
+static bool
+make_room(Relay *relay, int more)
+{
+	int			size = relay->topic_count + more;
+	RelayTopic *topics;
+
+	if (size <= relay->topic_size)
+		return true;
+	topics = realloc(relay->topics, (size_t) size * sizeof(*topics));
+	if (topics == NULL)
+		return false;
+	relay->topics = topics;
+	relay->topic_size = size;
+	return true;
+}
+
 /* Rows of (id, name, partitions, retention in ms). */
 void
 topics_take(Relay *relay, const PGresult *rows)
 {
+	int			known = relay->topic_count;
+
+	if (!make_room(relay, PQntuples(rows)))
+	{
+		log_error("no memory for the topics", F_INT("topics", PQntuples(rows)));
+		return;
+	}
 	for (int i = 0; i < PQntuples(rows); i++)
 	{
-		int32_t		id = (int32_t) strtol(PQgetvalue(rows, i, 0), NULL, 10);
-		RelayTopic *topic = topics_find(relay, id);
+		RelayTopic	wanted = {.id = (int32_t) strtol(PQgetvalue(rows, i, 0), NULL, 10)};
+		RelayTopic *topic = known == 0 ? NULL : bsearch(&wanted, relay->topics, (size_t) known, sizeof(wanted), compare_ids);
 
 		if (topic == NULL)
 		{
-			if (relay->topic_count == RELAY_MAX_TOPICS)
-			{
-				log_error("too many topics", F_INT("max", RELAY_MAX_TOPICS));
-				return;
-			}
 			topic = &relay->topics[relay->topic_count++];
-			memset(topic, 0, sizeof(*topic));
-			topic->id = id;
+			*topic = wanted;
 			snprintf(topic->name, sizeof(topic->name), "%s", PQgetvalue(rows, i, 1));
 		}
 		topic->partitions = (int) strtol(PQgetvalue(rows, i, 2), NULL, 10);
 		topic->retention_ms = strtoll(PQgetvalue(rows, i, 3), NULL, 10);
 	}
+	if (relay->topic_count > known)
+		qsort(relay->topics, (size_t) relay->topic_count, sizeof(*relay->topics), compare_ids);
 	relay->topics_loaded = true;
+}
+
+static void
+refuse(RelayTopic *topic, const char *text)
+{
+	log_error("the broker refuses the topic", F_STR("topic", topic->name), F_STR("error", text));
+	topic->state = TOPIC_REFUSED;
+	topic->refused_ms = loop_monotonic_ms();
+	snprintf(topic->why, sizeof(topic->why), "the broker refuses the topic: %s", text);
 }
 
 static void
 ask_create(Relay *relay)
 {
-	rd_kafka_NewTopic_t *wanted[RELAY_MAX_TOPICS];
+	rd_kafka_NewTopic_t **wanted = calloc((size_t) relay->topic_count, sizeof(*wanted));
 	rd_kafka_AdminOptions_t *options;
 	size_t		n = 0;
 	char		text[128];
 
-	for (int i = 0; i < relay->topic_count; i++)
+	for (int i = 0; wanted != NULL && i < relay->topic_count; i++)
 	{
 		RelayTopic *topic = &relay->topics[i];
 
@@ -73,8 +112,7 @@ ask_create(Relay *relay)
 		wanted[n] = rd_kafka_NewTopic_new(topic->name, topic->partitions, (int) relay->settings.replication, text, sizeof(text));
 		if (wanted[n] == NULL)
 		{
-			topic->state = TOPIC_REFUSED;
-			snprintf(topic->why, sizeof(topic->why), "%s", text);
+			refuse(topic, text);
 			continue;
 		}
 		snprintf(text, sizeof(text), "%" PRId64, topic->retention_ms);
@@ -83,13 +121,17 @@ ask_create(Relay *relay)
 		n++;
 	}
 	if (n == 0)
+	{
+		free(wanted);
 		return;
+	}
 	options = rd_kafka_AdminOptions_new(relay->producer, RD_KAFKA_ADMIN_OP_CREATETOPICS);
 	rd_kafka_AdminOptions_set_request_timeout(options, ADMIN_TIMEOUT_MS, text, sizeof(text));
 	rd_kafka_AdminOptions_set_operation_timeout(options, ADMIN_TIMEOUT_MS / 2, text, sizeof(text));
 	rd_kafka_CreateTopics(relay->producer, wanted, n, options, relay->queue);
 	rd_kafka_AdminOptions_destroy(options);
 	rd_kafka_NewTopic_destroy_array(wanted, n);
+	free(wanted);
 }
 
 /* Called when a broker is connected, so that the answer comes at once. */
@@ -139,6 +181,21 @@ topics_ask(Relay *relay)
 	}
 }
 
+/*
+ * For an event that somebody gave free.  A topic that was refused is asked for
+ * again, for it may have been mended.  False: there is no answer yet.
+ */
+bool
+topics_try(Relay *relay, RelayTopic *topic)
+{
+	if (topic->state == TOPIC_REFUSED && loop_monotonic_ms() - topic->refused_ms > REFUSED_LATELY_MS)
+	{
+		topic->state = TOPIC_UNKNOWN;
+		loop_timer_in(&relay->loop, &relay->topics_ask_timer, 0);
+	}
+	return topic->state == TOPIC_READY || topic->state == TOPIC_REFUSED;
+}
+
 static void
 ask_again(void *context)
 {
@@ -155,21 +212,25 @@ topics_init(Relay *relay)
 static void
 ask_configs(Relay *relay)
 {
-	rd_kafka_ConfigResource_t *resources[RELAY_MAX_TOPICS];
+	rd_kafka_ConfigResource_t **resources = calloc((size_t) relay->topic_count, sizeof(*resources));
 	rd_kafka_AdminOptions_t *options;
 	size_t		n = 0;
 	char		text[128];
 
-	for (int i = 0; i < relay->topic_count; i++)
+	for (int i = 0; resources != NULL && i < relay->topic_count; i++)
 		if (relay->topics[i].state == TOPIC_READY && relay->topics[i].max_bytes == 0)
 			resources[n++] = rd_kafka_ConfigResource_new(RD_KAFKA_RESOURCE_TOPIC, relay->topics[i].name);
 	if (n == 0)
+	{
+		free(resources);
 		return;
+	}
 	options = rd_kafka_AdminOptions_new(relay->producer, RD_KAFKA_ADMIN_OP_DESCRIBECONFIGS);
 	rd_kafka_AdminOptions_set_request_timeout(options, ADMIN_TIMEOUT_MS, text, sizeof(text));
 	rd_kafka_DescribeConfigs(relay->producer, resources, n, options, relay->queue);
 	rd_kafka_AdminOptions_destroy(options);
 	rd_kafka_ConfigResource_destroy_array(resources, n);
+	free(resources);
 }
 
 static void
@@ -187,9 +248,7 @@ created_one(RelayTopic *topic, rd_kafka_resp_err_t err, const char *text)
 			break;
 		case RD_KAFKA_RESP_ERR_TOPIC_EXCEPTION:
 		case RD_KAFKA_RESP_ERR_POLICY_VIOLATION:
-			log_error("the broker refuses the topic", F_STR("topic", topic->name), F_STR("error", text));
-			topic->state = TOPIC_REFUSED;
-			snprintf(topic->why, sizeof(topic->why), "the broker refuses the topic: %s", text);
+			refuse(topic, text);
 			break;
 		case RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED:
 		case RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED:
