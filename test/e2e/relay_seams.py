@@ -1,5 +1,6 @@
 """kafka-relay where two things meet: batches that were read already, and a shard that starts again somewhere else."""
 import contextlib
+import resource
 import time
 
 from harness.kafka import MockBroker
@@ -144,4 +145,24 @@ def test_three_hundred_topics(shop):
     last = shop.query("SELECT max(position)::text FROM events.read(NULL, 10000000)")[0][0]
     until(lambda: shop.query("SELECT bool_and(position >= %s::events.position) FROM events.cursors WHERE consumer = 'many'", (last,)) == [(True,)],
           60, "sending")
+    assert worker.stop() == 0
+
+
+def test_no_descriptor_left(shop):
+    """A producer that can't be listened to is none: another one is made when there are descriptors again."""
+    emit(shop, ("k0", 1))
+    worker = relay(shop, "poor")
+    until(lambda: worker.metric("backoffice_relay_acknowledged_total") > 0, 20, "a first message")
+    allowed = resource.prlimit(worker.process.pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(worker.process.pid, resource.RLIMIT_NOFILE, (3, allowed[1]))
+    shop.kafka.push_error("produce", "MSG_SIZE_TOO_LARGE", 1)
+    emit(shop, ("k0", 1))
+    until(lambda: "no descriptor for the producer" in worker.text() or "no producer" in worker.text(), 20, "want of descriptors")
+    resource.prlimit(worker.process.pid, resource.RLIMIT_NOFILE, allowed)
+    # The refused message goes alone, by another producer; this one does not.
+    emit(shop, ("k1", 1))
+    last = shop.query("SELECT max(position)::text FROM events.read(NULL, 10000000, ARRAY[%s])", (OUT,))[0][0]
+    until(lambda: shop.query("SELECT bool_and(position >= %s::events.position) FROM events.cursors WHERE consumer = 'poor'", (last,)) == [(True,)],
+          30, "a settled position")
+    assert "no descriptor for the producer" in worker.text(), "not the case that was meant"
     assert worker.stop() == 0

@@ -175,6 +175,19 @@ queue_ready(void *context, uint32_t events)
 	control_next(relay);
 }
 
+static void
+release_producer(Relay *relay)
+{
+	rd_kafka_queue_io_event_enable(relay->queue, -1, NULL, 0);
+	rd_kafka_queue_destroy(relay->queue);
+	rd_kafka_destroy(relay->producer);
+	if (relay->queue_fd >= 0)
+		close(relay->queue_fd);
+	relay->producer = NULL;
+	relay->queue = NULL;
+	relay->queue_fd = -1;
+}
+
 static bool
 produce_start(Relay *relay)
 {
@@ -192,6 +205,7 @@ produce_start(Relay *relay)
 	if (relay->queue_fd < 0 || !loop_watch(&relay->loop, relay->queue_fd, EPOLLIN, queue_ready, relay))
 	{
 		log_error("no descriptor for the producer's events", F_STR("error", strerror(errno)));
+		release_producer(relay);
 		return false;
 	}
 	return true;
@@ -210,13 +224,7 @@ produce_stop(Relay *relay)
 		poll_queue(relay, 20);
 	topics_producer_gone(relay);
 	loop_forget(&relay->loop, relay->queue_fd);
-	rd_kafka_queue_io_event_enable(relay->queue, -1, NULL, 0);
-	rd_kafka_queue_destroy(relay->queue);
-	rd_kafka_destroy(relay->producer);
-	close(relay->queue_fd);
-	relay->producer = NULL;
-	relay->queue = NULL;
-	relay->queue_fd = -1;
+	release_producer(relay);
 	if (relay->alone != NULL)
 		rd_kafka_destroy(relay->alone);
 	relay->alone = NULL;
