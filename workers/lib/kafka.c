@@ -233,7 +233,8 @@ int
 kafka_queue_fd(rd_kafka_queue_t *queue)
 {
 	static const uint64_t one = 1;
-	int			fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+	/* It begins readable: what has been queued before is not announced, nor is what comes while it lies there. */
+	int			fd = eventfd(1, EFD_NONBLOCK | EFD_CLOEXEC);
 
 	if (fd >= 0)
 		rd_kafka_queue_io_event_enable(queue, fd, &one, sizeof(one));

@@ -33,7 +33,7 @@ extern void kafka_reachable(bool up);
 extern void kafka_set(rd_kafka_conf_t *conf, const char *name, const char *value);
 extern void kafka_set_int(rd_kafka_conf_t *conf, const char *name, int64_t value);
 
-/* An eventfd that becomes readable when the queue gets something. -1: no descriptor. */
+/* An eventfd that is readable when the queue may have something. -1: no descriptor. */
 extern int	kafka_queue_fd(rd_kafka_queue_t *queue);
 extern void kafka_drain_fd(int fd);
 

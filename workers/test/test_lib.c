@@ -5,9 +5,11 @@
 #include <stdint.h>
 #include <cmocka.h>
 #include <jansson.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "lib/backoff.h"
 #include "lib/conf.h"
@@ -268,6 +270,44 @@ bootstrap_servers(void **state)
 		assert_false(kafka_bootstrap_good(bad[i]));
 }
 
+static void
+count_errors(rd_kafka_t *producer, int err, const char *reason, void *count)
+{
+	(void) producer, (void) err, (void) reason;
+	(*(int *) count)++;
+}
+
+/* An error may be queued before anybody watches the queue: a property of TLS, a broker's name that nobody knows. */
+static void
+queue_is_watched_late(void **state)
+{
+	char		error[256] = "";
+	int			errors = 0;
+	rd_kafka_conf_t *conf = kafka_conf("127.0.0.1:1", "test", "", error, sizeof(error));
+	rd_kafka_t *producer;
+	rd_kafka_queue_t *queue;
+	struct pollfd watched = {.events = POLLIN};
+
+	(void) state;
+	assert_non_null(conf);
+	rd_kafka_conf_set_error_cb(conf, count_errors);
+	rd_kafka_conf_set_opaque(conf, &errors);
+	producer = rd_kafka_new(RD_KAFKA_PRODUCER, conf, error, sizeof(error));
+	assert_non_null(producer);
+	rd_kafka_test_fatal_error(producer, RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER, "an early one");
+	queue = rd_kafka_queue_get_main(producer);
+	watched.fd = kafka_queue_fd(queue);
+	assert_true(watched.fd >= 0);
+	assert_int_equal(poll(&watched, 1, 2000), 1);
+	kafka_drain_fd(watched.fd);
+	rd_kafka_poll(producer, 0);
+	assert_true(errors > 0);
+	rd_kafka_queue_io_event_enable(queue, -1, NULL, 0);
+	rd_kafka_queue_destroy(queue);
+	rd_kafka_destroy(producer);
+	close(watched.fd);
+}
+
 int
 main(void)
 {
@@ -276,6 +316,7 @@ main(void)
 		cmocka_unit_test(log_lines_are_json), cmocka_unit_test(log_lines_fit),
 		cmocka_unit_test(backoff_grows_and_is_capped), cmocka_unit_test(loop_timers_follow_the_clock),
 		cmocka_unit_test(metrics_text), cmocka_unit_test(bootstrap_servers),
+		cmocka_unit_test(queue_is_watched_late),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
