@@ -12,6 +12,8 @@
 /* What the client waits beyond the server's own statement timeout before it calls the server dead. */
 #define GRACE_MS 5000
 
+#define OVERDUE "the server did not answer in time"
+
 static void pg_ready(void *context, uint32_t events);
 static void watch_output(Pg *pg);
 static void connect_failed(Pg *pg, const char *why);
@@ -64,10 +66,7 @@ query_overdue(void *context)
 {
 	Pg		   *pg = context;
 
-	if (pg->connecting != NULL)
-		connect_failed(pg, "the server did not answer in time");
-	else
-		drop(pg, "the server did not answer within the statement timeout");
+	drop(pg, OVERDUE);
 }
 
 void
@@ -113,11 +112,86 @@ session_settings(const Pg *pg, char *sql, size_t size)
 			 pg->statement_timeout_ms);
 }
 
+/*
+ * Takes what has come of the answer, without waiting for more; whether that was all of it.  libpq wants to be asked
+ * until it says NULL; the last result is the one that counts.
+ */
+static bool
+answered(Pg *pg)
+{
+	while (!PQisBusy(pg->conn))
+	{
+		PGresult   *result = PQgetResult(pg->conn);
+
+		if (result == NULL)
+			return true;
+		PQclear(pg->answer);
+		pg->answer = result;
+	}
+	return false;
+}
+
+static PGresult *
+take_answer(Pg *pg)
+{
+	PGresult   *answer = pg->answer;
+
+	pg->answer = NULL;
+	return answer;
+}
+
+/* Waits for all of the answer to what was sent, at most so long. NULL: it is there; else why the connection is of no use. */
+static const char *
+wait_for_answer(Pg *pg, int sent, int64_t limit_ms)
+{
+	int64_t		deadline = loop_monotonic_ms() + limit_ms;
+
+	while (sent)
+	{
+		int			unsent = PQflush(pg->conn);
+		int64_t		left = deadline - loop_monotonic_ms();
+		struct pollfd socket = {.fd = PQsocket(pg->conn), .events = (short) (unsent == 1 ? POLLIN | POLLOUT : POLLIN)};
+
+		if (unsent < 0 || !PQconsumeInput(pg->conn))
+			break;
+		if (answered(pg))
+		{
+			if (PQstatus(pg->conn) == CONNECTION_BAD)
+				break;
+			return NULL;
+		}
+		if (left <= 0)
+			return OVERDUE;
+		poll(&socket, 1, (int) left);
+	}
+	return PQerrorMessage(pg->conn);
+}
+
+/* Why not, or NULL. */
+static const char *
+settle_session(Pg *pg, int64_t limit_ms)
+{
+	char		settings[320];
+	const char *why;
+	PGresult   *result;
+	bool		good;
+
+	session_settings(pg, settings, sizeof(settings));
+	if (PQsetnonblocking(pg->conn, 1) != 0)
+		return PQerrorMessage(pg->conn);
+	why = wait_for_answer(pg, PQsendQuery(pg->conn, settings), limit_ms);
+	if (why != NULL)
+		return why;
+	result = take_answer(pg);
+	good = PQresultStatus(result) == PGRES_COMMAND_OK && loop_watch(pg->loop, PQsocket(pg->conn), EPOLLIN, pg_ready, pg);
+	PQclear(result);
+	return good ? NULL : PQerrorMessage(pg->conn);
+}
+
 bool
 pg_connect(Pg *pg, int timeout_s)
 {
-	char		settings[320];
-	PGresult   *result;
+	const char *why;
 
 	pg->conn = begin_connecting(pg, timeout_s, PQconnectdbParams);
 	if (pg->conn == NULL || PQstatus(pg->conn) != CONNECTION_OK)
@@ -127,19 +201,13 @@ pg_connect(Pg *pg, int timeout_s)
 		return false;
 	}
 	PQsetNoticeReceiver(pg->conn, quiet_notice, NULL);
-	session_settings(pg, settings, sizeof(settings));
-	result = PQexec(pg->conn, settings);
 	pg->watched_fd = PQsocket(pg->conn);
-	if (PQresultStatus(result) != PGRES_COMMAND_OK || PQsetnonblocking(pg->conn, 1) != 0 ||
-		!loop_watch(pg->loop, PQsocket(pg->conn), EPOLLIN, pg_ready, pg))
-	{
-		keep_error(pg, PQerrorMessage(pg->conn));
-		PQclear(result);
-		pg_close(pg);
-		return false;
-	}
-	PQclear(result);
-	return true;
+	why = settle_session(pg, (int64_t) timeout_s * 1000);
+	if (why == NULL)
+		return true;
+	keep_error(pg, why);
+	pg_close(pg);
+	return false;
 }
 
 /* ---- connecting without waiting ---- */
@@ -225,6 +293,8 @@ pg_close(Pg *pg)
 	loop_forget(pg->loop, pg->watched_fd);
 	pg->watched_fd = -1;
 	loop_timer_off(&pg->deadline);
+	PQclear(pg->answer);
+	pg->answer = NULL;
 	PQfinish(pg->conn);
 	pg->conn = NULL;
 	pg->on_result = NULL;
@@ -316,21 +386,6 @@ take_notifications(Pg *pg)
 		pg->notified(pg->context);
 }
 
-/* The result that the query ends with; libpq wants to be asked until it says NULL. */
-static PGresult *
-take_result(Pg *pg)
-{
-	PGresult   *last = NULL;
-	PGresult   *result;
-
-	while ((result = PQgetResult(pg->conn)) != NULL)
-	{
-		PQclear(last);
-		last = result;
-	}
-	return last;
-}
-
 static void
 pg_ready(void *context, uint32_t events)
 {
@@ -345,20 +400,18 @@ pg_ready(void *context, uint32_t events)
 		drop(pg, PQerrorMessage(pg->conn));
 		return;
 	}
-	if (pg->on_result != NULL && !PQisBusy(pg->conn))
+	if (pg->on_result != NULL && answered(pg))
 	{
 		PgResultFunction on_result = pg->on_result;
-		PGresult   *result = take_result(pg);
 
 		if (PQstatus(pg->conn) == CONNECTION_BAD)
 		{
-			PQclear(result);
 			drop(pg, PQerrorMessage(pg->conn));
 			return;
 		}
 		pg->on_result = NULL;
 		loop_timer_off(&pg->deadline);
-		on_result(pg->result_context, result);
+		on_result(pg->result_context, take_answer(pg));
 	}
 	take_notifications(pg);
 }
@@ -366,44 +419,20 @@ pg_ready(void *context, uint32_t events)
 PGresult *
 pg_query(Pg *pg, const char *sql, const PgParams *params, int result_format)
 {
-	int64_t		deadline = loop_monotonic_ms() + pg->statement_timeout_ms + GRACE_MS;
+	const char *why;
 	PGresult   *result;
 
 	if (pg->conn == NULL)
 		return NULL;
-	if (!PQsendQueryParams(pg->conn, sql, params ? params->n : 0, NULL, params ? params->values : NULL,
-						   params ? params->lengths : NULL, params ? params->formats : NULL, result_format))
+	why = wait_for_answer(pg, PQsendQueryParams(pg->conn, sql, params ? params->n : 0, NULL, params ? params->values : NULL,
+												params ? params->lengths : NULL, params ? params->formats : NULL, result_format),
+						  pg->statement_timeout_ms + GRACE_MS);
+	if (why != NULL)
 	{
-		drop(pg, PQerrorMessage(pg->conn));
+		drop(pg, why);
 		return NULL;
 	}
-	for (;;)
-	{
-		int			unsent = PQflush(pg->conn);
-		int64_t		left = deadline - loop_monotonic_ms();
-		struct pollfd socket = {.fd = PQsocket(pg->conn), .events = (short) (unsent == 1 ? POLLIN | POLLOUT : POLLIN)};
-
-		if (unsent < 0 || !PQconsumeInput(pg->conn))
-		{
-			drop(pg, PQerrorMessage(pg->conn));
-			return NULL;
-		}
-		if (!PQisBusy(pg->conn))
-			break;
-		if (left <= 0)
-		{
-			query_overdue(pg);
-			return NULL;
-		}
-		poll(&socket, 1, (int) left);
-	}
-	result = take_result(pg);
-	if (PQstatus(pg->conn) == CONNECTION_BAD)
-	{
-		PQclear(result);
-		drop(pg, PQerrorMessage(pg->conn));
-		return NULL;
-	}
+	result = take_answer(pg);
 	if (!pg_good(pg, result, NULL))
 	{
 		PQclear(result);

@@ -42,13 +42,14 @@ struct Pg
 	void		(*connecting) (void *context, bool good);	/* whom pg_start() is to tell */
 	PgResultFunction on_result; /* NULL: idle */
 	void	   *result_context;
+	PGresult   *answer;			/* what has come of the running query's */
 	LoopTimer	deadline;		/* of the running query */
 	char		error[256];		/* of the last failure */
 };
 
 extern void pg_init(Pg *pg, Loop *loop, const char *dsn, const char *name, int64_t statement_timeout_ms);
 
-/* Connects, at most timeout_s long; sets session settings. False: see pg->error. */
+/* Connects, and sets session settings, each at most timeout_s long. False: see pg->error. */
 extern bool pg_connect(Pg *pg, int timeout_s);
 
 /* The same without waiting: connected() is told once, perhaps at once; lost() only after it was told that all is good. */
