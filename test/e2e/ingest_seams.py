@@ -44,3 +44,19 @@ def test_first_message_of_a_late_assignment(shop):
     until(lambda: saved(shop) == 100, 40, "saving all offsets")
     assert worker.stop() == 0
     until(lambda: len(numbers(shop)) == 100, 5, "an event of each message")
+
+
+def test_many_topics(shop):
+    """Their names are longer, all together, than any buffer: the last one is read too; and none once they are no longer to be read."""
+    names = [f"Many.{'x' * 150}.{n:02d}" for n in range(60)]
+    define = "SELECT events.define_topic(name, NULL, '7 days', 1, %s) FROM unnest(%s::text[]) AS name"
+    shop.query(define, ("in", names))
+    for name in (names[0], names[-1]):
+        shop.kafka.create_topic(name, 1)
+        produce(shop.kafka.bootstrap, name, [("k", '{"n": 1}')])
+    worker = shop.ingest(shop.kafka, topics=",".join(names), heartbeat_ms=500).start()
+    until(lambda: numbers(shop, names[0]) == [1], 30, "reading the first topic")
+    until(lambda: numbers(shop, names[-1]) == [1], 10, "reading the last topic")
+    shop.query(define, ("internal", names))
+    until(lambda: worker.metric("backoffice_ingest_partitions") == 0, 20, "leaving topics that are no longer read")
+    assert worker.stop() == 0

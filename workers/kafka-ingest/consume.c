@@ -99,32 +99,41 @@ consume_start(Ingest *ingest)
 	return ingest->queue_fd >= 0 && loop_watch(&ingest->loop, ingest->queue_fd, EPOLLIN, queue_ready, ingest);
 }
 
-/* Rows of topic names; subscribes anew when they changed. */
+static bool
+same_topics(const rd_kafka_topic_partition_list_t *one, const rd_kafka_topic_partition_list_t *other)
+{
+	int			count = other != NULL ? other->cnt : 0;
+
+	for (int i = 0; i < one->cnt && i < count; i++)
+		if (strcmp(one->elems[i].topic, other->elems[i].topic) != 0)
+			return false;
+	return one->cnt == count;
+}
+
+/* Rows of topic names, always in the same order; subscribes anew when they changed. */
 void
 consume_subscribe(Ingest *ingest, const PGresult *topics)
 {
-	char		names[sizeof(ingest->subscribed)] = "";
-	size_t		used = 0;
 	rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(PQntuples(topics));
+	rd_kafka_topic_partition_list_t *done_with = list;
 	rd_kafka_resp_err_t err;
 
-	for (int i = 0; i < PQntuples(topics) && used < sizeof(names); i++)
-	{
+	for (int i = 0; i < PQntuples(topics); i++)
 		rd_kafka_topic_partition_list_add(list, PQgetvalue(topics, i, 0), RD_KAFKA_PARTITION_UA);
-		used += (size_t) snprintf(names + used, sizeof(names) - used, "%s%s", i > 0 ? "," : "", PQgetvalue(topics, i, 0));
-	}
-	if (list->cnt > 0 && strcmp(names, ingest->subscribed) != 0)
+	if (!same_topics(list, ingest->subscribed))
 	{
-		err = rd_kafka_subscribe(ingest->consumer, list);
+		err = list->cnt > 0 ? rd_kafka_subscribe(ingest->consumer, list) : rd_kafka_unsubscribe(ingest->consumer);
 		if (err != RD_KAFKA_RESP_ERR_NO_ERROR)
 			ingest_trouble(ingest, "topics not subscribed", rd_kafka_err2str(err));
 		else
 		{
-			memcpy(ingest->subscribed, names, sizeof(names));
-			log_info("subscribed", F_STR("topics", names));
+			log_info("subscribed", F_INT("topics", list->cnt), F_STR("first", list->cnt > 0 ? list->elems[0].topic : NULL));
+			done_with = ingest->subscribed;
+			ingest->subscribed = list;
 		}
 	}
-	rd_kafka_topic_partition_list_destroy(list);
+	if (done_with != NULL)
+		rd_kafka_topic_partition_list_destroy(done_with);
 }
 
 void
@@ -217,5 +226,8 @@ consume_stop(Ingest *ingest)
 	if (ingest->assigned != NULL)
 		rd_kafka_topic_partition_list_destroy(ingest->assigned);
 	ingest->assigned = NULL;
+	if (ingest->subscribed != NULL)
+		rd_kafka_topic_partition_list_destroy(ingest->subscribed);
+	ingest->subscribed = NULL;
 	ingest->consumer = NULL;
 }

@@ -56,7 +56,7 @@ typedef struct Ingest
 	bool		more;			/* the consumer may have messages */
 	rd_kafka_topic_partition_list_t *assigned;	/* by the group; NULL: none */
 	bool		started;		/* reading: assigned from the database's offsets */
-	char		subscribed[4096];
+	rd_kafka_topic_partition_list_t *subscribed;	/* topics; NULL: none */
 
 	StoreMessage *messages;
 	StoreOffset *offsets;
