@@ -48,7 +48,7 @@ set_int(const ConfItem *item, const char *text, const char *whence, FILE *err)
 	value = strtoll(text, &end, 10);
 	if (errno != 0 || end == text || *end != '\0')
 	{
-		fprintf(err, "%s: \"%s\" is not a whole number\n", whence, text);
+		fprintf(err, "%s: not a whole number\n", whence);
 		return false;
 	}
 	if (value < item->min || value > item->max)
@@ -73,7 +73,7 @@ set_bool(const ConfItem *item, const char *text, const char *whence, FILE *err)
 			*(bool *) item->target = strcasecmp(text, yes[i]) == 0;
 			return true;
 		}
-	fprintf(err, "%s: \"%s\" is neither on nor off\n", whence, text);
+	fprintf(err, "%s: neither on nor off\n", whence);
 	return false;
 }
 
@@ -113,6 +113,18 @@ find_item(const ConfProgram *program, const char *flag, const char **value)
 	return NULL;
 }
 
+/* Says which argument nobody knows, by its name: its value, or what looks like no flag, may be a password. */
+static void
+refuse_argument(char **argv, int i, FILE *err)
+{
+	size_t		len = strcspn(argv[i], "=");
+
+	if (len > 2 && strncmp(argv[i], "--", 2) == 0 && strspn(argv[i], "-_abcdefghijklmnopqrstuvwxyz0123456789") == len)
+		fprintf(err, "%.*s: unknown argument (see --help)\n", (int) len, argv[i]);
+	else
+		fprintf(err, "argument %d: not a flag (see --help)\n", i);
+}
+
 /* Reads the flags; false when --help or --version answered. */
 static bool
 read_flags(const ConfProgram *program, int argc, char **argv, bool *given, bool *check, bool *good, FILE *out, FILE *err)
@@ -140,7 +152,7 @@ read_flags(const ConfProgram *program, int argc, char **argv, bool *given, bool 
 		item = strncmp(argv[i], "--", 2) == 0 ? find_item(program, argv[i] + 2, &value) : NULL;
 		if (item == NULL)
 		{
-			fprintf(err, "%s: unknown argument (see --help)\n", argv[i]);
+			refuse_argument(argv, i, err);
 			*good = false;
 			continue;
 		}

@@ -100,6 +100,43 @@ conf_wrong(void **state)
 	assert_int_equal(read_conf(3, (const char *[]) {"test", "--database=x", "--check"}), CONF_CHECK);
 }
 
+/* A password stands in a value, and in an argument that was torn from its flag. */
+static void
+conf_tells_no_values(void **state)
+{
+	static const struct
+	{
+		const char *argv[4];
+		const char *told;
+	}			wrong[] = {
+		{{"test", "--databse=postgres://u:s3cret@h"}, "--databse: "},
+		{{"test", "--databse", "postgres://u:s3cret@h"}, "argument 2: "},
+		{{"test", "password=s3cret"}, "argument 1: "},
+		{{"test", "-ps3cret"}, "argument 1: "},
+		{{"test", "--postgres://u:s3cret@h"}, "argument 1: "},
+		{{"test", "--kafka-number=s3cret"}, "kafka-number: "},
+		{{"test", "--database=x", "--flag=s3cret"}, "flag: "},
+	};
+
+	(void) state;
+	memset(environment, 0, sizeof(environment));
+	for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++)
+	{
+		char	   *complaints = NULL;
+		size_t		size;
+		FILE	   *err = open_memstream(&complaints, &size);
+		int			argc = 0;
+
+		while (argc < 4 && wrong[i].argv[argc] != NULL)
+			argc++;
+		assert_int_equal(conf_read(&program, argc, (char **) (uintptr_t) wrong[i].argv, fake_env, err, err), CONF_WRONG);
+		fclose(err);
+		if (strstr(complaints, "s3cret") != NULL || strstr(complaints, wrong[i].told) == NULL)
+			fail_msg("%s", complaints);
+		free(complaints);
+	}
+}
+
 static void
 log_lines_are_json(void **state)
 {
@@ -312,7 +349,7 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(conf_flags_and_environment), cmocka_unit_test(conf_wrong),
+		cmocka_unit_test(conf_flags_and_environment), cmocka_unit_test(conf_wrong), cmocka_unit_test(conf_tells_no_values),
 		cmocka_unit_test(log_lines_are_json), cmocka_unit_test(log_lines_fit),
 		cmocka_unit_test(backoff_grows_and_is_capped), cmocka_unit_test(loop_timers_follow_the_clock),
 		cmocka_unit_test(metrics_text), cmocka_unit_test(bootstrap_servers),
