@@ -44,8 +44,8 @@ SELECT lifecycle.define('certificates.certificates', 'state', '{
         {"from": "expired", "to": "issued", "event": "certificate.extended"},
         {"from": "expired", "to": "active", "event": "certificate.extended"},
         {"from": "expired", "to": "partially_redeemed", "event": "certificate.extended"},
-        {"from": ["issued", "active", "blocked"], "to": "refunded", "event": "certificate.refunded"},
-        {"from": ["issued", "active", "blocked"], "to": "voided", "event": "certificate.voided"},
+        {"from": ["issued", "active", "blocked", "expired"], "to": "refunded", "event": "certificate.refunded"},
+        {"from": ["issued", "active", "blocked", "expired"], "to": "voided", "event": "certificate.voided"},
         {"from": ["issued", "active", "partially_redeemed", "blocked"], "to": "replaced", "event": "certificate.replaced"}],
     "terminal": ["refunded", "voided", "replaced", "retired"]}');
 

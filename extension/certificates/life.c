@@ -281,7 +281,7 @@ end_purchase(FunctionCallInfo fcinfo, const char *state)
 		(void) redemptions_expire_holds(&certificate);
 		if (!certificate_is(&certificate, "issued") && !certificate_is(&certificate, "active") &&
 			!certificate_is(&certificate, "blocked") && !certificate_is(&certificate, "partially_redeemed") &&
-			!certificate_is(&certificate, "redeemed"))
+			!certificate_is(&certificate, "redeemed") && !certificate_is(&certificate, "expired"))
 			certificate_refuse(&certificate, state, "purchases of issued certificates are undone");
 		if (!certificate_is_untouched(&certificate))
 			ereport(ERROR,

@@ -185,7 +185,7 @@ BEGIN
         FROM certificates.certificates x WHERE x.organization_id = u.organization_id AND x.id = u.certificate_id FOR UPDATE;
         IF c.state = 'reserved' AND u.state <> 'issued' AND c.order_ref = u.order_ref THEN
             PERFORM certificates.release(u.certificate_id);
-        ELSIF u.state IN ('issued', 'used') AND c.state IN ('issued', 'active', 'blocked') AND c.untouched THEN
+        ELSIF u.state IN ('issued', 'used') AND c.state IN ('issued', 'active', 'blocked', 'expired') AND c.untouched THEN
             IF outcome = 'refunded' THEN
                 PERFORM certificates.refund_purchase(u.certificate_id, reason);
             ELSE

@@ -75,7 +75,7 @@ BEGIN
         SELECT string_agg(c.id::text, ', '), count(*) > 0 INTO m.detail, told
         FROM unnest(m.units) x JOIN certificates.certificates c ON c.organization_id = x.organization_id AND c.id = x.certificate_id
         WHERE x.state IN ('issued', 'used') AND c.state NOT IN ('refunded', 'voided')
-          AND (c.state NOT IN ('issued', 'active', 'blocked') OR c.balance_minor <> c.face_value_minor OR c.held_minor <> 0);
+          AND (c.state NOT IN ('issued', 'active', 'blocked', 'expired') OR c.balance_minor <> c.face_value_minor OR c.held_minor <> 0);
         IF told THEN
             m.missing := 'unused';
             m.detail := 'used: ' || m.detail;

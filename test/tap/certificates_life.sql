@@ -1,5 +1,5 @@
 BEGIN;
-SELECT plan(141);
+SELECT plan(143);
 SET LOCAL ROLE backoffice_service;
 SELECT access.create_organization('Flowers') AS org \gset
 SELECT access.create_organization('Rival') AS rival \gset
@@ -211,7 +211,8 @@ RESET ROLE;
 SELECT set_config('backoffice.frozen_now', '', true);
 SET LOCAL ROLE backoffice_service;
 SELECT certificates.generate_codes('gift', 20), certificates.generate_codes('card', 3);
-SELECT pg_temp.sold() AS l1, pg_temp.sold() AS l2, pg_temp.sold('card') AS l3, pg_temp.sold('card') AS l4, pg_temp.sold() AS l5 \gset
+SELECT pg_temp.sold() AS l1, pg_temp.sold() AS l2, pg_temp.sold('card') AS l3, pg_temp.sold('card') AS l4, pg_temp.sold() AS l5, pg_temp.sold() AS l7, pg_temp.sold() AS l8 \gset
+SELECT certificates.redeem(:'l8', 1);
 SELECT certificates.redeem(:'l1', 5000);
 SELECT certificates.block(:'l2');
 SELECT certificates.activate(:'l4');
@@ -225,13 +226,15 @@ SELECT is(pg_temp.events(:'l1'), 'certificate.restored certificate.expired redem
 SELECT certificates.replace(:'l2') AS l6 \gset
 SELECT is(pg_temp.money(:'l2') || ', ' || pg_temp.money(:'l6'), 'replaced 0/0, expired 5000/5000', 'the successor of a blocked one whose validity is over expires at once');
 RESET ROLE;
-UPDATE certificates.certificates SET state = 'expired' WHERE id IN (:'l3', :'l4', :'l5');
+UPDATE certificates.certificates SET state = 'expired' WHERE id IN (:'l3', :'l4', :'l5', :'l7', :'l8');
 SET LOCAL ROLE backoffice_service;
 SELECT is(certificates.extend(:'l3', backoffice.now() + interval '1 day'), 'issued', 'one that was never activated is issued again');
 SELECT throws_ok(format('SELECT certificates.redeem(%L, 1)', :'l3'), 'PT409', 'the certificate can''t be redeemed', 'and pays nothing yet');
 SELECT is(certificates.activate(:'l3'), 'active', 'until it is activated');
 SELECT is(certificates.extend(:'l4', backoffice.now() + interval '1 day'), 'active', 'one that was, is active');
 SELECT is(certificates.extend(:'l5', backoffice.now() + interval '1 day'), 'active', 'and so is one that needs no activation');
+SELECT is(certificates.refund_purchase(:'l7'), 'refunded', 'the purchase of one that expired unused can be undone');
+SELECT throws_ok(format('SELECT certificates.void_purchase(%L)', :'l8'), 'PT409', 'the certificate was used', 'of one that was used before, not');
 
 -- a key's arguments are all of them
 SELECT certificates.authorize(:'l5', 10, 'all-args', interval '1 hour', 'pos', 'O') AS h9 \gset

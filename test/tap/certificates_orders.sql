@@ -1,5 +1,5 @@
 BEGIN;
-SELECT plan(57);
+SELECT plan(63);
 SET LOCAL ROLE backoffice_service;
 SELECT access.create_organization('Retail') AS org \gset
 SELECT access.act_as(:'org');
@@ -181,6 +181,21 @@ RESET ROLE;
 SET LOCAL ROLE backoffice_definer;
 SELECT is(pg_temp.run(9001, ARRAY['{"topic": "certificates.commands"}'::jsonb]), 'refunded: 0 issued, 1 refunded, 0 pending, 0 errors', 'once its money is back, the purchase is refunded');
 SELECT is((SELECT payload #> '{payload,certificateIds}' FROM events.log WHERE type = 'refund' AND payload #>> '{payload,paymentRef}' = '9001 r1'), jsonb_build_array(:'mine'), 'refund names the certificates');
+
+-- certificates whose validity ended unused: nothing was taken from them
+SELECT is(pg_temp.run(9011, ARRAY[pg_temp.sale(1, 'created', jsonb_build_array(pg_temp.line('a', 1000))), pg_temp.pay('p', 'capture', 1000)]),
+    'fulfilled: 1 issued, 0 refunded, 0 pending, 0 errors', 'sold');
+SELECT pg_temp.run(9012, ARRAY[pg_temp.sale(1, 'created', jsonb_build_array(pg_temp.line('a', 1000))), pg_temp.pay('p', 'capture', 1000)]);
+SELECT certificate_id AS late FROM certificates.order_units WHERE order_ref = 'order 9011' \gset
+SELECT certificate_id AS later FROM certificates.order_units WHERE order_ref = 'order 9012' \gset
+RESET ROLE;
+UPDATE certificates.certificates SET state = 'expired' WHERE id IN (:'late', :'later');
+SET LOCAL ROLE backoffice_definer;
+SELECT is(pg_temp.run(9011, ARRAY[pg_temp.pay('r', 'refund', 1000)]), 'refunded: 0 issued, 1 refunded, 0 pending, 0 errors', 'the refund of an expired one waits for nothing');
+SELECT is((SELECT state || ' ' || balance_minor FROM certificates.certificates WHERE id = :'late'), 'refunded 0', 'which is worth nothing, and nobody extends it any more');
+SELECT is(pg_temp.run(9012, ARRAY[pg_temp.sale(2, 'cancelled', '[]')]), 'cancelled: 0 issued, 0 refunded, 0 pending, 0 errors', 'the order of another is cancelled');
+SELECT is((SELECT state || ' ' || balance_minor FROM certificates.certificates WHERE id = :'later'), 'voided 0', 'and it with the order');
+SELECT is((SELECT alerts FROM certificates.orders WHERE order_ref = 'order 9012'), ARRAY['alert:refund_due'], 'none of them was used');
 
 -- corrections that move a line
 RESET ROLE;
