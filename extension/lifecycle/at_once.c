@@ -10,6 +10,10 @@
  * the row stays in its table (one that moves to another partition is deleted and
  * inserted), and where the event says nothing that is computed later.
  *
+ * A BEFORE trigger behind the check may also make a step of a write that was none, or have a
+ * row begin in another state: where there is one, an AFTER trigger of ours looks at what
+ * was written, whether or not there is anything to tell.
+ *
  * lifecycle.define() decides, by making the AFTER trigger or not; what has changed
  * since is found when a table is bound.
  */
@@ -29,25 +33,32 @@ is_generated(Relation rel, AttrNumber attno)
 	return attno != InvalidAttrNumber && TupleDescAttr(RelationGetDescr(rel), attno - 1)->attgenerated != '\0';
 }
 
-/* The reason, in the caller's memory; NULL: none. */
-char *
-at_once_obstacle(Relation rel, const char *check, AttrNumber key, AttrNumber organization)
+static char *
+fires_behind(Relation rel, const char *check, bool insert)
 {
 	const TriggerDesc *triggers = rel->trigdesc;
 
-	if (rel->rd_rel->relkind != RELKIND_RELATION || rel->rd_rel->relispartition)
-		return pstrdup("it is partitioned, or a partition");
-	if (is_generated(rel, key) || is_generated(rel, organization))
-		return pstrdup("its key or organization is a generated column");
 	for (int i = 0; triggers != NULL && i < triggers->numtriggers; i++)
 	{
 		const Trigger *trigger = &triggers->triggers[i];
+		int16		type = trigger->tgtype;
 
-		if (TRIGGER_FOR_UPDATE(trigger->tgtype) && TRIGGER_FOR_ROW(trigger->tgtype) && TRIGGER_FOR_BEFORE(trigger->tgtype) &&
+		if ((insert ? TRIGGER_FOR_INSERT(type) : TRIGGER_FOR_UPDATE(type)) && TRIGGER_FOR_ROW(type) && TRIGGER_FOR_BEFORE(type) &&
 			trigger->tgenabled != TRIGGER_DISABLED && strcmp(trigger->tgname, check) > 0)
 			return psprintf("trigger \"%s\" fires after the check and may change the row", trigger->tgname);
 	}
 	return NULL;
+}
+
+/* The reason, in the caller's memory; NULL: none. */
+char *
+at_once_obstacle(Relation rel, const char *check, AttrNumber key, AttrNumber organization)
+{
+	if (rel->rd_rel->relkind != RELKIND_RELATION || rel->rd_rel->relispartition)
+		return pstrdup("it is partitioned, or a partition");
+	if (is_generated(rel, key) || is_generated(rel, organization))
+		return pstrdup("its key or organization is a generated column");
+	return fires_behind(rel, check, false);
 }
 
 /* One of ours.  By hand: whoever writes the table need not be allowed to look into our schema. */
@@ -87,27 +98,41 @@ at_once_renamed(Relation rel, const char *const *names, int count)
 	return renamed;
 }
 
-/* Is there a trigger that emits after an UPDATE? */
+/* Is there a trigger of ours that looks after an INSERT, or an UPDATE? */
 bool
-at_once_has_after(Relation rel)
+at_once_has_after(Relation rel, bool insert)
 {
 	const TriggerDesc *triggers = rel->trigdesc;
 	Oid			emit_step = trigger_function("emit_step");
 
 	for (int i = 0; triggers != NULL && i < triggers->numtriggers; i++)
 	{
-		if (triggers->triggers[i].tgfoid == emit_step && TRIGGER_FOR_UPDATE(triggers->triggers[i].tgtype))
+		int16		type = triggers->triggers[i].tgtype;
+
+		if (triggers->triggers[i].tgfoid == emit_step && (insert ? TRIGGER_FOR_INSERT(type) : TRIGGER_FOR_UPDATE(type)))
 			return true;
 	}
 	return false;
 }
 
+bool
+at_once_wants_after(Relation rel, const char *check, bool insert)
+{
+	return fires_behind(rel, check, insert) != NULL;
+}
+
+char *
+at_once_unseen(Relation rel, const char *check, bool insert)
+{
+	return at_once_has_after(rel, insert) ? NULL : fires_behind(rel, check, insert);
+}
+
 void
-at_once_refuse(const Binding *binding, Relation rel)
+at_once_refuse(const Binding *binding, Relation rel, const char *reason)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_E_R_I_E_TRIGGER_PROTOCOL_VIOLATED),
 			 errmsg("the life cycle \"%s\" of %s must be defined again", binding->machine->name, RelationGetRelationName(rel)),
-			 bo_code("define_again", "the table is not as it was when it was defined: %s", binding->in_the_way),
-			 errhint("Call lifecycle.define(): events are then emitted by an AFTER trigger.")));
+			 bo_code("define_again", "the table is not as it was when it was defined: %s", reason),
+			 errhint("Call lifecycle.define(): an AFTER trigger then looks at what was written. Or give a trigger that fires behind the check a name in front of its.")));
 }

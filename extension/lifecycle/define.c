@@ -165,10 +165,10 @@ install_triggers(Relation rel, const char *table, const Stored *stored)
 	at_once = !stored->has_payload && at_once_obstacle(rel, CHECK_TRIGGER, stored->key, stored->organization) == NULL;
 	set_trigger(rel, table, CHECK_TRIGGER, true, psprintf("BEFORE INSERT OR UPDATE ON %s", table),
 				"EXECUTE FUNCTION lifecycle.check_row", stored->name);
-	set_trigger(rel, table, EMIT_INSERT_TRIGGER, stored->emits_on_insert, psprintf("AFTER INSERT ON %s", table),
+	set_trigger(rel, table, EMIT_INSERT_TRIGGER, stored->emits_on_insert || at_once_wants_after(rel, CHECK_TRIGGER, true), psprintf("AFTER INSERT ON %s", table),
 				"EXECUTE FUNCTION lifecycle.emit_step", stored->name);
 	/* No WHEN (OLD.state ...): PostgreSQL parses its stored form again in every statement, which costs more than the call it saves. */
-	set_trigger(rel, table, EMIT_UPDATE_TRIGGER, stored->emits_on_update && !at_once, psprintf("AFTER UPDATE ON %s", table),
+	set_trigger(rel, table, EMIT_UPDATE_TRIGGER, (stored->emits_on_update && !at_once) || at_once_wants_after(rel, CHECK_TRIGGER, false), psprintf("AFTER UPDATE ON %s", table),
 				"EXECUTE FUNCTION lifecycle.emit_step", stored->name);
 }
 

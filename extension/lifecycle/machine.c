@@ -401,15 +401,24 @@ refuse_foreign_table(const Machine *machine, Relation rel)
 				 errhint("Call lifecycle.define() for the table instead of CREATE TRIGGER.")));
 }
 
+static const char *
+kept(const Machine *machine, const char *reason)
+{
+	return reason ? MemoryContextStrdup(machine->context, reason) : NULL;
+}
+
 static void
 bind_emission(Binding *binding, const Trigger *trigger, Relation rel)
 {
-	char	   *obstacle;
+	const Machine *machine = binding->machine;
 
-	binding->emits_at_once = TRIGGER_FOR_BEFORE(trigger->tgtype) && !binding->machine->has_payload && !at_once_has_after(rel);
-	obstacle = binding->emits_at_once ? at_once_obstacle(rel, trigger->tgname, binding->key, binding->organization) : NULL;
-	if (obstacle != NULL)
-		binding->in_the_way = MemoryContextStrdup(binding->machine->context, obstacle);
+	if (!TRIGGER_FOR_BEFORE(trigger->tgtype))
+		return;
+	binding->emits_at_once = !machine->has_payload && !at_once_has_after(rel, false);
+	if (binding->emits_at_once)
+		binding->in_the_way = kept(machine, at_once_obstacle(rel, trigger->tgname, binding->key, binding->organization));
+	binding->insert_unseen = kept(machine, at_once_unseen(rel, trigger->tgname, true));
+	binding->update_unseen = kept(machine, at_once_unseen(rel, trigger->tgname, false));
 }
 
 Binding *

@@ -74,7 +74,10 @@ typedef struct Binding
 	FmgrInfo	key_out;
 	bool		key_is_uuid;
 	bool		emits_at_once;	/* the check also emits; without it, an AFTER trigger does */
-	const char *in_the_way;		/* why it can't: text in the machine's context, or NULL */
+	/* texts in the machine's context, or NULL */
+	const char *in_the_way;		/* why it can't */
+	const char *insert_unseen;	/* what may change the row behind the check, without an AFTER trigger of ours */
+	const char *update_unseen;
 } Binding;
 
 extern Machine *machine_find(const char *name);
@@ -82,9 +85,13 @@ extern Binding *machine_bind(const Trigger *trigger, Relation rel);
 
 /* at_once.c: may the check emit the event of an UPDATE itself? */
 extern char *at_once_obstacle(Relation rel, const char *check, AttrNumber key, AttrNumber organization);
-extern bool at_once_has_after(Relation rel);
+extern bool at_once_has_after(Relation rel, bool insert);
+
+/* May an INSERT, or an UPDATE, be changed behind the check, so that it wants an AFTER trigger?  And why is it unseen without (or NULL)? */
+extern bool at_once_wants_after(Relation rel, const char *check, bool insert);
+extern char *at_once_unseen(Relation rel, const char *check, bool insert);
 extern List *at_once_renamed(Relation rel, const char *const *names, int count);
-extern void at_once_refuse(const Binding *binding, Relation rel) pg_attribute_noreturn();
+extern void at_once_refuse(const Binding *binding, Relation rel, const char *reason) pg_attribute_noreturn();
 
 /* moves.c: of a partition's row; returns if it stays where it is. */
 extern void refuse_move(const Machine *machine, Relation rel, HeapTuple old_row, HeapTuple new_row);

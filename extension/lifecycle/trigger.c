@@ -393,7 +393,7 @@ emit_at_once(Step *step)
 	if (!step->binding->emits_at_once || step->transition->event == NULL || step->binding->machine->topic == NULL)
 		return;
 	if (step->binding->in_the_way != NULL)
-		at_once_refuse(step->binding, step->data->tg_relation);
+		at_once_refuse(step->binding, step->data->tg_relation, step->binding->in_the_way);
 	emit(step);
 }
 
@@ -402,11 +402,15 @@ lifecycle_check_row(PG_FUNCTION_ARGS)
 {
 	TriggerData *data = trigger_data(fcinfo, "lifecycle.check_row", true);
 	Step		step;
+	const char *unseen;
 
 	find_step(&step, data);
 	if (!row_security && loading_rows(data->tg_relation))
 		return PointerGetDatum(step.new_row);
 
+	unseen = step.old_row ? step.binding->update_unseen : step.binding->insert_unseen;
+	if (unseen != NULL)
+		at_once_refuse(step.binding, data->tg_relation, unseen);
 	if (step.old_row != NULL && data->tg_relation->rd_rel->relispartition)
 		refuse_move(step.binding->machine, data->tg_relation, step.old_row, step.new_row);
 	if (step.from != step.to)

@@ -1,5 +1,5 @@
 BEGIN;
-SELECT plan(116);
+SELECT plan(122);
 CREATE SCHEMA app;
 CREATE TABLE app.deal (id uuid PRIMARY KEY DEFAULT backoffice.uuid7(), organization_id uuid, state text NOT NULL, version bigint, amount int);
 
@@ -251,7 +251,7 @@ SELECT is((SELECT count(*) FROM pg_temp.told()), 5::bigint, 'takes its event wit
 
 CREATE TRIGGER zzz BEFORE UPDATE ON app.job FOR EACH ROW EXECUTE FUNCTION app.drop_write();
 SELECT throws_ok($$ UPDATE app.job SET state = 'off' WHERE id = 1 $$, '39P01', 'the life cycle "app.job" of job must be defined again', 'a trigger that fires after the check');
-SELECT lives_ok($$ UPDATE app.job SET note = 'y' WHERE id = 1 $$, 'is no matter where nothing is to be told');
+SELECT throws_ok($$ UPDATE app.job SET note = 'y' WHERE id = 1 $$, '39P01', NULL, 'could make a step of an update that is none');
 ALTER TABLE app.job DISABLE TRIGGER zzz;
 SELECT lives_ok($$ UPDATE app.job SET state = 'off' WHERE id = 1 $$, 'nor while it is disabled');
 ALTER TABLE app.job ENABLE TRIGGER zzz;
@@ -268,6 +268,26 @@ UPDATE app.job SET state = 'on' WHERE id = 1;
 SELECT results_eq('SELECT pg_temp.told() OFFSET 6', $$ VALUES ('1 deal.on off on 8') $$, 'what was written is, once');
 SELECT pg_temp.define_job();
 SELECT results_eq('SELECT pg_temp.job_triggers()', $$ VALUES ('zz_lifecycle_check'::name) $$, 'and without the other trigger the check emits again');
+
+CREATE TRIGGER zzz BEFORE INSERT ON app.job FOR EACH ROW EXECUTE FUNCTION app.switch_off();
+SELECT throws_ok($$ INSERT INTO app.job VALUES (7, 'off') $$, '39P01', NULL, 'a row that begins may be changed behind the check as well');
+DROP TRIGGER zzz ON app.job;
+CREATE TABLE app.silent (id int PRIMARY KEY, state text NOT NULL);
+CREATE FUNCTION app.astray() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN new.state := 'astray'; RETURN new; END$$;
+CREATE FUNCTION pg_temp.define_silent() RETURNS void LANGUAGE sql AS $$
+    SELECT lifecycle.define('app.silent', 'state', '{"initial": "off", "emit": false, "states": ["off", "on", "astray"],
+        "transitions": [{"from": "off", "to": "on"}, {"from": "on", "to": "astray"}]}') $$;
+SELECT pg_temp.define_silent();
+INSERT INTO app.silent VALUES (1, 'off');
+CREATE TRIGGER zzz BEFORE INSERT OR UPDATE ON app.silent FOR EACH ROW EXECUTE FUNCTION app.astray();
+SELECT throws_ok($$ UPDATE app.silent SET id = 2 $$, '39P01', NULL, 'also where nothing is told at all');
+SELECT pg_temp.define_silent();
+SELECT throws_ok($$ UPDATE app.silent SET id = 2 $$, 'PT409', 'app.silent can''t go from "off" to "astray"', 'defined again, a trigger looks afterwards');
+SELECT throws_ok($$ INSERT INTO app.silent VALUES (2, 'off') $$, 'PT409', 'app.silent can''t begin as "astray"', 'at the beginning too');
+DROP TRIGGER zzz ON app.silent;
+SELECT lives_ok($$ UPDATE app.silent SET state = 'on' $$, 'and finds nothing where nothing was changed');
+SELECT pg_temp.define_silent();
+SELECT is((SELECT count(*) FROM pg_trigger WHERE tgrelid = 'app.silent'::regclass), 1::bigint, 'nor is it kept');
 
 CREATE FUNCTION app.turn(old app.job, new app.job) RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN
     PERFORM lifecycle.define('app.deal', 'state', '{"initial": ["draft", "open", "won", "lost"], "states": ["draft", "open", "won", "lost"], "transitions": []}');
