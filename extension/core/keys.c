@@ -118,7 +118,8 @@ read_key_file(Size *length)
 				 bo_code("key_file_missing", "backoffice.key_file is empty"),
 				 errhint("Write a line \"<id> <64 hex digits>\" into a file that only the server's user may read, name it in backoffice.key_file and reload.")));
 
-	fd = OpenTransientFile(key_file, O_RDONLY | PG_BINARY);
+	/* O_NONBLOCK: what turns out to be no plain file, a pipe, is not waited for. */
+	fd = OpenTransientFile(key_file, O_RDONLY | O_NONBLOCK | PG_BINARY);
 	if (fd < 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_CONFIG_FILE_ERROR),

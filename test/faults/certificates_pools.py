@@ -502,6 +502,21 @@ def case_keys_change():
         pg.query("SELECT pg_reload_conf()")
         time.sleep(0.3)
         assert refused(pg, org, show) == ("F0000", "key_file_missing")
+        # Nor does a pipe hold up who asks.
+        os.mkfifo(pg.key_file, 0o600)
+        pg.own(pg.key_file)
+        pg.query("SELECT pg_reload_conf()")
+        time.sleep(0.3)
+        answers = []
+        asking = threading.Thread(target=lambda: answers.append(refused(pg, org, show)))
+        asking.start()
+        asking.join(10)
+        if asking.is_alive():
+            os.close(os.open(pg.key_file, os.O_WRONLY))
+            asking.join()
+            raise AssertionError("a key file that is a pipe is waited for")
+        assert answers == [("F0000", "key_file_unsafe")], answers
+        os.remove(pg.key_file)
         write_keys(pg, new)
         assert len(run(pg, org, show)) == 3
         # A ciphertext moved to another row does not decrypt there.
