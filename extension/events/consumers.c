@@ -179,6 +179,11 @@ fair_share(const LeaseRequest *request, int32 shard_count)
 static void
 renew_and_take(const LeaseRequest *request, int32 share)
 {
+	/* In the order of advance(), which locks no consumer: whatever order an UPDATE would come to them in. */
+	static BoPlan lock = {
+		"SELECT FROM events.cursors WHERE consumer = $1 AND (owner = $2 OR owner IS NULL OR lease_until <= $3 OR lease_until > $3 + " MAX_TTL ")"
+		" ORDER BY shard FOR NO KEY UPDATE", 3, {TEXTOID, TEXTOID, TIMESTAMPTZOID}
+	};
 	static BoPlan renew = {
 		"UPDATE events.cursors SET lease_until = $3 WHERE consumer = $1 AND owner = $2", 3, {TEXTOID, TEXTOID, TIMESTAMPTZOID}
 	};
@@ -188,9 +193,13 @@ renew_and_take(const LeaseRequest *request, int32 share)
 		"   ORDER BY shard LIMIT $5) AS free"
 		" WHERE c.consumer = $1 AND c.shard = free.shard", 5, {TEXTOID, TEXTOID, TIMESTAMPTZOID, TIMESTAMPTZOID, INT8OID}
 	};
-	Datum		args[5] = {request->consumer, request->instance, request->until, request->now};
-	int64		held = (int64) bo_spi_run(&renew, args, NULL, 0);
+	Datum		args[5] = {request->consumer, request->instance, request->now};
+	int64		held;
 
+	bo_spi_run(&lock, args, NULL, 0);
+	args[2] = request->until;
+	args[3] = request->now;
+	held = (int64) bo_spi_run(&renew, args, NULL, 0);
 	if (held < share)
 	{
 		args[4] = Int64GetDatum(share - held);

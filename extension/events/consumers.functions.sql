@@ -28,16 +28,19 @@ GRANT EXECUTE ON FUNCTION events.advance(text, text, int[], bigint[], events.pos
 
 CREATE OR REPLACE FUNCTION events.release_lease(consumer text, instance text, shards int[] DEFAULT NULL) RETURNS int
     LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-    -- The lock order of lease(): the consumer first.
+    -- The lock order of lease(): the consumer first, then the shards as advance() does.
     WITH locked AS MATERIALIZED (
         SELECT name FROM events.registered_consumers WHERE name = release_lease.consumer FOR NO KEY UPDATE
     ), gone AS (
         DELETE FROM events.consumer_instances i USING locked
         WHERE i.consumer = locked.name AND i.instance = release_lease.instance AND release_lease.shards IS NULL
+    ), held AS (
+        SELECT c.shard FROM locked JOIN events.cursors c ON c.consumer = locked.name AND c.owner = release_lease.instance
+        WHERE release_lease.shards IS NULL OR c.shard = ANY (release_lease.shards)
+        ORDER BY c.shard FOR NO KEY UPDATE OF c
     ), freed AS (
-        UPDATE events.cursors c SET owner = NULL, lease_until = NULL FROM locked
-        WHERE c.consumer = locked.name AND c.owner = release_lease.instance
-          AND (release_lease.shards IS NULL OR c.shard = ANY (release_lease.shards))
+        UPDATE events.cursors c SET owner = NULL, lease_until = NULL FROM held
+        WHERE c.consumer = release_lease.consumer AND c.shard = held.shard
         RETURNING 1
     )
     SELECT count(*)::int FROM freed

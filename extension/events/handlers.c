@@ -326,6 +326,8 @@ static int32
 move_consumer(Datum consumer, const EventPosition *position)
 {
 	static BoPlan lock = {"SELECT 1 FROM events.registered_consumers WHERE name = $1 FOR NO KEY UPDATE", 1, {TEXTOID}};
+	/* In the order of advance(): whatever order an UPDATE would come to them in. */
+	static BoPlan lock_shards = {"SELECT FROM events.cursors WHERE consumer = $1 ORDER BY shard FOR NO KEY UPDATE", 1, {TEXTOID}};
 	static BoPlan move = {
 		"UPDATE events.cursors SET position = $2::text::events.position, fence = fence + 1, updated_at = pg_catalog.clock_timestamp()"
 		" WHERE consumer = $1", 2, {TEXTOID, TEXTOID}
@@ -340,6 +342,7 @@ move_consumer(Datum consumer, const EventPosition *position)
 				 errmsg("there is no consumer \"%s\"", TextDatumGetCString(consumer)),
 				 bo_code("unknown_consumer", "no thin worker leased under this name, and no handler subscribed"),
 				 errhint("events.consumers lists them.")));
+	bo_spi_run(&lock_shards, args, NULL, 0);
 	return (int32) bo_spi_run(&move, args, NULL, 0);
 }
 
