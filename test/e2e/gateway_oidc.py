@@ -5,19 +5,21 @@ import hashlib
 import http.server
 import json
 import secrets
+import tempfile
 import threading
 import time
 import urllib.parse
 
 from harness import jws
 from harness.gateway import Site
+from harness.issuer import self_signed, serve_tls
 from harness.pg import free_port
 
 
 class Provider:
-    """Signs with ES256; its token endpoint checks code, verifier and secret."""
+    """Signs with ES256; its token endpoint checks code, verifier and secret. certificate, key: it does TLS."""
 
-    def __init__(self):
+    def __init__(self, certificate=None, key=None):
         self.key = secrets.randbelow(jws.N - 1) + 1
         x, y = jws.times(self.key, jws.G)
         self.jwk = {"kty": "EC", "crv": "P-256", "kid": "k1", "alg": "ES256", "use": "sig",
@@ -41,8 +43,17 @@ class Provider:
             def log_message(self, *args):
                 pass
         self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.issuer = f"http://127.0.0.1:{self.server.server_port}"
+        self.issuer = f"http{'s' if certificate else ''}://127.0.0.1:{self.server.server_port}"
+        self.connections = 0
+        self.server.verify_request = self.count
+        self.server.handle_error = lambda request, address: None    # who does not like our certificate is what is tested
+        if certificate:
+            serve_tls(self.server, certificate, key)
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def count(self, request, address):
+        self.connections += 1
+        return True
 
     def sign(self, claims, typ="JWT"):
         head = {"alg": "ES256", "typ": typ, "kid": "k1"}
@@ -89,19 +100,23 @@ def environment():
         site.provider = Provider()
         port = free_port()
         site.url = f"http://127.0.0.1:{port}"
-        site.query("SELECT access.define_issuer(%s, 'shop', 'the+secret:1', role_map => '{\"boss\": \"owner\"}', organization => %s, provision => true,"
-                   " algorithms => '{ES256}', redirect_uris => ARRAY[%s])", (site.provider.issuer, site.org, site.url + "/auth/oidc/callback"))
-        site.query("SELECT access.set_issuer_keys(%s, %s, 3600, %s)", (
-            site.provider.issuer, json.dumps({"keys": [site.provider.jwk]}),
-            json.dumps({"issuer": site.provider.issuer, "authorization_endpoint": site.provider.issuer + "/authorize",
-                        "token_endpoint": site.provider.issuer + "/token"})))
+        define(site, site.provider)
         site.web = site.gateway(port=port, public_url=site.url, oidc_insecure="on")
         yield site
 
 
-def begin(site):
+def define(site, provider):
+    site.query("SELECT access.define_issuer(%s, 'shop', 'the+secret:1', role_map => '{\"boss\": \"owner\"}', organization => %s, provision => true,"
+               " algorithms => '{ES256}', redirect_uris => ARRAY[%s])", (provider.issuer, site.org, site.url + "/auth/oidc/callback"))
+    site.query("SELECT access.set_issuer_keys(%s, %s, 3600, %s)", (
+        provider.issuer, json.dumps({"keys": [provider.jwk]}),
+        json.dumps({"issuer": provider.issuer, "authorization_endpoint": provider.issuer + "/authorize",
+                    "token_endpoint": provider.issuer + "/token"})))
+
+
+def begin(site, provider=None):
     """(where the browser is sent, its cookie)"""
-    answer = site.web.call("GET", "/auth/oidc/" + urllib.parse.quote(site.provider.issuer, safe="") + "/login")
+    answer = site.web.call("GET", "/auth/oidc/" + urllib.parse.quote((provider or site.provider).issuer, safe="") + "/login")
     assert answer.status == 302, answer
     cookie = answer.headers["set-cookie"]
     assert "HttpOnly" in cookie and "SameSite=Lax" in cookie and "Path=/auth/oidc" in cookie and "Secure" not in cookie
@@ -178,6 +193,25 @@ def test_slow_provider_holds_nobody_up(site):
     thread.join()
     site.provider.behave = "well"
     assert answers[0].status == 502, answers
+
+
+def test_inner_network(site):
+    """Whoever may define an issuer cannot make the gateway talk to our own network: an address is judged when it is connected to."""
+    with tempfile.TemporaryDirectory(prefix="backoffice-provider-") as folder:
+        certificate, key = self_signed(folder)
+        inner = Provider(certificate, key)
+        define(site, inner)
+        for settings, status in (({}, 502), ({"oidc_allow_networks": "127.0.0.0/8", "oidc_ca_file": certificate}, 200),
+                                 ({"oidc_allow_networks": "127.0.0.0/8"}, 502), ({"oidc_allow_networks": "10.0.0.0/8", "oidc_ca_file": certificate}, 502)):
+            gateway = site.gateway(public_url=site.url, **settings)
+            url, cookie = begin(site, inner)
+            query = inner.authorize(url, "ina")[1]
+            before = inner.connections
+            answer = gateway.call("GET", "/auth/oidc/callback?" + urllib.parse.urlencode(query), headers={"Cookie": cookie})
+            assert answer.status == status, (settings, answer)
+            reached = "127.0.0.0/8" in settings.values()
+            assert (inner.connections > before) == reached and ("the address is not allowed" in gateway.text()) != reached, settings
+        inner.server.shutdown()
 
 
 def test_not_set_up(site):

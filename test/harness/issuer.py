@@ -24,6 +24,21 @@ def jwk(kid, **members):
     return {"kty": "RSA", "kid": kid, "use": "sig", "alg": "RS256", "n": base64url(b"\xc1" + os.urandom(255)), "e": "AQAB", **members}
 
 
+def self_signed(folder, names="DNS:localhost,IP:127.0.0.1"):
+    """(certificate, key): what is served with them is trusted by whoever is given the certificate as ca-file."""
+    key, certificate = (os.path.join(folder, n) for n in ("key.pem", "cert.pem"))
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
+                    "-subj", "/CN=test", "-addext", "subjectAltName=" + names, "-keyout", key, "-out", certificate],
+                   check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return certificate, key
+
+
+def serve_tls(server, certificate, key):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+
+
 class _Server(http.server.ThreadingHTTPServer):
     daemon_threads = True
 
@@ -46,13 +61,8 @@ class FakeIssuer:
         self.ca_file = ""
         if tls:
             self.folder = tempfile.TemporaryDirectory(prefix="backoffice-issuer-", dir="/tmp")
-            key, self.ca_file = (os.path.join(self.folder.name, n) for n in ("key.pem", "cert.pem"))
-            subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
-                            "-subj", "/CN=test", "-addext", "subjectAltName=" + names, "-keyout", key, "-out", self.ca_file],
-                           check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            context.load_cert_chain(self.ca_file, key)
-            self.server.socket = context.wrap_socket(self.server.socket, server_side=True, do_handshake_on_connect=False)
+            self.ca_file, key = self_signed(self.folder.name, names)
+            serve_tls(self.server, self.ca_file, key)
         self.base = f"http{'s' if tls else ''}://{host}:{self.server.server_address[1]}"
         self.issuer = self.base + "/realms/shop"
         self.jwks_uri = self.base + "/jwks"

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 
+#include "lib/address.h"
 #include "lib/log.h"
 
 #define MAX_ANSWER 262144
@@ -31,6 +32,7 @@ struct Fetch
 	Fetcher    *fetcher;
 	Fetch	   *next;
 	CURL	   *easy;
+	AddressDoor door;
 	struct curl_slist *headers;
 	char	   *form;
 	char	   *body;
@@ -39,26 +41,6 @@ struct Fetch
 	void	   *context;
 	char		error[CURL_ERROR_SIZE];
 };
-
-static bool
-starts(const char *text, const char *with)
-{
-	return strncmp(text, with, strlen(with)) == 0;
-}
-
-/* Whether the URL may be fetched. */
-static bool
-fetch_allowed(const char *url, bool insecure_loopback)
-{
-	static const char *const hosts[] = {"http://127.0.0.1", "http://localhost", "http://[::1]"};
-
-	if (starts(url, "https://"))
-		return url[8] != '\0' && url[8] != '/';
-	for (size_t i = 0; insecure_loopback && i < sizeof(hosts) / sizeof(hosts[0]); i++)
-		if (starts(url, hosts[i]) && strchr(":/", url[strlen(hosts[i])]) != NULL && url[strlen(hosts[i])] != '\0')
-			return strcspn(url + 7, "/") < strcspn(url + 7, "@") || strchr(url, '@') == NULL;
-	return false;
-}
 
 /* ---- ends ---- */
 
@@ -82,6 +64,14 @@ fetch_free(Fetch *fetch)
 	free(fetch);
 }
 
+static const char *
+words_for(const Fetch *fetch, CURLcode code)
+{
+	if (code != CURLE_OK && fetch->door.refused)
+		return "the address is not allowed";
+	return fetch->error[0] != '\0' ? fetch->error : curl_easy_strerror(code);
+}
+
 static void
 take_finished(Fetcher *fetcher)
 {
@@ -100,7 +90,7 @@ take_finished(Fetcher *fetcher)
 			curl_easy_getinfo(fetch->easy, CURLINFO_RESPONSE_CODE, &status);
 		if (fetch->done != NULL)
 			fetch->done(fetch->context, (int) status, fetch->body != NULL ? fetch->body : "", fetch->len,
-						fetch->error[0] != '\0' ? fetch->error : curl_easy_strerror(message->data.result));
+						words_for(fetch, message->data.result));
 		fetch_free(fetch);
 	}
 }
@@ -195,9 +185,13 @@ static bool
 configure(Fetch *fetch, const char *url, const char *user, const char *password)
 {
 	CURL	   *easy = fetch->easy;
+	const char *ca_file = fetch->fetcher->gateway->settings.oidc_ca_file;
 
 	return curl_easy_setopt(easy, CURLOPT_URL, url) == CURLE_OK &&
-		curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https") == CURLE_OK &&
+		curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, fetch->door.plain ? "http" : "https") == CURLE_OK &&
+		curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, address_open_socket) == CURLE_OK &&
+		curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, &fetch->door) == CURLE_OK &&
+		(*ca_file == '\0' || curl_easy_setopt(easy, CURLOPT_CAINFO, ca_file) == CURLE_OK) &&
 		curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, 0L) == CURLE_OK &&
 		curl_easy_setopt(easy, CURLOPT_PROXY, "") == CURLE_OK &&
 		curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long) TIMEOUT_MS) == CURLE_OK &&
@@ -220,14 +214,14 @@ fetch_post(Fetcher *fetcher, const char *url, const char *form, const char *user
 {
 	Fetch	   *fetch;
 
-	*error = "the address is not https";
-	if (!fetch_allowed(url, fetcher->gateway->settings.oidc_insecure))
+	if (!address_url_good(&fetcher->gateway->oidc_rules, url, error))
 		return NULL;
 	*error = "out of memory";
 	fetch = calloc(1, sizeof(*fetch));
 	if (fetch == NULL)
 		return NULL;
 	fetch->fetcher = fetcher;
+	fetch->door = (AddressDoor) {.rules = &fetcher->gateway->oidc_rules, .plain = strncmp(url, "http:", 5) == 0};
 	fetch->done = done;
 	fetch->context = context;
 	fetch->form = strdup(form);

@@ -17,8 +17,8 @@ extern Fetcher *fetcher_open(Gateway *gateway);
 extern void fetcher_close(Fetcher *fetcher);
 
 /*
- * POSTs a form. user and password: for Basic authorization, or NULL. https only, unless settings let http to
- * loopback; no redirects; bounded in size and time. NULL: not started, error says why.
+ * POSTs a form. user and password: for Basic authorization, or NULL. Where to: lib/address.h, for the
+ * worker oidc and for us; no redirects; bounded in size and time. NULL: not started, error says why.
  */
 extern Fetch *fetch_post(Fetcher *fetcher, const char *url, const char *form, const char *user, const char *password,
 						 FetchDone done, void *context, const char **error);

@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "lib/address.h"
 #include "lib/loop.h"
 
 #define GATEWAY_MAX_PROCESSES 64
@@ -60,6 +61,8 @@ typedef struct Settings
 	int64_t		events_ping_ms;
 	int64_t		events_check_ms;
 	int64_t		events_retry_ms;
+	const char *oidc_allow_networks;
+	const char *oidc_ca_file;
 	bool		oidc_insecure;	/* http on loopback for tests */
 	const char *public_url;
 } Settings;
@@ -67,6 +70,7 @@ typedef struct Settings
 typedef struct Gateway
 {
 	Settings	settings;
+	AddressRules oidc_rules;	/* of the providers' token endpoints */
 	Loop		loop;
 	int			process;		/* number of this child, from 0 */
 	int			listen_fd;

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "gateway/cors.h"
 #include "gateway/limits.h"
@@ -73,6 +74,9 @@ static const ConfItem items[] = {
 	{"events-check-ms", CONF_INT, S(events_check_ms), "10000", 100, 600000, "ms", "between two checks of a stream's rights"},
 	{"events-retry-ms", CONF_INT, S(events_retry_ms), "3000", 0, 600000, "ms", "after which a client that was closed comes again (and up to twice that)"},
 	{"public-url", CONF_TEXT, S(public_url), "", 0, 0, NULL, "this server as browsers see it (https://api.example.com): for the redirects of OIDC log-ins"},
+	{"oidc-allow-networks", CONF_TEXT, S(oidc_allow_networks), "", 0, 0, "network/bits[,network/bits...]",
+	"networks in which OIDC providers may be reached although they are not of the Internet: 10.1.0.0/16,fd00::/8"},
+	{"oidc-ca-file", CONF_TEXT, S(oidc_ca_file), "", 0, 0, NULL, "PEM file of certificates to trust at OIDC providers instead of the system's"},
 	{"oidc-insecure", CONF_BOOL, S(oidc_insecure), "off", 0, 0, NULL, "let OIDC providers on this machine be reached without TLS (for tests)"},
 };
 
@@ -113,6 +117,24 @@ public_url_good(const char *url)
 }
 
 static bool
+oidc_good(const Settings *settings)
+{
+	gateway.oidc_rules.loopback = settings->oidc_insecure;
+	if (!address_networks_parse(settings->oidc_allow_networks, &gateway.oidc_rules))
+	{
+		fprintf(stderr, "oidc-allow-networks: \"%s\" is not network/bits[,network/bits...], at most %d\n",
+				settings->oidc_allow_networks, ADDRESS_MAX_NETWORKS);
+		return false;
+	}
+	if (*settings->oidc_ca_file != '\0' && access(settings->oidc_ca_file, R_OK) != 0)
+	{
+		fprintf(stderr, "oidc-ca-file: \"%s\" cannot be read\n", settings->oidc_ca_file);
+		return false;
+	}
+	return true;
+}
+
+static bool
 settings_good(void)
 {
 	Settings   *settings = &gateway.settings;
@@ -123,6 +145,7 @@ settings_good(void)
 	good = address_good(settings->address) && good;
 	good = cors_check(settings->allow_origins, stderr) && good;
 	good = public_url_good(settings->public_url) && good;
+	good = oidc_good(settings) && good;
 	good = proxies_check(settings->trusted_proxies, stderr) && good;
 	good = limits_parse(settings->limits, stderr) && good;
 	good = pools_check(settings->databases_file, stderr) && good;

@@ -10,7 +10,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "oidc/address.h"
+#include "lib/address.h"
 
 #define DOCUMENT_MAX_BYTES (1024 * 1024)
 #define DOCUMENT_MAX_KEYS 100

@@ -5,7 +5,6 @@
 #include <string.h>
 #include <strings.h>
 #include <sys/epoll.h>
-#include <sys/socket.h>
 
 #include "oidc/document.h"
 
@@ -22,9 +21,8 @@ struct Fetch
 	char	   *body;
 	size_t		body_len;
 	size_t		body_room;
-	bool		plain;			/* http: loopback only */
+	AddressDoor door;
 	bool		too_large;
-	bool		refused;		/* the address */
 	char		cache_control[HEADER_MAX];
 	char		age[32];
 	char		etag[FETCH_ETAG_MAX];
@@ -52,20 +50,6 @@ fetch_free(Fetch *fetch)
 }
 
 /* -- what libcurl calls -- */
-
-static curl_socket_t
-open_socket(void *context, curlsocktype purpose, struct curl_sockaddr *address)
-{
-	Fetch	   *fetch = context;
-
-	if (purpose != CURLSOCKTYPE_IPCXN || !address_allowed(fetch->fetcher->rules, &address->addr) ||
-		(fetch->plain && !address_is_loopback(&address->addr)))
-	{
-		fetch->refused = true;
-		return CURL_SOCKET_BAD;
-	}
-	return socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
-}
 
 static size_t
 take_body(char *data, size_t size, size_t n, void *context)
@@ -137,7 +121,7 @@ words_for(const Fetch *fetch, CURLcode code)
 {
 	if (code == CURLE_OK)
 		return NULL;
-	if (fetch->refused)
+	if (fetch->door.refused)
 		return "the address is not allowed";
 	if (fetch->too_large || code == CURLE_FILESIZE_EXCEEDED)
 		return "the answer is too large";
@@ -295,11 +279,11 @@ set_options(Fetch *fetch, const char *url)
 	const Fetcher *fetcher = fetch->fetcher;
 	CURL	   *easy = fetch->easy;
 	bool		good = curl_easy_setopt(easy, CURLOPT_URL, url) == CURLE_OK &&
-		curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, fetch->plain ? "http" : "https") == CURLE_OK &&
+		curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, fetch->door.plain ? "http" : "https") == CURLE_OK &&
 		curl_easy_setopt(easy, CURLOPT_HTTPHEADER, fetch->headers) == CURLE_OK &&
 		curl_easy_setopt(easy, CURLOPT_PROXY, "") == CURLE_OK &&
-		curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, open_socket) == CURLE_OK &&
-		curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, fetch) == CURLE_OK;
+		curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, address_open_socket) == CURLE_OK &&
+		curl_easy_setopt(easy, CURLOPT_OPENSOCKETDATA, &fetch->door) == CURLE_OK;
 
 	if (*fetcher->ca_file != '\0')
 		good = good && curl_easy_setopt(easy, CURLOPT_CAINFO, fetcher->ca_file) == CURLE_OK;
@@ -333,7 +317,7 @@ fetch_start(Fetcher *fetcher, const char *url, const char *etag, FetchFunction a
 	fetch->fetcher = fetcher;
 	fetch->answered = answered;
 	fetch->context = context;
-	fetch->plain = strncasecmp(url, "http:", 5) == 0;
+	fetch->door = (AddressDoor) {.rules = fetcher->rules, .plain = strncasecmp(url, "http:", 5) == 0};
 	fetch->easy = curl_easy_init();
 	if (fetch->easy == NULL || !set_headers(fetch, etag) || !set_options(fetch, url) ||
 		curl_multi_add_handle(fetcher->multi, fetch->easy) != CURLM_OK)

@@ -11,8 +11,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "lib/address.h"
 #include "lib/loop.h"
-#include "oidc/address.h"
 
 #define FETCH_ETAG_MAX 256
 

@@ -5,11 +5,11 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "lib/address.h"
 #include "lib/backoff.h"
 #include "lib/loop.h"
 #include "lib/metrics.h"
 #include "lib/pg.h"
-#include "oidc/address.h"
 #include "oidc/document.h"
 #include "oidc/fetch.h"
 

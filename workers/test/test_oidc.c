@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "oidc/address.h"
+#include "lib/address.h"
 #include "oidc/document.h"
 
 #define N256 "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"		/* 43 characters: 32 bytes */

@@ -1,7 +1,6 @@
-#include "oidc/address.h"
+#include "lib/address.h"
 
 #include <arpa/inet.h>
-#include <curl/curl.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -144,8 +143,8 @@ bytes_loopback(const uint8_t *bytes)
 	return memcmp(bytes, one, 16) == 0 || (memcmp(bytes, mapped_prefix, 12) == 0 && bytes[12] == 127);
 }
 
-bool
-address_is_loopback(const struct sockaddr *address)
+static bool
+is_loopback(const struct sockaddr *address)
 {
 	uint8_t		bytes[16];
 
@@ -216,4 +215,17 @@ address_url_good(const AddressRules *rules, const char *url, const char **why)
 	*why = parts == NULL ? "out of memory" : url_wrong(rules, parts, url);
 	curl_url_cleanup(parts);
 	return *why == NULL;
+}
+
+curl_socket_t
+address_open_socket(void *context, curlsocktype purpose, struct curl_sockaddr *address)
+{
+	AddressDoor *door = context;
+
+	if (purpose != CURLSOCKTYPE_IPCXN || !address_allowed(door->rules, &address->addr) || (door->plain && !is_loopback(&address->addr)))
+	{
+		door->refused = true;
+		return CURL_SOCKET_BAD;
+	}
+	return socket(address->family, address->socktype | SOCK_CLOEXEC, address->protocol);
 }
