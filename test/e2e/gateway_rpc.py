@@ -231,6 +231,25 @@ def test_memory_of_csv_is_bounded(env):
     assert web.stop() == 0
 
 
+def test_ever_new_statements(env):
+    """Whoever calls with ever other arguments and preferences takes nobody's prepared statement for good, nor the server's memory."""
+    names = [f"a{i}" for i in range(11)]
+    env.function("rpc_shaped", ", ".join(f"{name} integer DEFAULT 0" for name in names), "BEGIN RETURN '1'; END")
+    env.function("rpc_prepared", "x integer DEFAULT 0", "BEGIN RETURN (SELECT jsonb_build_object('all', count(*), 'own', count(*) FILTER (WHERE statement LIKE '%rpc_prepared%'), "
+                 "'pid', pg_backend_pid()) FROM pg_prepared_statements); END")
+    web = env.gateway(schemas="api", pool=1)
+    assert web.wait_log('"msg":"functions loaded"')
+    connection = web.connect()
+    for call in range(2 ** 11):
+        body = {name: 1 for i, name in enumerate(names) if call >> i & 1}
+        for accept in ("application/json", "application/vnd.pgrst.object+json"):
+            assert web.call("POST", "/rpc/rpc_shaped", body, headers={"Accept": accept, "Prefer": "count=exact"}, connection=connection).status == 200
+    prepared = [web.call("POST", "/rpc/rpc_prepared", {}, connection=connection).json for _ in range(3)][-1]
+    assert prepared["own"] == 1 and prepared["all"] <= 2100, prepared
+    connection.close()
+    web.stop()
+
+
 def test_it_is_described(env):
     paths = env.rpc.call("GET", "/openapi.json").json["paths"]
     assert paths["/rpc/rpc_one"]["post"]["requestBody"]["content"]["application/json"]["schema"]["properties"] == \

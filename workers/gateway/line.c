@@ -18,6 +18,8 @@
 #define CANCEL_AFTER_US 100000
 /* A connection that has brought a larger result is made anew when nothing is under way on it. */
 #define SWELLS 4194304
+/* So is one on which so many statements were prepared. */
+#define PREPARES_MAX (2 * STATEMENTS_MAX)
 
 static const char begin_sql[] = "SELECT access.begin_request($1, $2, $3, $4, $5, $6, $7, $8)";
 
@@ -55,6 +57,7 @@ close_connection(Line *line)
 		PQfinish(line->conn);
 	line->conn = NULL;
 	line->swollen = false;
+	line->prepares = 0;
 	line->state = LINE_DOWN;
 	memset(line->prepared, 0, sizeof(line->prepared));
 }
@@ -89,7 +92,7 @@ note_size(Line *line, const Flight *flight)
 	size_t		size = (flight->result != NULL ? PQresultMemorySize(flight->result) : 0) +
 		(flight->error != NULL ? PQresultMemorySize(flight->error) : 0);
 
-	line->swollen = line->swollen || size > SWELLS;
+	line->swollen = line->swollen || size > SWELLS || line->prepares > PREPARES_MAX;
 	if (!line->swollen || line->count > 0)
 		return;
 	close_connection(line);
@@ -217,6 +220,7 @@ send_statement(Line *line, const Statement *statement, Known *known, Flight *fli
 	if (line->prepared[known->number] != known->generation)
 	{
 		*prepare_step = flight->step++;
+		line->prepares++;
 		if (!PQsendPrepare(line->conn, name, statement->sql, 0, NULL))
 			return false;
 	}
@@ -254,7 +258,7 @@ line_send(Line *line, Call *call, Known *known)
 	Flight	   *flight = flight_at(line, line->count);
 	int			flushed;
 
-	*flight = (Flight) {.call = call, .known = known, .begin_step = -1, .main_step = -1, .prepare_step = -1,
+	*flight = (Flight) {.call = call, .known = known, .generation = known != NULL ? known->generation : 0, .begin_step = -1, .main_step = -1, .prepare_step = -1,
 		.sent_us = gateway_monotonic_us()};
 	line->count++;
 	if (!send_call(line, call, flight))
@@ -295,7 +299,7 @@ land(Line *line)
 	line->first = (line->first + 1) % MAX_DEPTH;
 	line->count--;
 	line->slow -= flight.slow;
-	if (flight.known != NULL && flight.error == NULL)
+	if (flight.known != NULL && flight.error == NULL && flight.known->generation == flight.generation)
 		known_measure(flight.known, now - (flight.sent_us > line->last_sync_us ? flight.sent_us : line->last_sync_us));
 	line->last_sync_us = now;
 	if (line->cancel != NULL)
@@ -361,7 +365,7 @@ take_result(Line *line, PGresult *result)
 	if (status == PGRES_TUPLES_OK && flight->step == flight->begin_step && PQntuples(result) == 1)
 		snprintf(flight->principal, sizeof(flight->principal), "%s", PQgetvalue(result, 0, 0));
 	if (status == PGRES_COMMAND_OK && flight->step == flight->prepare_step && flight->known != NULL)
-		line->prepared[flight->known->number] = flight->known->generation;
+		line->prepared[flight->known->number] = flight->generation;
 	if (flight->step == flight->main_step && status != PGRES_PIPELINE_ABORTED)
 		flight->result = result;
 	else

@@ -137,7 +137,7 @@ stackable_line(Pool *pool, const Known *known)
 	{
 		Line	   *line = &pool->lines[i];
 
-		if (line->state == LINE_READY && line->slow == 0 && line->count < settings->depth && line->cancel == NULL &&
+		if (line->state == LINE_READY && line->slow == 0 && !line->swollen && line->count < settings->depth && line->cancel == NULL &&
 			line->prepared[known->number] == known->generation && (found == NULL || line->count < found->count) &&
 			line_head_age_us(line, now) <= LATE_HEAD * settings->fast_us)
 			found = line;
@@ -145,12 +145,23 @@ stackable_line(Pool *pool, const Known *known)
 	return found;
 }
 
+static void
+find_known(Pool *pool, Call *call)
+{
+	call->known = statements_find(&pool->pools->statements, call->main->sql, call->main->one_off);
+	call->generation = call->known != NULL ? call->known->generation : 0;
+}
+
 /* Sends it, if there is a connection for it. */
 static bool
 try_send(Pool *pool, Call *call)
 {
-	Line	   *line = idle_line(pool, call->known);
+	Line	   *line;
 
+	/* While it waited, its place may have become another statement's. */
+	if (call->known != NULL && call->known->generation != call->generation)
+		find_known(pool, call);
+	line = idle_line(pool, call->known);
 	if (line == NULL)
 	{
 		line = stackable_line(pool, call->known);
@@ -171,7 +182,7 @@ pool_submit(Pool *pool, Call *call)
 {
 	call->pool = pool;
 	call->sent = false;
-	call->known = statements_find(&pool->pools->statements, call->main->sql, call->main->one_off);
+	find_known(pool, call);
 	if (pool->queued == 0 && try_send(pool, call))
 		return;
 	if (pool->failing)
@@ -247,7 +258,7 @@ pool_landed(Pool *pool, Flight *flight, CallOutcome outcome)
 		stats_count(pool->gateway, STAT_CALLS_FAILED);
 	else if (outcome == CALL_LOST)
 		stats_count(pool->gateway, STAT_CALLS_LOST);
-	if (out_of_date(flight) && flight->known != NULL)
+	if (out_of_date(flight) && flight->known != NULL && flight->known->generation == flight->generation)
 		known_renew(flight->known);
 	if (call == NULL || (out_of_date(flight) && !call->retried))
 	{

@@ -57,6 +57,7 @@ struct Call
 
 	/* the pool's */
 	struct Known *known;		/* of main; NULL: sent unprepared */
+	uint32_t	generation;		/* that known had when it was found */
 	Pool	   *pool;			/* NULL: neither queued nor in flight */
 	Call	   *next;
 	int64_t		queued_us;

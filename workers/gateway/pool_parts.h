@@ -25,6 +25,7 @@ typedef struct Flight
 {
 	Call	   *call;			/* NULL: nobody waits for it (any more) */
 	Known	   *known;			/* of main; NULL: not kept */
+	uint32_t	generation;		/* that known had when it was sent */
 	int			begin_step;		/* which result is what; -1: none */
 	int			main_step;
 	int			prepare_step;	/* of main */
@@ -55,9 +56,10 @@ typedef struct Line
 	int			first;
 	int			count;
 	int			slow;			/* flights that nothing may wait behind */
-	bool		swollen;		/* libpq keeps the room that a large result took */
+	bool		swollen;		/* libpq keeps the room that a large result took, or the server that of many statements */
 	int64_t		last_sync_us;
-	uint16_t	prepared[STATEMENTS_MAX];	/* generation of each that is */
+	uint32_t	prepared[STATEMENTS_MAX];	/* generation of each that is */
+	int			prepares;		/* so far: the server keeps those of older generations */
 	Outbox		outbox;			/* what was sent since the last flush; the connection has no TLS */
 	Cancel	   *cancel;
 	LoopTimer	retry;

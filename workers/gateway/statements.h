@@ -6,7 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define STATEMENTS_MAX 1024		/* per process; what comes after is sent unprepared */
+#define STATEMENTS_MAX 1024		/* per process; after that what was not used for longest gives way */
 #define ONE_OFFS_MAX (STATEMENTS_MAX / 2)	/* of them, those whose text the client shapes */
 #define ONE_OFF_OFTEN 5			/* as often it must have come to be worth preparing */
 #define SEEN_SLOTS 4096
@@ -16,7 +16,9 @@ typedef struct Known
 	char	   *sql;
 	uint64_t	hash;
 	int			number;			/* from 0 */
-	uint16_t	generation;		/* goes up when it must be prepared anew; never 0 */
+	uint32_t	generation;		/* goes up when it must be prepared anew, and when it is another statement; never 0 */
+	bool		one_off;
+	uint64_t	used;			/* which find was the last of it */
 	int64_t		average_us;		/* running time, recent ones count more */
 	int64_t		measured;		/* how often */
 } Known;
@@ -34,12 +36,13 @@ typedef struct Statements
 	Known		known[STATEMENTS_MAX];
 	int			count;
 	int			one_offs;
+	uint64_t	finds;
 	Seen		seen[SEEN_SLOTS];	/* by hash; the later one stays */
 } Statements;
 
 /*
  * Finds it, or takes it up. one_off: the client shapes its text, so it is taken up only when it has come often.
- * NULL: not worth it, there are too many, or no memory.
+ * NULL: not worth it, or no memory. Of another generation than it had when it was found, it may be another's.
  */
 extern Known *statements_find(Statements *statements, const char *sql, bool one_off);
 extern void statements_free(Statements *statements);

@@ -101,7 +101,53 @@ statements_are_known(void **state)
 		snprintf(sql, sizeof(sql), "SELECT %d", i + 3);
 		statements_find(&statements, sql, false);
 	}
-	assert_null(statements_find(&statements, "SELECT 'one too many'", false));
+	statements_free(&statements);
+}
+
+static uint32_t
+taken_up(const Statements *statements)
+{
+	uint32_t	sum = 0;
+
+	for (int i = 0; i < statements->count; i++)
+		sum += statements->known[i].generation;
+	return sum;
+}
+
+/* Each that is new takes the place of the one that was not used for longest, under a name of its own. */
+static void
+statements_give_way(void **state)
+{
+	static Statements statements;
+	Known	   *kept = statements_find(&statements, "SELECT 'kept'", false);
+	Known	   *first = statements_find(&statements, "SELECT 0", false);
+	uint32_t	generation = first->generation;
+	char		sql[32];
+	char		name[24];
+
+	(void) state;
+	for (int i = 1; i < 5 * STATEMENTS_MAX; i++)
+	{
+		Known	   *known;
+
+		snprintf(sql, sizeof(sql), "SELECT %d", i);
+		known = statements_find(&statements, sql, false);
+		assert_string_equal(known->sql, sql);
+		/* The others that there is room for are found where they were. */
+		for (int j = i < STATEMENTS_MAX ? 0 : i - STATEMENTS_MAX + 2; i % 100 == 0 && j <= i; j++)
+		{
+			snprintf(sql, sizeof(sql), "SELECT %d", j);
+			assert_string_equal(statements_find(&statements, sql, false)->sql, sql);
+		}
+		assert_ptr_equal(statements_find(&statements, "SELECT 'kept'", false), kept);
+		assert_int_equal(taken_up(&statements), i + 2);
+	}
+	assert_int_equal(statements.count, STATEMENTS_MAX);
+	assert_true(first->generation > generation);
+	assert_string_not_equal(first->sql, "SELECT 0");
+	known_name(first, name, sizeof(name));
+	assert_string_not_equal(name, "s1_1");
+	assert_int_equal(kept->generation, 1);
 	statements_free(&statements);
 }
 
@@ -123,7 +169,13 @@ one_offs_are_known_when_they_come_often(void **state)
 			statements_find(&statements, sql, true);
 		}
 	assert_int_equal(statements.count, ONE_OFFS_MAX);
+	snprintf(sql, sizeof(sql), "SELECT %d", 2 * STATEMENTS_MAX + 1);
+	assert_non_null(statements_find(&statements, sql, true));
+	/* The one that gave way comes back as it came. */
+	for (int i = 1; i < ONE_OFF_OFTEN; i++)
+		assert_null(statements_find(&statements, "SELECT 1", true));
 	assert_non_null(statements_find(&statements, "SELECT 1", true));
+	assert_int_equal(statements.one_offs, ONE_OFFS_MAX);
 	assert_non_null(statements_find(&statements, "SELECT 'a route'", false));
 	statements_free(&statements);
 }
@@ -179,6 +231,7 @@ main(void)
 		cmocka_unit_test(text_is_checked),
 		cmocka_unit_test(every_byte_at_every_place),
 		cmocka_unit_test(statements_are_known),
+		cmocka_unit_test(statements_give_way),
 		cmocka_unit_test(one_offs_are_known_when_they_come_often),
 		cmocka_unit_test(a_reason_phrase_is_said_once),
 	};
