@@ -62,28 +62,39 @@ close_connection(Line *line)
 	memset(line->prepared, 0, sizeof(line->prepared));
 }
 
+static Flight
+take_head(Line *line)
+{
+	Flight		head = *flight_at(line, 0);
+
+	line->first = (line->first + 1) % MAX_DEPTH;
+	line->count--;
+	line->slow -= head.slow;
+	return head;
+}
+
 /* The connection is gone, or no good: what is in flight is lost, and it is made again after a while. */
 static void
 line_break(Line *line, const char *why)
 {
 	Pool	   *pool = line->pool;
-	Flight		lost[MAX_DEPTH];
-	int			n = line->count;
 	size_t		len;
 
 	snprintf(pool->error, sizeof(pool->error), "%s", why != NULL && *why != '\0' ? why : "connection lost");
 	for (len = strlen(pool->error); len > 0 && (pool->error[len - 1] == '\n' || pool->error[len - 1] == ' '); len--)
 		pool->error[len - 1] = '\0';
-	log_warn("database connection lost", F_INT("connection", line->number), F_INT("in_flight", n), F_STR("error", pool->error));
-	for (int i = 0; i < n; i++)
-		lost[i] = *flight_at(line, i);
-	line->first = line->count = line->slow = 0;
+	log_warn("database connection lost", F_INT("connection", line->number), F_INT("in_flight", line->count), F_STR("error", pool->error));
 	close_connection(line);
 	loop_timer_in(&pool->gateway->loop, &line->retry, backoff_next_ms(&line->backoff));
 	pool_line_changed(pool);
-	for (int i = 0; i < n; i++)
+	/* One by one: where one ends, those behind it may be abandoned. */
+	while (line->count > 0)
+	{
+		Flight		lost = take_head(line);
+
 		/* Its error came before the end: for certain it did not commit. */
-		pool_landed(pool, &lost[i], lost[i].error != NULL ? CALL_FAILED : CALL_LOST);
+		pool_landed(pool, &lost, lost.error != NULL ? CALL_FAILED : CALL_LOST);
+	}
 }
 
 static void
@@ -293,12 +304,16 @@ static void
 land(Line *line)
 {
 	Pool	   *pool = line->pool;
-	Flight		flight = *flight_at(line, 0);
 	int64_t		now = gateway_monotonic_us();
+	Flight		flight;
 
-	line->first = (line->first + 1) % MAX_DEPTH;
-	line->count--;
-	line->slow -= flight.slow;
+	/* With those behind it, of which one may end it: it is retried, on another connection. */
+	if (flight_at(line, 0)->error != NULL && call_found_aborted(flight_at(line, 0)->error))
+	{
+		line_break(line, "a call left an aborted transaction behind");
+		return;
+	}
+	flight = take_head(line);
 	if (flight.known != NULL && flight.error == NULL && flight.known->generation == flight.generation)
 		known_measure(flight.known, now - (flight.sent_us > line->last_sync_us ? flight.sent_us : line->last_sync_us));
 	line->last_sync_us = now;
@@ -325,10 +340,7 @@ land(Line *line)
 	}
 	if (line->state == LINE_SETTING_UP)
 		is_usable(line);
-	if (flight.error != NULL && call_found_aborted(flight.error))
-		line_break(line, "a call left an aborted transaction behind");
-	else
-		note_size(line, &flight);
+	note_size(line, &flight);
 	pool_landed(pool, &flight, flight.error != NULL ? CALL_FAILED : CALL_DONE);
 }
 
@@ -458,7 +470,7 @@ line_cancel(Line *line)
 	Cancel	   *cancel;
 	pthread_t	thread;
 
-	if (line->cancel != NULL || line->count != 1 || line_head_age_us(line, gateway_monotonic_us()) < CANCEL_AFTER_US)
+	if (line->state != LINE_READY || line->cancel != NULL || line->count != 1 || line_head_age_us(line, gateway_monotonic_us()) < CANCEL_AFTER_US)
 		return;
 	cancel = calloc(1, sizeof(*cancel));
 	if (cancel == NULL)

@@ -252,7 +252,10 @@ pool_landed(Pool *pool, Flight *flight, CallOutcome outcome)
 	Call	   *call = flight->call;
 
 	if (call == NULL && flight->main_step < 0)
+	{
+		PQclear(flight->error);
 		return;
+	}
 	pool->in_flight--;
 	if (outcome == CALL_FAILED)
 		stats_count(pool->gateway, STAT_CALLS_FAILED);
