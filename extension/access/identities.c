@@ -145,11 +145,15 @@ lock_subject(const Identity *identity)
 
 /* ---- provisioning ---- */
 
-/* An existing user of that address, if the issuer may say who that is. */
+/* An existing user of that address, if the issuer may say who that is, and it is not what the provider of one organization said. */
 static bool
 link_by_email(Identity *identity)
 {
-	static BoPlan plan = {"SELECT id FROM access.users WHERE lower(email) = lower($1)", 1, {TEXTOID}};
+	static BoPlan plan = {
+		"SELECT u.id FROM access.users u WHERE lower(u.email) = lower($1) "
+		"AND NOT EXISTS (SELECT FROM access.identities d JOIN access.issuers s ON s.issuer = d.issuer "
+		" WHERE d.user_id = u.id AND NOT s.link_by_email AND s.home_organization IS NOT NULL)", 1, {TEXTOID}
+	};
 	Datum		args[1];
 
 	if (!identity->key->link_by_email || identity->email == NULL)

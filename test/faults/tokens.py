@@ -470,6 +470,13 @@ def case_addresses():
                             [shop.one("SELECT id FROM access.invitations WHERE organization_id = %s AND email = %s", (o, name + "@bolt.test")) for o in (shop.acme, bolt)]]
                 cur.execute("ROLLBACK")
             return seen, accepted
+        # An address that only a tenant's provider has said is no reason to take its user for somebody else's.
+        trusted = Issuer("https://trusted.test")
+        provider(shop, trusted, link_by_email=True, provision=True)
+        claims = {"sub": "c", "azp": "backoffice", "email": "cfo@bolt.test", "email_verified": True}
+        theirs, cfo = (authenticate(conn, who.token(claims)) for who in (tenant, trusted))
+        assert len(cfo) == 36 and cfo != theirs, (cfo, theirs)
+        expect(shop.one("SELECT email FROM access.users WHERE id = %s", (cfo,)), cfo + "@oidc.invalid", "the address has somebody")
         expect(invitations(tenant, "ceo"), (["Acme"], [shop.acme, "unknown_invitation"]), "by the tenant's provider")
         expect(invitations(house, "clerk"), (["Acme", "Bolt"], [shop.acme, bolt]), "by the installation's")
 
