@@ -318,11 +318,11 @@ access_disable_issuer(PG_FUNCTION_ARGS)
 
 /* ---- keys ---- */
 
-/* What a set has of use to us, as JSON: [{kid, alg, key}], and how many. */
+/* What a set has of use to us, as JSON: [{kid, alg, key}]. */
 typedef struct KeySet
 {
 	StringInfoData json;
-	int			count;
+	List	   *kids;			/* char *, each once */
 } KeySet;
 
 static bool
@@ -338,21 +338,35 @@ accepts(ArrayType *algorithms, JwsAlgorithm algorithm)
 	return false;
 }
 
-/* Keys for encryption, of unknown kinds and without a key id are passed over. */
+static bool
+has_kid(const KeySet *set, const char *kid)
+{
+	ListCell   *cell;
+
+	foreach(cell, set->kids)
+		if (strcmp(lfirst(cell), kid) == 0)
+			return true;
+	return false;
+}
+
+/* Keys for encryption, of unknown kinds, without a key id and second ones of a key id are passed over. */
 static void
 take_jwk(const JsonDocument *document, const JsonNode *jwk, ArrayType *algorithms, KeySet *set)
 {
 	const JsonNode *kid = json_member(document, jwk, "kid");
+	char	   *name;
 	char		written[4096];
 	JwsKey		key;
 
 	if (kid == NULL || kid->kind != JSON_IS_STRING || kid->length < 1 || kid->length > JWS_KID_MAX ||
 		jws_key_from_jwk(document, jwk, JWS_NONE, &key) != NULL)
 		return;
-	if (accepts(algorithms, key.algorithm) && jws_key_write_jwk(&key, written, sizeof(written)))
+	name = token_node_text(kid);
+	if (accepts(algorithms, key.algorithm) && !has_kid(set, name) && jws_key_write_jwk(&key, written, sizeof(written)))
 	{
-		appendStringInfo(&set->json, "%s{\"kid\":", set->count++ ? "," : "");
-		escape_json(&set->json, token_node_text(kid));
+		appendStringInfo(&set->json, "%s{\"kid\":", set->kids != NIL ? "," : "");
+		escape_json(&set->json, name);
+		set->kids = lappend(set->kids, name);
 		appendStringInfo(&set->json, ",\"alg\":\"%s\",\"key\":{%s}}", jws_algorithm_name(key.algorithm), written);
 	}
 	jws_key_free(&key);
@@ -374,7 +388,7 @@ read_jwks(Jsonb *jwks, ArrayType *algorithms)
 	char	   *text = JsonbToCString(NULL, &jwks->root, VARSIZE(jwks));
 	JsonDocument *document = palloc(sizeof(JsonDocument));
 	const JsonNode *keys;
-	KeySet		set = {.count = 0};
+	KeySet		set = {.kids = NIL};
 
 	if (!json_parse_strict(text, strlen(text), document))
 		refuse_jwks("there are too many keys");
@@ -386,7 +400,7 @@ read_jwks(Jsonb *jwks, ArrayType *algorithms)
 	for (const JsonNode *one = json_first(document, keys); one != NULL; one = json_next(document, one))
 		take_jwk(document, one, algorithms, &set);
 	appendStringInfoChar(&set.json, ']');
-	if (set.count == 0)
+	if (set.kids == NIL)
 		refuse_jwks("none of them is a public key for an algorithm of this issuer, with a key id");
 	return DirectFunctionCall1(jsonb_in, CStringGetDatum(set.json.data));
 }
@@ -416,7 +430,7 @@ store_keys(Datum issuer, Datum set)
 	};
 	static BoPlan upsert_plan = {
 		"INSERT INTO access.token_keys (id, issuer, kid, kind, alg, public_key) "
-		"SELECT DISTINCT ON (k->>'kid') backoffice.uuid7(), $1, k->>'kid', 'issuer', k->>'alg', k->'key' FROM jsonb_array_elements($2) k "
+		"SELECT backoffice.uuid7(), $1, k->>'kid', 'issuer', k->>'alg', k->'key' FROM jsonb_array_elements($2) k "
 		"ON CONFLICT (issuer, kid) DO UPDATE SET alg = excluded.alg, public_key = excluded.public_key, verify_until = NULL",
 		2, {TEXTOID, JSONBOID}
 	};

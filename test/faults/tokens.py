@@ -432,6 +432,11 @@ def case_issuer():
         shop.one("SELECT access.set_issuer_keys(%s, %s)", (issuer.name, json.dumps(issuer.jwks())))
         expect(shop.one("SELECT count(*) FROM access.token_keys WHERE issuer = %s", (issuer.name,)), 1, "the dropped key is forgotten")
         expect(shop.one("SELECT access.set_issuer_keys(%s, %s)", (issuer.name, json.dumps(issuer.jwks()))), False, "the same keys again change nothing")
+        # Two keys of one name: the first one that can be used counts, as for the worker, and the same set again changes nothing.
+        own = issuer.jwks()["keys"]
+        twice = json.dumps({"keys": [{**own[0], "kty": "oct"}, own[0], {**Issuer("https://x.test").jwks()["keys"][0], "kid": issuer.kid}]})
+        expect([shop.one("SELECT access.set_issuer_keys(%s, %s)", (issuer.name, twice)) for _ in range(2)], [False, False], "two keys of one name")
+        expect(authenticate(conn, token()), eve, "the first of them")
         for bad in ({"keys": []}, {"keys": [{"kty": "oct", "k": "AAAA", "kid": "x"}]}, {}, []):
             expect(code(conn, "SELECT access.set_issuer_keys(%s, %s)", (issuer.name, json.dumps(bad))), "bad_jwks", str(bad))
         expect(code(conn, "SELECT access.set_issuer_keys('https://nobody.test', '{}')"), "unknown_issuer", "keys of nobody")
