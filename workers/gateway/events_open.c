@@ -70,7 +70,7 @@ take_ticket(Request *request, const char *text)
 	if (request->token != NULL)
 		return refuse(request, "two_credentials", "a ticket stands in for the Authorization header");
 	if (token == NULL || organization == NULL ||
-		!ticket_take(request->gateway->shared->tickets, text, gateway_monotonic_us(), token, organization))
+		!ticket_take(request->gateway->shared->tickets, request->gateway->process, text, gateway_monotonic_us(), token, organization))
 	{
 		problem_reply(request, 401, "ticket_unknown", "the ticket was used, has expired, or never was one", "POST /events/tickets gives another.");
 		return false;
@@ -469,7 +469,7 @@ ticket_allowed(Request *request, CallOutcome outcome, PGresult *result)
 		return;
 	}
 	PQclear(result);
-	verdict = ticket_issue(request->gateway->shared->tickets, request->token, request->organization != NULL ? request->organization : "",
+	verdict = ticket_issue(request->gateway->shared->tickets, request->gateway->process, request->token, request->organization != NULL ? request->organization : "",
 						   gateway_monotonic_us(), ticket);
 	if (verdict == TICKET_TOO_LONG)
 	{

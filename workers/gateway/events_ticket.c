@@ -5,12 +5,17 @@
 #include <string.h>
 #include <sys/random.h>
 
+#include "gateway/gateway.h"
+
 #define SLOT_DIGITS 4
 #define TRIES 32
 
-/* The state is a generation, counted up at each change, times four, plus a phase. */
+/* The state is a generation, counted up at each change, the process that changed it, and a phase. */
 #define PHASE(state) ((state) & 3)
-#define NEXT(state, phase) ((((state) >> 2) + 1) << 2 | (phase))
+#define PROCESS(state) ((int) ((state) >> 2 & 63))
+#define NEXT(state, process, phase) ((((state) >> 8) + 1) << 8 | (uint_fast64_t) (process) << 2 | (phase))
+
+_Static_assert(GATEWAY_MAX_PROCESSES <= 64, "a process is six bits of a ticket's state");
 
 enum
 {
@@ -20,19 +25,19 @@ enum
 };
 
 static bool
-claim(Ticket *ticket, int64_t now_us, uint_fast64_t *state)
+claim(Ticket *ticket, int process, int64_t now_us, uint_fast64_t *state)
 {
 	*state = atomic_load(&ticket->state);
 	if (PHASE(*state) == PHASE_WRITING || (PHASE(*state) == PHASE_READY && ticket->until_us > now_us))
 		return false;
-	if (!atomic_compare_exchange_strong(&ticket->state, state, NEXT(*state, PHASE_WRITING)))
+	if (!atomic_compare_exchange_strong(&ticket->state, state, NEXT(*state, process, PHASE_WRITING)))
 		return false;
-	*state = NEXT(*state, PHASE_WRITING);
+	*state = NEXT(*state, process, PHASE_WRITING);
 	return true;
 }
 
 TicketVerdict
-ticket_issue(Ticket *tickets, const char *token, const char *organization, int64_t now_us, char *text)
+ticket_issue(Ticket *tickets, int process, const char *token, const char *organization, int64_t now_us, char *text)
 {
 	uint32_t	start;
 
@@ -46,11 +51,11 @@ ticket_issue(Ticket *tickets, const char *token, const char *organization, int64
 		Ticket	   *ticket = &tickets[slot];
 		uint_fast64_t state;
 
-		if (!claim(ticket, now_us, &state))
+		if (!claim(ticket, process, now_us, &state))
 			continue;
 		if (getrandom(ticket->secret, TICKET_SECRET, 0) != TICKET_SECRET)
 		{
-			atomic_store(&ticket->state, NEXT(state, PHASE_FREE));
+			atomic_store(&ticket->state, NEXT(state, process, PHASE_FREE));
 			return TICKET_NONE_FREE;
 		}
 		ticket->until_us = now_us + TICKET_LIFETIME_S * INT64_C(1000000);
@@ -59,7 +64,7 @@ ticket_issue(Ticket *tickets, const char *token, const char *organization, int64
 		text += sprintf(text, "%0*x", SLOT_DIGITS, slot);
 		for (int j = 0; j < TICKET_SECRET; j++)
 			text += sprintf(text, "%02x", ticket->secret[j]);
-		atomic_store(&ticket->state, NEXT(state, PHASE_READY));
+		atomic_store(&ticket->state, NEXT(state, process, PHASE_READY));
 		return TICKET_GOOD;
 	}
 	return TICKET_NONE_FREE;
@@ -88,7 +93,7 @@ parse(const char *text, uint32_t *slot, unsigned char *secret)
 }
 
 bool
-ticket_take(Ticket *tickets, const char *text, int64_t now_us, char *token, char *organization)
+ticket_take(Ticket *tickets, int process, const char *text, int64_t now_us, char *token, char *organization)
 {
 	unsigned char secret[TICKET_SECRET];
 	unsigned char difference = 0;
@@ -107,13 +112,29 @@ ticket_take(Ticket *tickets, const char *text, int64_t now_us, char *token, char
 	if (difference != 0 || ticket->until_us <= now_us)
 		return false;
 	/* Of two at once one gets it; a wrong guess has not touched it. */
-	if (!atomic_compare_exchange_strong(&ticket->state, &state, NEXT(state, PHASE_WRITING)))
+	if (!atomic_compare_exchange_strong(&ticket->state, &state, NEXT(state, process, PHASE_WRITING)))
 		return false;
-	state = NEXT(state, PHASE_WRITING);
+	state = NEXT(state, process, PHASE_WRITING);
 	memcpy(token, ticket->token, TICKET_MAX_TOKEN);
 	memcpy(organization, ticket->organization, sizeof(ticket->organization));
 	explicit_bzero(ticket->token, sizeof(ticket->token));
 	explicit_bzero(ticket->secret, sizeof(ticket->secret));
-	atomic_store(&ticket->state, NEXT(state, PHASE_FREE));
+	atomic_store(&ticket->state, NEXT(state, process, PHASE_FREE));
 	return true;
+}
+
+void
+tickets_release(Ticket *tickets, int process)
+{
+	for (int i = 0; i < TICKETS; i++)
+	{
+		Ticket	   *ticket = &tickets[i];
+		uint_fast64_t state = atomic_load(&ticket->state);
+
+		if (PHASE(state) != PHASE_WRITING || PROCESS(state) != process)
+			continue;
+		explicit_bzero(ticket->token, sizeof(ticket->token));
+		explicit_bzero(ticket->secret, sizeof(ticket->secret));
+		atomic_store(&ticket->state, NEXT(state, process, PHASE_FREE));
+	}
 }

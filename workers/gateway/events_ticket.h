@@ -14,7 +14,7 @@
 
 typedef struct Ticket
 {
-	atomic_uint_fast64_t state; /* generation and phase: see events_ticket.c */
+	atomic_uint_fast64_t state; /* generation, process and phase: see events_ticket.c */
 	int64_t		until_us;
 	unsigned char secret[TICKET_SECRET];
 	char		organization[37];
@@ -28,10 +28,13 @@ typedef enum TicketVerdict
 	TICKET_NONE_FREE
 } TicketVerdict;
 
-/* organization: "" for the token's own. */
-extern TicketVerdict ticket_issue(Ticket *tickets, const char *token, const char *organization, int64_t now_us, char *text);
+/* process: which one of the gateway's this is. organization: "" for the token's own. */
+extern TicketVerdict ticket_issue(Ticket *tickets, int process, const char *token, const char *organization, int64_t now_us, char *text);
 
 /* Good once: token and organization are copied out (sizes as above), and wiped. False: there is no such ticket (any more). */
-extern bool ticket_take(Ticket *tickets, const char *text, int64_t now_us, char *token, char *organization);
+extern bool ticket_take(Ticket *tickets, int process, const char *text, int64_t now_us, char *token, char *organization);
+
+/* The process has ended, whatever it was about: what it was writing, or taking, is wiped and free again. */
+extern void tickets_release(Ticket *tickets, int process);
 
 #endif

@@ -137,6 +137,7 @@ reap(Gateway *gateway)
 				int64_t		now = loop_monotonic_ms();
 
 				children[i].pid = 0;
+				tickets_release(gateway->shared->tickets, i);
 				if (stopping)
 				{
 					exit_code = WIFEXITED(status) && WEXITSTATUS(status) == 0 ? exit_code : 1;

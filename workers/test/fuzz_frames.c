@@ -56,7 +56,7 @@ try_texts(const uint8_t *data, size_t size)
 		abort();
 	if (frame_accept(text, accept) && strlen(accept) != 28)
 		abort();
-	if (ticket_take(tickets, text, 1, token, organization))
+	if (ticket_take(tickets, 0, text, 1, token, organization))
 		abort();
 	free(text);
 }

@@ -4,8 +4,12 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "gateway/events_filter.h"
 #include "gateway/events_format.h"
@@ -420,30 +424,60 @@ tickets_are_good_once(void **state)
 	char	   *too_long = malloc(TICKET_MAX_TOKEN + 1);
 
 	(void) state;
-	assert_int_equal(ticket_issue(tickets, "the token", "", 1000, text), TICKET_GOOD);
-	assert_int_equal(ticket_issue(tickets, "another", "01a1fd86-ac37-7064-aa72-317f88726f05", 1000, other), TICKET_GOOD);
+	assert_int_equal(ticket_issue(tickets, 0, "the token", "", 1000, text), TICKET_GOOD);
+	assert_int_equal(ticket_issue(tickets, 0, "another", "01a1fd86-ac37-7064-aa72-317f88726f05", 1000, other), TICKET_GOOD);
 	memcpy(wrong, text, sizeof(wrong));
 	wrong[strlen(wrong) - 1] = wrong[strlen(wrong) - 1] == '0' ? '1' : '0';
-	assert_false(ticket_take(tickets, wrong, 1001, token, organization));
-	assert_false(ticket_take(tickets, "", 1001, token, organization));
-	assert_false(ticket_take(tickets, "ffff", 1001, token, organization));
-	assert_true(ticket_take(tickets, text, 1001, token, organization));
+	assert_false(ticket_take(tickets, 0, wrong, 1001, token, organization));
+	assert_false(ticket_take(tickets, 0, "", 1001, token, organization));
+	assert_false(ticket_take(tickets, 0, "ffff", 1001, token, organization));
+	assert_true(ticket_take(tickets, 0, text, 1001, token, organization));
 	assert_string_equal(token, "the token");
 	assert_string_equal(organization, "");
-	assert_false(ticket_take(tickets, text, 1001, token, organization));
-	assert_false(ticket_take(tickets, other, 1000 + TICKET_LIFETIME_S * INT64_C(1000000), token, organization));
-	assert_true(ticket_take(tickets, other, 1002, token, organization));
+	assert_false(ticket_take(tickets, 0, text, 1001, token, organization));
+	assert_false(ticket_take(tickets, 0, other, 1000 + TICKET_LIFETIME_S * INT64_C(1000000), token, organization));
+	assert_true(ticket_take(tickets, 0, other, 1002, token, organization));
 	assert_string_equal(organization, "01a1fd86-ac37-7064-aa72-317f88726f05");
 	memset(too_long, 'x', TICKET_MAX_TOKEN);
 	too_long[TICKET_MAX_TOKEN] = '\0';
-	assert_int_equal(ticket_issue(tickets, too_long, "", 1000, text), TICKET_TOO_LONG);
+	assert_int_equal(ticket_issue(tickets, 0, too_long, "", 1000, text), TICKET_TOO_LONG);
 	/* Full: those that nobody used in time make room. */
 	for (int i = 0; i < TICKETS * 8; i++)
-		ticket_issue(tickets, "x", "", 2000, text);
-	assert_int_equal(ticket_issue(tickets, "x", "", 2000, text), TICKET_NONE_FREE);
-	assert_int_equal(ticket_issue(tickets, "x", "", 2000 + TICKET_LIFETIME_S * INT64_C(1000000), text), TICKET_GOOD);
+		ticket_issue(tickets, 0, "x", "", 2000, text);
+	assert_int_equal(ticket_issue(tickets, 0, "x", "", 2000, text), TICKET_NONE_FREE);
+	assert_int_equal(ticket_issue(tickets, 0, "x", "", 2000 + TICKET_LIFETIME_S * INT64_C(1000000), text), TICKET_GOOD);
 	free(too_long);
 	free(tickets);
+}
+
+/* A process that is killed while it writes one takes its place with it, until the parent has it back. */
+static void
+tickets_of_a_killed_process(void **state)
+{
+	Ticket	   *tickets = mmap(NULL, TICKETS * sizeof(*tickets), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	char		text[TICKET_TEXT];
+	int			issued = 0;
+
+	(void) state;
+	assert_ptr_not_equal(tickets, MAP_FAILED);
+	for (int i = 0; i < 20; i++)
+	{
+		pid_t		pid = fork();
+
+		while (pid == 0)
+			ticket_issue(tickets, 7, "x", "", 1000, text);
+		usleep(2000);
+		assert_int_equal(kill(pid, SIGKILL), 0);
+		assert_int_equal(waitpid(pid, NULL, 0), pid);
+		tickets_release(tickets, 7);
+	}
+	for (int i = 0; i < TICKETS * 8; i++)
+		issued += ticket_issue(tickets, 0, "x", "", 1000 + TICKET_LIFETIME_S * INT64_C(1000000), text) == TICKET_GOOD;
+	assert_int_equal(issued, TICKETS);
+	/* Those that are whole stay. */
+	tickets_release(tickets, 0);
+	assert_int_equal(ticket_issue(tickets, 0, "x", "", 1001 + TICKET_LIFETIME_S * INT64_C(1000000), text), TICKET_NONE_FREE);
+	munmap(tickets, TICKETS * sizeof(*tickets));
 }
 
 int
@@ -461,6 +495,7 @@ main(void)
 		cmocka_unit_test(positions_are_sealed),
 		cmocka_unit_test(filters_choose),
 		cmocka_unit_test(tickets_are_good_once),
+		cmocka_unit_test(tickets_of_a_killed_process),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
