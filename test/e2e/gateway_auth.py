@@ -33,6 +33,18 @@ def test_login_and_me(site):
     assert site.web.call("GET", "/pools", token=token).status == 200
 
 
+def test_device_info(site):
+    """Kept to the last digit, wherever it stands in the body."""
+    text = r'{"v": 0.1, "n": 12345678901234567890.5, "e": 1e3, "a": [0.30000000000000004, "\\", ",\"}"], "o": {"device_info": 2.50}}'
+    for body in (f'{{"device_info": {text}, "email": "bob@acme.test", "password": "{PASSWORD}"}}',
+                 f'{{"email":"bob@acme.test" , "organization_id": null,"\\u0070assword":"{PASSWORD}",\n"device_info" :\n{text}\n}}'):
+        answer = site.web.call("POST", "/auth/login", body, headers={"Content-Type": "application/json"})
+        assert answer.status == 200, answer
+        stored = site.query("SELECT device_info::text, device_info = %s::jsonb AND device_info::text = %s::jsonb::text FROM access.sessions WHERE id = %s",
+                            (text, text, answer.json["session_id"]))
+        assert stored[0][1], stored
+
+
 def test_wrong_password(site):
     answer = site.web.call("POST", "/auth/login", {"email": "bob@acme.test", "password": "wrong horse"})
     assert answer.status == 401 and answer.code == "invalid_credentials", answer

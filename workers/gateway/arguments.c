@@ -167,18 +167,8 @@ array_text(Request *request, const json_t *value)
 	return out;
 }
 
-static char *
-object_text(Request *request, const json_t *value)
-{
-	char	   *dumped = json_is_object(value) ? json_dumps(value, JSON_COMPACT) : NULL;
-	char	   *copy = dumped != NULL ? request_copy(request, dumped, strlen(dumped)) : NULL;
-
-	free(dumped);
-	return copy;
-}
-
 char *
-argument_from_json(Request *request, ArgumentType type, const json_t *value)
+argument_from_json(Request *request, ArgumentType type, const json_t *value, const char *text, size_t len)
 {
 	switch (type)
 	{
@@ -192,7 +182,8 @@ argument_from_json(Request *request, ArgumentType type, const json_t *value)
 		case ARGUMENT_TEXTS:
 			return array_text(request, value);
 		case ARGUMENT_OBJECT:
-			return object_text(request, value);
+			/* As it was sent: written anew, 0.1 would be 0.10000000000000001. */
+			return json_is_object(value) ? request_copy(request, text, len) : NULL;
 		default:
 			if (!json_is_string(value) || !argument_from_text(type, json_string_value(value)))
 				return NULL;
@@ -286,22 +277,51 @@ is_type(const Request *request, const char *wanted)
 	return type != NULL && strncasecmp(type, wanted, len) == 0 && (type[len] == '\0' || type[len] == ';' || type[len] == ' ');
 }
 
+/* The text of the next member's value, of an object that is known to be good JSON. *at: behind the member before, or its brace. */
+static const char *
+next_value(const char **at, size_t *len)
+{
+	const char *c = *at;
+	const char *value = NULL;
+	int			depth = 0;
+
+	for (; depth > 0 || (*c != ',' && *c != '}'); c++)
+	{
+		if (*c == '"')
+			for (c++; *c != '"'; c++)
+				c += *c == '\\';
+		else if (*c == '{' || *c == '[')
+			depth++;
+		else if (*c == '}' || *c == ']')
+			depth--;
+		else if (*c == ':' && value == NULL)
+			value = c + 1;
+	}
+	*len = (size_t) (c - value);
+	*at = c + 1;
+	return value;
+}
+
 static bool
 from_members(Request *request, json_t *body, const char **values, Complaint *complaint)
 {
+	const char *place = strchr(request->body, '{') + 1;
 	const char *name;
 	json_t	   *value;
 
+	/* jansson keeps the order. */
 	json_object_foreach(body, name, value)
 	{
 		int			at = find_argument(request->route, FROM_BODY, name, strlen(name));
+		size_t		len;
+		const char *text = next_value(&place, &len);
 
 		if (at < 0)
 			return unknown_name(request, complaint, FROM_BODY, name);
 		/* null is the same as leaving it out. */
 		if (json_is_null(value))
 			continue;
-		values[at] = argument_from_json(request, request->route->arguments[at].type, value);
+		values[at] = argument_from_json(request, request->route->arguments[at].type, value, text, len);
 		if (values[at] == NULL)
 			return wrong_type(request, complaint, &request->route->arguments[at]);
 	}

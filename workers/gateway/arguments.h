@@ -22,7 +22,8 @@ extern bool arguments_collect(Request *request, const char **values, Complaint *
 
 /* Pure pieces of it, for tests and fuzzing. out: room as the types say; false: not of the type. */
 extern bool argument_from_text(ArgumentType type, const char *text);
-extern char *argument_from_json(Request *request, ArgumentType type, const json_t *value);
+/* text: value as it was sent. */
+extern char *argument_from_json(Request *request, ArgumentType type, const json_t *value, const char *text, size_t len);
 
 /* Its type in SQL, and as a JSON schema. */
 extern const char *argument_sql_type(ArgumentType type);

@@ -312,7 +312,7 @@ check_json_argument(ArgumentType type, const char *json, const char *wanted)
 {
 	Request		request = {.memory = NULL};
 	json_t	   *value = json_loads(json, JSON_DECODE_ANY, NULL);
-	const char *text = argument_from_json(&request, type, value);
+	const char *text = argument_from_json(&request, type, value, json, strlen(json));
 
 	if (wanted == NULL)
 		assert_null(text);
@@ -337,7 +337,7 @@ arguments_of_json(void **state)
 	check_json_argument(ARGUMENT_TEXTS, "[\"a\", \"b\\\"c\", \"d\\\\e\", \"\", \"null\"]", "{\"a\",\"b\\\"c\",\"d\\\\e\",\"\",\"null\"}");
 	check_json_argument(ARGUMENT_TEXTS, "[1]", NULL);
 	check_json_argument(ARGUMENT_TEXTS, "[]", "{}");
-	check_json_argument(ARGUMENT_OBJECT, "{\"a\": [1]}", "{\"a\":[1]}");
+	check_json_argument(ARGUMENT_OBJECT, "{\"a\": [0.1]}", "{\"a\": [0.1]}");
 	check_json_argument(ARGUMENT_OBJECT, "[1]", NULL);
 	check_json_argument(ARGUMENT_UUID, "\"x\"", NULL);
 }
