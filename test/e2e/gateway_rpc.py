@@ -208,10 +208,12 @@ def test_memory_is_bounded(env):
     # Whoever takes it in time gets all of it; and the connections do not keep the room.
     for _ in range(12):
         assert len(web.call("GET", "/rpc/rpc_large?k=a&n=16000000", token=token).body) == 16000002
-    eventually(lambda: web.metric("backoffice_gateway_answer_bytes") == 0)
-    assert resident(web) - before < 40 or "san" in os.environ.get("WORKERS_BUILD", ""), (resident(web), before)
+    # Of those who were slow some may be left: only while there is too much is anybody disconnected.
     for s in slow:
         s.close()
+    eventually(lambda: web.metric("backoffice_gateway_answer_bytes") == 0)
+    if "san" not in os.environ.get("WORKERS_BUILD", ""):
+        eventually(lambda: resident(web) - before < 40)
     assert web.stop() == 0
 
 
