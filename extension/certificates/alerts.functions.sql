@@ -8,7 +8,7 @@ CREATE OR REPLACE FUNCTION certificates.on_alert(event events.event) RETURNS voi
       AND (event).payload ->> 'eventType' IS DISTINCT FROM 'alert'
 $$;
 COMMENT ON FUNCTION certificates.on_alert(events.event) IS
-'Tells alerts of the kernel (backoffice.alerts) that concern the topics of certificates on GiftCertificates.Stream: type alert, status inbound.parked or event.parked, payload as of the alert. Handler of the subscription certificates.alerts. Permission: the extension only.';
+'Tells alerts of the kernel (backoffice.alerts) that concern the topics of certificates on GiftCertificates.Stream: type alert, status inbound.parked, inbound.rewound or event.parked, payload as of the alert. Handler of the subscription certificates.alerts. Permission: the extension only.';
 GRANT EXECUTE ON FUNCTION certificates.on_alert(events.event) TO backoffice_kernel;
 
 -- As the kernel: a message that cannot be understood belongs to no organization yet.

@@ -22,6 +22,7 @@
 
 PG_FUNCTION_INFO_V1(events_accept);
 PG_FUNCTION_INFO_V1(events_park_inbound);
+PG_FUNCTION_INFO_V1(events_rewind_source);
 
 typedef struct Message
 {
@@ -279,4 +280,42 @@ events_park_inbound(PG_FUNCTION_ARGS)
 	bo_spi_end();
 	bo_user_restore(saved);
 	PG_RETURN_BOOL(new);
+}
+
+/* rewind_source(source_group, topic, partition, offset) returns boolean */
+Datum
+events_rewind_source(PG_FUNCTION_ARGS)
+{
+	static BoPlan update = {
+		"UPDATE events.source_positions SET next_offset = $4, updated_at = pg_catalog.clock_timestamp()"
+		" WHERE source_group = $1 AND topic = $2 AND \"partition\" = $3 AND next_offset > $4",
+		4, {TEXTOID, TEXTOID, INT4OID, INT8OID}
+	};
+	static const char *const names[] = {"source_group", "topic", "partition", "offset"};
+	Datum		args[4];
+	BoUser		saved;
+	bool		moved;
+
+	for (int i = 0; i < 4; i++)
+	{
+		if (PG_ARGISNULL(i))
+			ereport(ERROR,
+					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+					 errmsg("%s of a source must not be null", names[i]),
+					 bo_code("missing_argument", "argument \"%s\" is null", names[i])));
+		args[i] = PG_GETARG_DATUM(i);
+	}
+
+	saved = bo_user_kernel();
+	bo_spi_begin();
+	moved = bo_spi_run(&update, args, NULL, 0) == 1;
+	if (moved)
+		alert_emit("inbound.rewound", bo_arg_text(fcinfo, 1), NULL,
+				   "group", bo_arg_text(fcinfo, 0),
+				   "topic", bo_arg_text(fcinfo, 1),
+				   "partition", psprintf("%d", PG_GETARG_INT32(2)),
+				   "offset", psprintf("%lld", (long long) PG_GETARG_INT64(3)), (char *) NULL);
+	bo_spi_end();
+	bo_user_restore(saved);
+	PG_RETURN_BOOL(moved);
 }

@@ -50,6 +50,12 @@ COMMENT ON FUNCTION events.save_source_offset(text, text, int, bigint) IS
 ALTER FUNCTION events.save_source_offset(text, text, int, bigint) OWNER TO backoffice_kernel;
 GRANT EXECUTE ON FUNCTION events.save_source_offset(text, text, int, bigint) TO backoffice_worker;
 
+CREATE OR REPLACE FUNCTION events.rewind_source(source_group text, topic text, "partition" int, "offset" bigint) RETURNS boolean
+    LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'events_rewind_source';
+COMMENT ON FUNCTION events.rewind_source(text, text, int, bigint) IS
+'For an ingester that finds its source begun anew (the topic was deleted and made again, or has lost its end): the group goes on at that offset, which lies before where it was, with an alert on backoffice.alerts (type inbound.rewound). Returns false, and does nothing, where the group is no further than that. Permission: backoffice_worker. Errors: missing_argument.';
+GRANT EXECUTE ON FUNCTION events.rewind_source(text, text, int, bigint) TO backoffice_worker;
+
 CREATE OR REPLACE FUNCTION events.reset_source_offset(source_group text, topic text, "partition" int DEFAULT NULL, "offset" bigint DEFAULT 0) RETURNS int
     LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
     WITH moved AS (

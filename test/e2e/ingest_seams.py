@@ -5,7 +5,7 @@ import os
 import subprocess
 import tempfile
 
-from harness.kafka import any_kafka, produce
+from harness.kafka import any_kafka, delete_topic, produce
 from harness.pg import ROOT
 from harness.shop import IN, Shop, until
 
@@ -60,3 +60,61 @@ def test_many_topics(shop):
     shop.query(define, ("internal", names))
     until(lambda: worker.metric("backoffice_ingest_partitions") == 0, 20, "leaving topics that are no longer read")
     assert worker.stop() == 0
+
+
+def send(shop, topic, first, count):
+    produce(shop.kafka.bootstrap, topic, [("k", json.dumps({"n": n, "eventId": f"m-{n}"})) for n in range(first, first + count)])
+
+
+def anew(shop, topic):
+    delete_topic(shop.kafka.bootstrap, topic)
+    shop.kafka.create_topic(topic, 1)
+
+
+def alerts(shop, topic):
+    return [r[0] for r in shop.query("SELECT payload FROM events.read(NULL, 10000000, ARRAY['backoffice.alerts'])"
+                                     " WHERE type = 'inbound.rewound' AND key = %s", (topic,))]
+
+
+def begin(shop, topic):
+    shop.query("SELECT events.define_topic(%s, NULL, '7 days', 1, 'in')", (topic,))
+    shop.kafka.create_topic(topic, 1)
+    return shop.ingest(shop.kafka, topics=topic, heartbeat_ms=500, session_timeout_ms=6000)
+
+
+def test_topic_made_anew_while_away(shop):
+    """Its offsets begin at 0 again. All is read, and where to go on is right too: not where the old topic had ended."""
+    worker = begin(shop, "Anew.Away")
+    send(shop, "Anew.Away", 0, 100)
+    worker.start()
+    until(lambda: numbers(shop, "Anew.Away") == list(range(100)), 30, "reading the first topic")
+    assert worker.stop() == 0
+    anew(shop, "Anew.Away")
+    send(shop, "Anew.Away", 100, 60)
+    worker.start()
+    until(lambda: numbers(shop, "Anew.Away") == list(range(160)), 30, "reading the second topic")
+    assert worker.stop() == 0
+    send(shop, "Anew.Away", 160, 60)
+    assert alerts(shop, "Anew.Away") == [{"group": "backoffice-ingest", "topic": "Anew.Away", "partition": "0", "offset": "0"}]
+    worker.start()
+    until(lambda: numbers(shop, "Anew.Away")[-1] == 219, 30, "reading the second topic's end")
+    assert worker.stop() == 0
+    lost = sorted(set(range(220)) - set(numbers(shop, "Anew.Away")))
+    assert not lost, f"{len(lost)} messages are lost: {lost[0]} .. {lost[-1]}"
+
+
+def test_topic_made_anew_while_reading(shop):
+    worker = begin(shop, "Anew.Reading").start()
+    send(shop, "Anew.Reading", 0, 100)
+    until(lambda: numbers(shop, "Anew.Reading") == list(range(100)), 30, "reading the first topic")
+    anew(shop, "Anew.Reading")
+    send(shop, "Anew.Reading", 100, 60)
+    until(lambda: numbers(shop, "Anew.Reading") == list(range(160)), 60, "reading the second topic")
+    worker.kill9()
+    assert len(alerts(shop, "Anew.Reading")) == 1
+    send(shop, "Anew.Reading", 160, 60)
+    worker.start()
+    until(lambda: numbers(shop, "Anew.Reading")[-1] == 219, 60, "reading the second topic's end")
+    assert worker.stop() == 0
+    lost = sorted(set(range(220)) - set(numbers(shop, "Anew.Reading")))
+    assert not lost, f"{len(lost)} messages are lost: {lost[0]} .. {lost[-1]}"

@@ -336,6 +336,11 @@ def create_topic(bootstrap, name, partitions=4, config=None):
 def delete_topic(bootstrap, name):
     admin = _confluent().admin.AdminClient({"bootstrap.servers": bootstrap})
     admin.delete_topics([name], operation_timeout=10)[name].result(30)
+    deadline = time.time() + 10
+    while name in admin.list_topics(timeout=10).topics:
+        if time.time() > deadline:
+            raise RuntimeError(f"topic {name} did not go")
+        time.sleep(0.05)
 
 
 def topic_config(bootstrap, name):

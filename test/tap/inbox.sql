@@ -1,5 +1,5 @@
 BEGIN;
-SELECT plan(41);
+SELECT plan(47);
 SELECT events.define_topic('in.orders', 'order', '7 days', 3, 'in');
 SELECT events.define_schema('in.orders', NULL, '{"required": ["order"]}');
 SELECT access.create_organization('Acme') AS acme, access.create_organization('Zeta') AS zeta \gset
@@ -61,7 +61,14 @@ SET ROLE backoffice_worker;
 SELECT events.save_source_offset('g', 't', 0, 10), events.save_source_offset('g', 't', 0, 7), events.save_source_offset('g', 't', 1, 3);
 SELECT results_eq($$SELECT "partition", "offset" FROM events.source_offsets('g')$$, 'VALUES (0, 10::bigint), (1, 3)', 'offsets never go back');
 SELECT throws_ok($$SELECT events.save_source_offset('g', 't', 0, -1)$$, '23514', NULL, 'nor below 0');
+SELECT ok(NOT events.rewind_source('g', 't', 0, 10) AND NOT events.rewind_source('g', 't', 0, 11) AND NOT events.rewind_source('g', 't', 2, 0), 'a source that is no further is not rewound');
+SELECT ok(events.rewind_source('g', 't', 0, 4), 'one that begins anew is');
+SELECT results_eq($$SELECT "partition", "offset" FROM events.source_offsets('g')$$, 'VALUES (0, 4::bigint), (1, 3)', 'that partition only');
+SELECT throws_ok($$SELECT events.rewind_source('g', 't', 0, NULL)$$, '22004', NULL, 'not to nowhere');
+SELECT throws_ok($$SELECT events.rewind_source('g', 't', 0, -1)$$, '23514', NULL, 'nor below 0');
 RESET ROLE;
+SELECT results_eq($$SELECT payload FROM events.log WHERE type = 'inbound.rewound'$$,
+    $$VALUES ('{"group": "g", "topic": "t", "partition": "0", "offset": "4"}'::jsonb)$$, 'with an alert');
 
 -- the principal decides
 SET ROLE backoffice_service;

@@ -290,6 +290,7 @@ INSERT INTO intended_functions VALUES
     ('events.resume(name text)', 'admin service'),
     ('events.retry_parked(consumer text, id uuid)', 'admin worker as kernel'),
     ('events.revoke_topic(topic text, role regrole)', 'admin'),
+    ('events.rewind_source(source_group text, topic text, partition integer, "offset" bigint)', 'worker'),
     ('events.save_source_offset(source_group text, topic text, partition integer, "offset" bigint)', 'worker as kernel'),
     ('events.seek(consumer text, "position" events."position")', 'admin'),
     ('events.seek(consumer text, since timestamp with time zone)', 'admin'),

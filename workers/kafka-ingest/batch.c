@@ -46,6 +46,16 @@ consumer_error(Ingest *ingest, const rd_kafka_message_t *raw)
 		ingest_trouble(ingest, "Kafka", rd_kafka_message_errstr(raw));
 }
 
+static void
+release(Ingest *ingest, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+	{
+		ingest_free(&ingest->messages[i].item);
+		rd_kafka_message_destroy(ingest->messages[i].handle);
+	}
+}
+
 /* What the consumer has, up to a batch. */
 static size_t
 gather(Ingest *ingest)
@@ -54,8 +64,16 @@ gather(Ingest *ingest)
 
 	while (n < (size_t) ingest->settings.batch_messages)
 	{
-		rd_kafka_message_t *raw = rd_kafka_consumer_poll(ingest->consumer, 0);
+		rd_kafka_message_t *raw;
 
+		ingest->rebalanced = false;
+		raw = rd_kafka_consumer_poll(ingest->consumer, 0);
+		if (ingest->rebalanced)
+		{
+			/* These belong to an assignment that is over; whoever has the partitions now begins with them. */
+			release(ingest, n);
+			n = 0;
+		}
 		if (raw == NULL)
 			break;
 		if (raw->err != RD_KAFKA_RESP_ERR_NO_ERROR)
@@ -79,14 +97,24 @@ gather(Ingest *ingest)
 	return n;
 }
 
-static void
-release(Ingest *ingest, size_t n)
+static rd_kafka_topic_partition_t *
+assigned(Ingest *ingest, const char *topic, int32_t partition)
 {
-	for (size_t i = 0; i < n; i++)
-	{
-		ingest_free(&ingest->messages[i].item);
-		rd_kafka_message_destroy(ingest->messages[i].handle);
-	}
+	return ingest->assigned == NULL ? NULL : rd_kafka_topic_partition_list_find(ingest->assigned, topic, partition);
+}
+
+/*
+ * A message before the one that was to come: librdkafka found no such offset and began at the beginning, of a topic
+ * that was deleted and made again, or that has lost its end.
+ */
+static void
+note_rewind(StoreOffset *offset, int64_t expected, int64_t found)
+{
+	if (found >= expected)
+		return;
+	offset->rewound = found;
+	log_error("a partition begins anew", F_STR("topic", offset->topic), F_INT("partition", offset->partition),
+			  F_INT("expected", expected), F_INT("offset", found));
 }
 
 /* The next offset of each partition in the batch. */
@@ -98,26 +126,39 @@ collect_offsets(Ingest *ingest, size_t n)
 	for (size_t i = 0; i < n; i++)
 	{
 		const Inbound *message = &ingest->messages[i].inbound;
-		size_t		at = 0;
+		StoreOffset *offset = ingest->offsets;
 
-		while (at < count && (ingest->offsets[at].partition != message->partition ||
-							  strcmp(ingest->offsets[at].topic, message->topic) != 0))
-			at++;
-		ingest->offsets[at] = (StoreOffset) {message->topic, message->partition, message->offset + 1};
-		if (at == count)
+		while (offset < ingest->offsets + count &&
+			   (offset->partition != message->partition || strcmp(offset->topic, message->topic) != 0))
+			offset++;
+		if (offset == ingest->offsets + count)
+		{
+			const rd_kafka_topic_partition_t *partition = assigned(ingest, message->topic, message->partition);
+
+			*offset = (StoreOffset) {message->topic, message->partition, partition != NULL ? partition->offset : 0, -1};
 			count++;
+		}
+		note_rewind(offset, offset->next, message->offset);
+		offset->next = message->offset + 1;
 	}
 	return count;
 }
 
+/* What is stored is told to Kafka, and kept as what comes next. */
 static void
 commit_to_kafka(Ingest *ingest, size_t count)
 {
 	rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new((int) count);
 
 	for (size_t i = 0; i < count; i++)
-		rd_kafka_topic_partition_list_add(list, ingest->offsets[i].topic, ingest->offsets[i].partition)->offset =
-			ingest->offsets[i].next;
+	{
+		const StoreOffset *offset = &ingest->offsets[i];
+		rd_kafka_topic_partition_t *partition = assigned(ingest, offset->topic, offset->partition);
+
+		rd_kafka_topic_partition_list_add(list, offset->topic, offset->partition)->offset = offset->next;
+		if (partition != NULL)
+			partition->offset = offset->next;
+	}
 	rd_kafka_commit(ingest->consumer, list, 1);
 	rd_kafka_topic_partition_list_destroy(list);
 }

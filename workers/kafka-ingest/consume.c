@@ -194,6 +194,7 @@ rebalance(rd_kafka_t *consumer, rd_kafka_resp_err_t err, rd_kafka_topic_partitio
 	if (ingest->assigned != NULL)
 		rd_kafka_topic_partition_list_destroy(ingest->assigned);
 	ingest->assigned = NULL;
+	ingest->rebalanced = true;
 	ingest->started = false;
 	if (err == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS)
 	{

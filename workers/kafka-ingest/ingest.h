@@ -54,7 +54,8 @@ typedef struct Ingest
 	rd_kafka_queue_t *queue;
 	int			queue_fd;
 	bool		more;			/* the consumer may have messages */
-	rd_kafka_topic_partition_list_t *assigned;	/* by the group; NULL: none */
+	rd_kafka_topic_partition_list_t *assigned;	/* by the group, with the offsets that come next; NULL: none */
+	bool		rebalanced;		/* the group has decided something */
 	bool		started;		/* reading: assigned from the database's offsets */
 	rd_kafka_topic_partition_list_t *subscribed;	/* topics; NULL: none */
 

@@ -22,6 +22,7 @@ static const struct
 	{"accept", "SELECT events.accept($1, $2, $3, $4, $5::jsonb, $6::jsonb, $7::uuid)"},
 	{"park", "SELECT events.park_inbound($1, $2, $3::int, $4::bigint, $5::bytea, $6::bytea, $7)"},
 	{"save", "SELECT events.save_source_offset($1, $2, $3::int, $4::bigint)"},
+	{"rewind", "SELECT events.rewind_source($1, $2, $3::int, $4::bigint)"},
 };
 
 bool
@@ -88,15 +89,35 @@ send_message(Store *store, const StoreMessage *message)
 }
 
 static bool
-send_offset(Store *store, const StoreOffset *offset)
+send_offset(Store *store, const char *statement, const StoreOffset *offset, int64_t next)
 {
 	PgParams	params = {.n = 0};
 
 	pg_text(&params, store->group);
 	pg_text(&params, offset->topic);
 	pg_int(&params, offset->partition);
-	pg_int(&params, offset->next);
-	return send_prepared(store, "save", &params);
+	pg_int(&params, next);
+	return send_prepared(store, statement, &params);
+}
+
+/* Where to go on, and the end of the transaction; *others counts these statements. */
+static bool
+send_end(Store *store, const StoreOffset *offsets, size_t offset_count, size_t *others)
+{
+	bool		sent = true;
+
+	*others = offset_count + 1;
+	for (size_t i = 0; sent && i < offset_count; i++)
+	{
+		/* An offset that is saved never goes back by itself. */
+		if (offsets[i].rewound >= 0)
+		{
+			sent = send_offset(store, "rewind", &offsets[i], offsets[i].rewound);
+			++*others;
+		}
+		sent = sent && send_offset(store, "save", &offsets[i], offsets[i].next);
+	}
+	return sent && send_command(store, "COMMIT") && PQpipelineSync(store->pg->conn);
 }
 
 /* -- receiving -- */
@@ -229,14 +250,13 @@ store_batch(Store *store, StoreMessage *messages, size_t n, const StoreOffset *o
 {
 	bool		sent = PQenterPipelineMode(store->pg->conn) && send_command(store, "BEGIN");
 	char		sqlstate[8];
+	size_t		others;
 
 	for (size_t i = 0; sent && i < n; i++)
 		sent = send_message(store, &messages[i]);
-	for (size_t i = 0; sent && i < offset_count; i++)
-		sent = send_offset(store, &offsets[i]);
-	if (!sent || !send_command(store, "COMMIT") || !PQpipelineSync(store->pg->conn))
+	if (!sent || !send_end(store, offsets, offset_count, &others))
 		return lost(store, PQerrorMessage(store->pg->conn));
-	if (take_all(store, messages, n, offset_count + 1, sqlstate) != STORE_DONE)
+	if (take_all(store, messages, n, others, sqlstate) != STORE_DONE)
 		return STORE_LOST;
 	if (sqlstate[0] == '\0')
 		return leave(store, STORE_DONE);
@@ -278,7 +298,7 @@ store_redo(Store *store, StoreMessage *messages, size_t n, const StoreOffset *of
 {
 	StoreOutcome outcome;
 	char		sqlstate[8];
-	bool		sent = true;
+	size_t		others;
 
 	if (!PQenterPipelineMode(store->pg->conn))
 		return lost(store, PQerrorMessage(store->pg->conn));
@@ -287,12 +307,9 @@ store_redo(Store *store, StoreMessage *messages, size_t n, const StoreOffset *of
 		outcome = redo_message(store, &messages[i]);
 	if (outcome != STORE_DONE)
 		return leave(store, outcome);
-	sent = send_command(store, "SAVEPOINT message");
-	for (size_t i = 0; sent && i < offset_count; i++)
-		sent = send_offset(store, &offsets[i]);
-	if (!sent || !send_command(store, "COMMIT") || !PQpipelineSync(store->pg->conn))
+	if (!send_command(store, "SAVEPOINT message") || !send_end(store, offsets, offset_count, &others))
 		return lost(store, PQerrorMessage(store->pg->conn));
-	if (take_all(store, NULL, 0, offset_count + 1, sqlstate) != STORE_DONE)
+	if (take_all(store, NULL, 0, others, sqlstate) != STORE_DONE)
 		return STORE_LOST;
 	return leave(store, sqlstate[0] == '\0' ? STORE_DONE : STORE_RETRY);
 }

@@ -19,6 +19,7 @@ typedef struct StoreOffset
 	const char *topic;
 	int32_t		partition;
 	int64_t		next;
+	int64_t		rewound;		/* the source begins anew: here; -1: it does not */
 } StoreOffset;
 
 typedef enum StoreOutcome
