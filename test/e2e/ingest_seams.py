@@ -2,6 +2,7 @@
 import contextlib
 import json
 import os
+import socket
 import subprocess
 import tempfile
 
@@ -118,3 +119,24 @@ def test_topic_made_anew_while_reading(shop):
     assert worker.stop() == 0
     lost = sorted(set(range(220)) - set(numbers(shop, "Anew.Reading")))
     assert not lost, f"{len(lost)} messages are lost: {lost[0]} .. {lost[-1]}"
+
+
+def test_slow_batch(shop):
+    """A batch may take longer than the server may be silent, as long as it gets on; the service manager hears that it does."""
+    shop.query("CREATE FUNCTION public.slowly() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(0.3); RETURN NEW; END'")
+    worker = begin(shop, "Slow")
+    worker.settings["statement_timeout_ms"] = 1000
+    shop.query("CREATE TRIGGER slowly BEFORE INSERT ON events.inbox FOR EACH ROW EXECUTE FUNCTION public.slowly()")
+    manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    manager.bind(os.path.join(shop.folder, "notify"))
+    manager.settimeout(7)
+    worker.prefix = ["env", "NOTIFY_SOCKET=" + os.path.join(shop.folder, "notify"), "WATCHDOG_USEC=2000000"]
+    send(shop, "Slow", 0, 50)
+    try:
+        worker.start()
+        until(lambda: manager.recv(100) and numbers(shop, "Slow") == list(range(50)), 40, "fifty messages at 0.3 s each")
+        assert worker.metric("backoffice_ingest_batches_total") <= 2, "one of the batches took longer than the server may be silent"
+        assert worker.stop() == 0
+    finally:
+        manager.close()
+        shop.query("DROP TRIGGER slowly ON events.inbox")

@@ -2,7 +2,7 @@
 import contextlib
 import json
 
-from harness.kafka import MockBroker
+from harness.kafka import MockBroker, produce
 from harness.mute import Mute
 from harness.shop import IN, OUT, Shop, until
 
@@ -12,7 +12,7 @@ GRACE_S = 5         # of workers/lib/pg.c, beyond the statement timeout
 @contextlib.contextmanager
 def environment():
     with MockBroker(topics={IN: 4, OUT: 4}) as kafka, Shop() as shop, Mute(shop.pg) as mute:
-        shop.mute = mute
+        shop.kafka, shop.mute = kafka, mute
         far = {"database": mute.dsn("shop", "worker"), "statement_timeout_ms": 1000, "heartbeat_ms": 300}
         shop.relay(kafka, **far)
         shop.ingest(kafka, **far)
@@ -50,3 +50,24 @@ def test_mute_database_in_the_middle_of_an_answer(shop):
             until(lambda: heard(shop, worker), 10, "a heartbeat by another connection")
         finally:
             worker.kill9()
+
+
+def test_mute_database_in_the_middle_of_a_batch(shop):
+    """Nothing of it was stored, as far as anybody knows: it comes again, and once."""
+    ingest = shop.workers[1]
+    # Those of the cases before are members of their group still.
+    ingest.settings["group"] = "batches"
+    ingest.start()
+    try:
+        until(lambda: heard(shop, ingest), 10, "a heartbeat")
+        shop.mute.at("up", rb"BEGIN.*(ingest_accept)")
+        produce(shop.kafka.bootstrap, IN, [("k", json.dumps({"n": n, "eventId": f"m-{n}"})) for n in range(10)])
+        assert shop.mute.fell.wait(20)
+        assert ingest.wait_log("batch not stored", 1 + GRACE_S + 5)
+        until(lambda: taken(shop) == list(range(10)), 20, "the batch, once")
+    finally:
+        ingest.kill9()
+
+
+def taken(shop):
+    return sorted(row[0] for row in shop.query("SELECT (payload->>'n')::int FROM events.read(NULL, 10000000, ARRAY[%s])", (IN,)))

@@ -3,7 +3,7 @@
     with Mute(pg) as mute:
         worker.settings["database"] = mute.dsn("shop", "worker")
         mute.at("down", rb"SELECT \\d+\\0(Z)")      # what the server says ("up": what it is told) is passed on as far as the group
-        mute.fell.wait(10)                          # that one connection is silent from then on; others work
+        mute.fell.wait(10)                          # that one connection is silent from then on, until one side closes it; others work
 """
 import os
 import re
@@ -75,7 +75,6 @@ class Mute:
         try:
             while data := source.recv(65536):
                 sink.sendall(self._passed(direction, data, silent))
-            if not silent.is_set():
-                sink.shutdown(socket.SHUT_WR)
+            sink.shutdown(socket.SHUT_WR)
         except OSError:
             pass

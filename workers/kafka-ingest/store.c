@@ -10,9 +10,10 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "lib/log.h"
+#include "lib/worker.h"
 
-#define DEADLINE_MS 60000
+/* The server keeps answers back until it is asked for them. Asked after each message, it would be slower by a third. */
+#define FLUSH_EVERY 16
 
 static const struct
 {
@@ -122,19 +123,25 @@ send_end(Store *store, const StoreOffset *offsets, size_t offset_count, size_t *
 
 /* -- receiving -- */
 
+/* libpq has nothing to say when it was we who lost patience. */
 static StoreOutcome
 lost(Store *store, const char *why)
 {
-	snprintf(store->error, sizeof(store->error), "%s", why);
+	snprintf(store->error, sizeof(store->error), "%s", *why != '\0' ? why : "the server did not answer in time");
 	return STORE_LOST;
 }
 
-/* Waits until the next result can be taken without waiting. */
+/*
+ * Waits until the next result can be taken without waiting.  The time is that of one statement, and each answer begins
+ * it anew: a slow batch goes on for as long as it gets anywhere, and is no loop that stands still.
+ */
 static bool
-await(Store *store, int64_t deadline)
+await(Store *store)
 {
 	PGconn	   *conn = store->pg->conn;
+	int64_t		deadline = loop_monotonic_ms() + store->pg->statement_timeout_ms + PG_GRACE_MS;
 
+	worker_progress();
 	for (;;)
 	{
 		int			unsent = PQflush(conn);
@@ -158,14 +165,14 @@ await(Store *store, int64_t deadline)
  * SQLSTATE of an error is left in sqlstate, of an aborted statement "ABORT".
  */
 static StoreOutcome
-take(Store *store, bool sync, int64_t deadline, char *sqlstate, bool *value)
+take(Store *store, bool sync, char *sqlstate, bool *value)
 {
 	PGresult   *result;
 	ExecStatusType status;
 	const char *detail;
 
 	sqlstate[0] = '\0';
-	if (!await(store, deadline) || (result = PQgetResult(store->pg->conn)) == NULL)
+	if (!await(store) || (result = PQgetResult(store->pg->conn)) == NULL)
 		return lost(store, PQerrorMessage(store->pg->conn));
 	status = PQresultStatus(result);
 	if (status == PGRES_PIPELINE_ABORTED)
@@ -184,7 +191,7 @@ take(Store *store, bool sync, int64_t deadline, char *sqlstate, bool *value)
 	if (PQstatus(store->pg->conn) == CONNECTION_BAD)
 		return lost(store, PQerrorMessage(store->pg->conn));
 	/* A statement's results end with NULL, the pipeline's end is a single one. */
-	if (!sync && (!await(store, deadline) || PQgetResult(store->pg->conn) != NULL))
+	if (!sync && (!await(store) || PQgetResult(store->pg->conn) != NULL))
 		return lost(store, "the database answered out of turn");
 	return STORE_DONE;
 }
@@ -193,7 +200,6 @@ take(Store *store, bool sync, int64_t deadline, char *sqlstate, bool *value)
 static StoreOutcome
 take_all(Store *store, StoreMessage *messages, size_t n, size_t others, char *sqlstate)
 {
-	int64_t		deadline = loop_monotonic_ms() + DEADLINE_MS;
 	char		state[8];
 
 	sqlstate[0] = '\0';
@@ -202,7 +208,7 @@ take_all(Store *store, StoreMessage *messages, size_t n, size_t others, char *sq
 	{
 		bool		is_message = messages != NULL && i >= 1 && i <= n;
 
-		if (take(store, i == 1 + n + others, deadline, state, is_message ? &messages[i - 1].accepted : NULL) != STORE_DONE)
+		if (take(store, i == 1 + n + others, state, is_message ? &messages[i - 1].accepted : NULL) != STORE_DONE)
 			return STORE_LOST;
 		if (sqlstate[0] == '\0' && state[0] != '\0')
 			strcpy(sqlstate, state);
@@ -214,18 +220,17 @@ static StoreOutcome
 run_command(Store *store, const char *sql)
 {
 	char		state[8];
-	int64_t		deadline = loop_monotonic_ms() + DEADLINE_MS;
 
 	if (!send_command(store, sql) || !PQpipelineSync(store->pg->conn) ||
-		take(store, false, deadline, state, NULL) != STORE_DONE)
+		take(store, false, state, NULL) != STORE_DONE)
 		return lost(store, PQerrorMessage(store->pg->conn));
 	if (state[0] != '\0')
 	{
 		char		ignored[8];
 
-		return take(store, true, deadline, ignored, NULL) == STORE_DONE ? STORE_RETRY : STORE_LOST;
+		return take(store, true, ignored, NULL) == STORE_DONE ? STORE_RETRY : STORE_LOST;
 	}
-	return take(store, true, deadline, state, NULL);
+	return take(store, true, state, NULL);
 }
 
 /* Out of a failed transaction, and out of the pipeline. */
@@ -253,7 +258,7 @@ store_batch(Store *store, StoreMessage *messages, size_t n, const StoreOffset *o
 	size_t		others;
 
 	for (size_t i = 0; sent && i < n; i++)
-		sent = send_message(store, &messages[i]);
+		sent = send_message(store, &messages[i]) && ((i + 1) % FLUSH_EVERY != 0 || PQsendFlushRequest(store->pg->conn) == 1);
 	if (!sent || !send_end(store, offsets, offset_count, &others))
 		return lost(store, PQerrorMessage(store->pg->conn));
 	if (take_all(store, messages, n, others, sqlstate) != STORE_DONE)
@@ -267,7 +272,6 @@ store_batch(Store *store, StoreMessage *messages, size_t n, const StoreOffset *o
 static StoreOutcome
 redo_message(Store *store, StoreMessage *message)
 {
-	int64_t		deadline = loop_monotonic_ms() + DEADLINE_MS;
 	char		state[8];
 	char		first[8] = "";
 
@@ -276,7 +280,7 @@ redo_message(Store *store, StoreMessage *message)
 		return lost(store, PQerrorMessage(store->pg->conn));
 	for (int i = 0; i < 4; i++)
 	{
-		if (take(store, i == 3, deadline, state, i == 1 ? &message->accepted : NULL) != STORE_DONE)
+		if (take(store, i == 3, state, i == 1 ? &message->accepted : NULL) != STORE_DONE)
 			return STORE_LOST;
 		if (first[0] == '\0' && state[0] != '\0')
 			strcpy(first, state);

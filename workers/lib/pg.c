@@ -9,9 +9,6 @@
 
 #include "lib/log.h"
 
-/* What the client waits beyond the server's own statement timeout before it calls the server dead. */
-#define GRACE_MS 5000
-
 #define OVERDUE "the server did not answer in time"
 
 static void pg_ready(void *context, uint32_t events);
@@ -347,7 +344,7 @@ await_result(Pg *pg, int sent, PgResultFunction on_result, void *context)
 		drop(pg, PQerrorMessage(pg->conn));
 		return false;
 	}
-	loop_timer_in(pg->loop, &pg->deadline, pg->statement_timeout_ms + GRACE_MS);
+	loop_timer_in(pg->loop, &pg->deadline, pg->statement_timeout_ms + PG_GRACE_MS);
 	watch_output(pg);
 	return true;
 }
@@ -426,7 +423,7 @@ pg_query(Pg *pg, const char *sql, const PgParams *params, int result_format)
 		return NULL;
 	why = wait_for_answer(pg, PQsendQueryParams(pg->conn, sql, params ? params->n : 0, NULL, params ? params->values : NULL,
 												params ? params->lengths : NULL, params ? params->formats : NULL, result_format),
-						  pg->statement_timeout_ms + GRACE_MS);
+						  pg->statement_timeout_ms + PG_GRACE_MS);
 	if (why != NULL)
 	{
 		drop(pg, why);

@@ -14,6 +14,9 @@
 
 #define PG_MAX_PARAMS 16
 
+/* What a client waits beyond the server's own statement timeout before it calls the server dead. */
+#define PG_GRACE_MS 5000
+
 typedef struct Pg Pg;
 
 /* The callback owns the result. NULL: the connection was lost before there was one. */
