@@ -8,6 +8,7 @@
 #include "catalog/pg_type.h"
 #include "commands/extension.h"
 #include "core/spi.h"
+#include "mb/pg_wchar.h"
 #include "utils/builtins.h"
 #include "utils/hsearch.h"
 #include "utils/memutils.h"
@@ -137,7 +138,7 @@ permission_bit(const char *name, int length)
 	if (bit < 0)
 		ereport(ERROR,
 				(errcode(BO_BAD_REQUEST),
-				 errmsg("permission \"%.*s\" is not defined", Min(length, PERMISSION_NAME_BYTES), name),
+				 errmsg("permission \"%.*s\" is not defined", pg_mbcliplen(name, length, PERMISSION_NAME_BYTES), name),
 				 bo_code("unknown_permission", "no context has registered it"),
 				 errhint("SELECT name FROM access.permissions lists them; access.define_permission() adds one.")));
 	return bit;

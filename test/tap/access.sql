@@ -1,6 +1,6 @@
 -- Organizations, users, roles: what works, and what every kind of garbage is answered with.
 BEGIN;
-SELECT plan(117);
+SELECT plan(118);
 
 -- Runs a statement as a role and answers its SQLSTATE and symbolic code, or 'ok'.
 CREATE FUNCTION pg_temp.code_of(statement text, as_role text DEFAULT 'backoffice_service') RETURNS text LANGUAGE plpgsql AS $$
@@ -102,6 +102,14 @@ SELECT is(pg_temp.answer_as(:'acme', :'ann', 'SELECT access.can(''shop.*'')'), '
 SELECT is(pg_temp.answer_as(:'acme', :'ann', 'SELECT access.can(''SHOP.SELL'')'), 'false', 'can: capitals count');
 SELECT is(pg_temp.code_as(:'acme', :'ann', 'SELECT access.require(''shop.fly'')'), '22023 unknown_permission', 'require: unknown');
 SELECT is(pg_temp.code_of('SELECT access.require(repeat(''x'', 100000))'), '22023 unknown_permission', 'require: huge');
+CREATE FUNCTION pg_temp.message_of(statement text) RETURNS text LANGUAGE plpgsql AS $$
+BEGIN
+    EXECUTE statement;
+    RETURN NULL;
+EXCEPTION WHEN OTHERS THEN
+    RETURN SQLERRM;
+END $$;
+SELECT lives_ok($$SELECT convert_from(convert_to(pg_temp.message_of('SELECT access.require(''x'' || repeat(''é'', 50))'), 'UTF8'), 'UTF8')$$, 'require: cut between characters');
 SELECT is(pg_temp.answer_as(:'acme', :'ann', 'SELECT access.can(NULL)'), 'NULL', 'can(NULL) is NULL');
 SELECT is(pg_temp.code_as(:'acme', :'ann', 'SELECT access.require(NULL)'), '22023 missing_argument', 'require(NULL) raises');
 SELECT is(pg_temp.code_of('SELECT access.define_permission(''a.b'', ''c'')'), '42501 ', 'services define no permissions');
