@@ -14,6 +14,7 @@
 #include "catalog/pg_type.h"
 #include "core/keys.h"
 #include "core/spi.h"
+#include "events/events.h"
 #include "utils/builtins.h"
 #include "utils/formatting.h"
 #include "utils/inet.h"
@@ -126,7 +127,7 @@ describe_attempt(Login *login)
 	login->attempt.known_address = address_is_known(&login->user_id, &login->origin, 1);
 }
 
-/* For nobody known too: the same work. */
+/* For nobody known too: the same work. No organization is told, whoever acts: its people would learn who has an account. */
 static void
 tell_failure(const Login *login, const char *why)
 {
@@ -138,7 +139,7 @@ tell_failure(const Login *login, const char *why)
 	json_uuid(&json, "userId", known ? &login->user_id : NULL);
 	json_text(&json, "why", why);
 	json_text(&json, "ip", ip_text(&login->origin));
-	audit_emit(NULL, bo_uuid_text(&login->user_id), "login.failed", &json);
+	audit_emit(&events_of_nobody, bo_uuid_text(&login->user_id), "login.failed", &json);
 }
 
 static void
@@ -151,7 +152,7 @@ tell_success(const Session *session)
 	json_uuid(&json, "sessionId", &session->id);
 	json_text(&json, "ip", ip_text(&session->origin));
 	json_text(&json, "method", session->amr);
-	user_emit(session->has_organization ? &session->organization_id : NULL, &session->user_id, "user.logged_in", &json);
+	user_emit(session->has_organization ? &session->organization_id : &events_of_nobody, &session->user_id, "user.logged_in", &json);
 }
 
 /*

@@ -39,6 +39,9 @@ PG_FUNCTION_INFO_V1(events_emit_sql);
 
 static int	max_event_bytes = 1024 * 1024;
 
+/* Only its address counts. */
+const pg_uuid_t events_of_nobody = {{0}};
+
 /* The database whose ticker is to be woken when this transaction commits. */
 static DatabaseSlot *emitted_to;
 
@@ -253,7 +256,9 @@ emit(NewEvent *event, const pg_uuid_t *id)
 	check_sizes(event);
 	topic_check_key(event->topic, event->key ? text_to_cstring(event->key) : NULL);
 	topic_check_payload(event->topic, text_to_cstring(event->type), event->payload);
-	if (event->organization == NULL)
+	if (event->organization == &events_of_nobody)
+		event->organization = NULL;
+	else if (event->organization == NULL)
 		event->organization = acting_organization();
 	if (id != NULL)
 		event->id = *id;

@@ -13,9 +13,11 @@
 
 /*
  * Emit on behalf of a context (the right to the topic is not checked: the
- * context has checked its own).  organization NULL = the principal's; id NULL =
- * a fresh UUIDv7; headers and key may be NULL.  Returns the id.
+ * context has checked its own).  organization NULL = the principal's,
+ * &events_of_nobody = none, whoever acts; id NULL = a fresh UUIDv7; headers and
+ * key may be NULL.  Returns the id.
  */
+extern const pg_uuid_t events_of_nobody;
 extern pg_uuid_t events_emit(const char *topic, const char *key, const char *type,
 							 Jsonb *payload, Jsonb *headers,
 							 const pg_uuid_t *organization, const pg_uuid_t *id);

@@ -1,5 +1,5 @@
 -- Each security-relevant act leaves one event, with who did it, and none tells a secret.
-SELECT plan(43);
+SELECT plan(44);
 CREATE TEMP TABLE acts (n serial, act text, statement text, types text[], payloads jsonb[]);
 -- Runs a statement in a transaction of its own, as a user of an organization, a session, or nobody, and notes the events.
 CREATE PROCEDURE pg_temp.act(act text, statement text, acting text DEFAULT NULL) LANGUAGE plpgsql AS $$
@@ -45,6 +45,8 @@ SELECT is(pg_temp.told('suspended'), 'organization.state_changed organization.st
 CALL pg_temp.act('failed', 'SELECT access.login(''ann@acme.test'', ''wrong horse'', ip => ''192.0.2.1'')');
 SELECT is(pg_temp.told('failed'), 'login.failed', 'a failed log-in');
 SELECT is((SELECT payloads[1] - 'userId' FROM acts WHERE act = 'failed'), '{"why": "password", "ip": "192.0.2.1"}', 'from where');
+CALL pg_temp.act('failed beside', 'SELECT access.login(''ann@acme.test'', ''wrong horse'', ip => ''192.0.2.1'')', 'bob@acme.test');
+SELECT is((SELECT array_agg(organization_id) FROM events.log WHERE type = 'login.failed'), '{NULL,NULL}', 'no organization is told of it, whoever acts: it would learn who has an account');
 SELECT access.login('ann@acme.test', 'correct horse') AS a \gset
 SELECT (:'a')::jsonb->>'access_token' AS token, (:'a')::jsonb->>'refresh_token' AS refresh \gset
 CALL pg_temp.act('wrong old', 'SELECT access.change_password(''wrong horse'', ''another horse'')', :'token');
