@@ -74,7 +74,9 @@ check_symbol(const char *normal, int length)
 bool
 code_check_symbol_matches(const char *normal, int length)
 {
-	return length > 1 && check_symbol(normal, length - 1) == symbol_value(normal[length - 1]);
+	int			check = length > 1 ? check_symbol(normal, length - 1) : -1;
+
+	return check >= 0 && check == symbol_value(normal[length - 1]);
 }
 
 bool

@@ -1,6 +1,6 @@
 -- Codes: importing, making, COPY; their form; keys and their rotation are in test/faults/certificates_pools.py.
 BEGIN;
-SELECT plan(41);
+SELECT plan(42);
 SET LOCAL ROLE backoffice_service;
 SELECT access.create_organization('Flowers') AS org \gset
 SELECT access.create_organization('Rival') AS rival \gset
@@ -50,6 +50,7 @@ SELECT doesnt_match(pg_temp.refused($$ SELECT certificates.import_codes('gift', 
 
 -- check symbols
 SELECT matches(pg_temp.refused($$ SELECT certificates.import_codes('strict', ARRAY['ABCDEFGH']) $$), 'row 1: wrong check symbol', 'a checked pool wants the check symbol');
+SELECT matches(pg_temp.refused($$ SELECT certificates.import_codes('strict', ARRAY['AUCDEFGU', 'UUUUUUUU']) $$), 'row 1: wrong check symbol, row 2: wrong check symbol', 'a letter that is no symbol is none');
 SELECT is(certificates.generate_codes('strict', 20), 20::bigint, 'codes made here');
 RESET ROLE;
 CREATE TEMPORARY TABLE made AS
