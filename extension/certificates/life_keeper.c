@@ -5,18 +5,24 @@
  *
  * Both are also checked where money is taken, so the keeper being late costs
  * nobody anything.  A certificate that somebody else has locked is left for the
- * next round, and does not stand in the way of those behind it.
+ * next round, and does not stand in the way of those behind it; nor does one that
+ * cannot be written, whatever the reason.
  */
 #include "certificates/life.h"
 
+#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "certificates/redemptions.h"
 #include "core/spi.h"
 #include "events/events.h"
 #include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+#include "utils/resowner.h"
 #include "utils/timestamp.h"
 
 #define INTERVAL_MS 5000
+#define TELL_EVERY_MS 60000
 #define BATCH 200
 
 /* Everything whose validity ended before this was looked at since this process began. */
@@ -34,6 +40,88 @@ collect(int count, pg_uuid_t *organizations, pg_uuid_t *ids)
 	return count;
 }
 
+static void
+tell_failure(const pg_uuid_t *id, const char *why)
+{
+	static TimestampTz told_at = 0;
+
+	if (told_at != 0 && !TimestampDifferenceExceeds(told_at, bo_monotonic(), TELL_EVERY_MS))
+		return;
+	told_at = bo_monotonic();
+	ereport(LOG,
+			(errmsg("certificate %s is due, but could not be changed: %s", bo_uuid_text(id), why),
+			 errdetail("It is tried again every %d s; perhaps there are others.", INTERVAL_MS / 1000)));
+}
+
+/* In a subtransaction: one that fails takes no other with it.  What to do returns whether it changed anything. */
+static bool
+change_one(const pg_uuid_t *organization, const pg_uuid_t *id, bool (*change) (Certificate *certificate))
+{
+	MemoryContext caller = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	volatile bool changed = false;
+
+	CHECK_FOR_INTERRUPTS();
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(caller);
+	PG_TRY();
+	{
+		Certificate certificate;
+
+		certificate_lock(organization, id, &certificate);
+		changed = change(&certificate);
+		ReleaseCurrentSubTransaction();
+	}
+	PG_CATCH();
+	{
+		ErrorData  *edata;
+
+		MemoryContextSwitchTo(caller);
+		edata = CopyErrorData();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+		/* The task's time is over. */
+		if (edata->sqlerrcode == ERRCODE_QUERY_CANCELED)
+			ReThrowError(edata);
+		changed = false;
+		tell_failure(id, edata->message);
+		FreeErrorData(edata);
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(caller);
+	CurrentResourceOwner = owner;
+	return changed;
+}
+
+static bool
+change_all(int count, const pg_uuid_t *organizations, const pg_uuid_t *ids, bool (*change) (Certificate *certificate))
+{
+	bool		any = false;
+
+	for (int i = 0; i < count; i++)
+		any |= change_one(&organizations[i], &ids[i], change);
+	return any;
+}
+
+static bool
+end_holds(Certificate *certificate)
+{
+	if (redemptions_expire_holds(certificate) == 0)
+		return false;
+	(void) certificate_expire_if_due(certificate);
+	certificate_save(certificate, NULL);
+	return true;
+}
+
+static bool
+end_validity(Certificate *certificate)
+{
+	if (!certificate_expire_if_due(certificate))
+		return false;
+	certificate_save(certificate, "validity ended");
+	return true;
+}
+
 /* True: a whole batch was found, so there may be more. */
 static bool
 expire_holds(void)
@@ -49,18 +137,7 @@ expire_holds(void)
 	pg_uuid_t	ids[BATCH];
 	int			count = collect(bo_spi_run(&due, NULL, NULL, BATCH), organizations, ids);
 
-	for (int i = 0; i < count; i++)
-	{
-		Certificate certificate;
-
-		CHECK_FOR_INTERRUPTS();
-		certificate_lock(&organizations[i], &ids[i], &certificate);
-		if (redemptions_expire_holds(&certificate) == 0)
-			continue;
-		(void) certificate_expire_if_due(&certificate);
-		certificate_save(&certificate, NULL);
-	}
-	return count == BATCH;
+	return change_all(count, organizations, ids, end_holds) && count == BATCH;
 }
 
 #define VALIDITY_ENDED \
@@ -80,22 +157,15 @@ expire_certificates(void)
 	pg_uuid_t	organizations[BATCH];
 	pg_uuid_t	ids[BATCH];
 	int			count = collect(bo_spi_run(&due, &arg, NULL, BATCH), organizations, ids);
+	bool		any = change_all(count, organizations, ids, end_validity);
 
-	for (int i = 0; i < count; i++)
-	{
-		Certificate certificate;
-
-		CHECK_FOR_INTERRUPTS();
-		certificate_lock(&organizations[i], &ids[i], &certificate);
-		certificate_expire_now_if_due(&certificate, "validity ended");
-	}
 	/*
 	 * Only when nothing was due, locked by others or not: what was expired just now may still be rolled back.  An
 	 * hour of overlap: a validity may be written by a transaction that is under way since then.
 	 */
 	if (count == 0 && bo_spi_run(&left, &arg, NULL, 1) == 0)
 		swept = bo_now() - INT64CONST(3600) * USECS_PER_SEC;
-	return count == BATCH;
+	return any && count == BATCH;
 }
 
 /* Paid orders that wait for a pool which has something now are given to the order flow again. */

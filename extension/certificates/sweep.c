@@ -21,6 +21,10 @@
  *
  * A pool with many open reservations is swept in steps of STEP_SLOTS, each a
  * transaction of its own; all state that outlives a step is where to go on.
+ *
+ * Several pools with little to do share a transaction.  Where one cannot be swept,
+ * whatever the reason, the rest of the round and the next give each its own, and
+ * go past the one that fails.
  */
 #include "certificates/sweep.h"
 
@@ -249,6 +253,13 @@ step(Round *round)
 		finish_pool(round);
 }
 
+/* The keeper's: the pool that the last step was about. */
+static struct
+{
+	pg_uuid_t	organization_id;
+	pg_uuid_t	pool_id;
+}			in_hand;
+
 /* Some steps; true: the round goes on. */
 static bool
 sweep_some(Round *round, int steps)
@@ -261,6 +272,8 @@ sweep_some(Round *round, int steps)
 			memset(round, 0, sizeof(Round));
 			return false;
 		}
+		in_hand.organization_id = round->organization_id;
+		in_hand.pool_id = round->pool_id;
 		step(round);
 		if (round->in_pool || round->settled >= STEP_SETTLED)
 			break;
@@ -275,20 +288,35 @@ keeper_task(void)
 	static Round round;			/* zero: from the first pool on */
 	static TimestampTz began,
 				rest_until;
+	static bool failed,			/* the last call did not come to its end */
+				failed_in_round,
+				one_by_one;
 	TimestampTz now = bo_monotonic();
-	Round		work = round;
+	Round		work;
 	bool		more;
 
 	if (now < rest_until)
 		return false;
 	if (began == 0)
 		began = now;
+	if (failed && one_by_one)
+	{
+		round.organization_id = in_hand.organization_id;
+		round.pool_id = in_hand.pool_id;
+	}
+	if (failed)
+		failed_in_round = one_by_one = true;
+	work = round;
 	/* What a failed step learned is forgotten with its transaction: go on behind that pool. */
 	round.in_pool = false;
-	more = sweep_some(&work, STEP_POOLS);
+	failed = true;
+	more = sweep_some(&work, one_by_one ? 1 : STEP_POOLS);
+	failed = false;
 	round = work;
 	if (!more)
 	{
+		one_by_one = failed_in_round;
+		failed_in_round = false;
 		rest_until = bo_monotonic() + (bo_monotonic() - began) * ROUND_COST_FACTOR;
 		began = 0;
 	}
