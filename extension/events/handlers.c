@@ -209,7 +209,8 @@ insert_subscription(const SubscribeRequest *request, Datum *args)
 	bo_spi_run(&add_subscription, args, NULL, 0);
 }
 
-static void
+/* False: it was taken away in this moment. */
+static bool
 change_subscription(const SubscribeRequest *request, Datum *args, Oid caller)
 {
 	static BoPlan find = {
@@ -225,18 +226,18 @@ change_subscription(const SubscribeRequest *request, Datum *args, Oid caller)
 		5, {TEXTOID, TEXTARRAYOID, TEXTOID, NAMEOID, INT4OID}
 	};
 
-	if (bo_spi_run(&find, args, NULL, 1) == 1)
-	{
-		if (bo_spi_isnull(0, 1))
-			ereport(ERROR,
-					(errcode(BO_CONFLICT),
-					 errmsg("consumer \"%s\" is a thin worker", request->name),
-					 bo_code("not_a_handler", "it reads by leases"),
-					 errhint("Choose another name.")));
-		require_owner(request->name, bo_spi_text(0, 1), caller);
-	}
+	if (bo_spi_run(&find, args, NULL, 1) == 0)
+		return false;
+	if (bo_spi_isnull(0, 1))
+		ereport(ERROR,
+				(errcode(BO_CONFLICT),
+				 errmsg("consumer \"%s\" is a thin worker", request->name),
+				 bo_code("not_a_handler", "it reads by leases"),
+				 errhint("Choose another name.")));
+	require_owner(request->name, bo_spi_text(0, 1), caller);
 	bo_spi_run(&set_topics, args, NULL, 0);
 	bo_spi_run(&set_rest, args, NULL, 0);
+	return true;
 }
 
 /* subscribe(name, topics, handler, max_attempts, start, role) */
@@ -252,6 +253,7 @@ events_subscribe(PG_FUNCTION_ARGS)
 	NameData	role;
 	Datum		args[5];
 	BoUser		saved;
+	bool		done = false;
 
 	namestrcpy(&role, GetUserNameFromId(request.role, false));
 	args[0] = CStringGetTextDatum(request.name);
@@ -262,10 +264,15 @@ events_subscribe(PG_FUNCTION_ARGS)
 
 	saved = bo_user_kernel();
 	bo_spi_begin();
-	if (bo_spi_run(&create, args, NULL, 0) == 1)
-		insert_subscription(&request, args);
-	else
-		change_subscription(&request, args, caller);
+	while (!done)
+	{
+		CHECK_FOR_INTERRUPTS();
+		done = bo_spi_run(&create, args, NULL, 0) == 1;
+		if (done)
+			insert_subscription(&request, args);
+		else
+			done = change_subscription(&request, args, caller);
+	}
 	bo_spi_end();
 	bo_user_restore(saved);
 	PG_RETURN_VOID();

@@ -3,7 +3,10 @@ import contextlib
 import os
 import random
 import signal
+import threading
 import time
+
+import psycopg2
 
 from faults import _log
 from harness.pg import Cluster
@@ -349,3 +352,42 @@ def case_long_queue_behind_a_failure():
         _log.wait_for("all wait", lambda: len(parked(pg, "waiting")) == 10000, 30)
         _log.wait_for("every event had its effect", lambda: not parked(pg), 30)
         assert [row[2] for row in effects(pg)] == list(range(10001))
+
+
+def case_subscribed_while_unsubscribed():
+    """subscribe() that returned has subscribed, also while another session takes the same subscription away again and again."""
+    with Cluster() as pg:
+        set_up(pg, "")
+        subscribe = "SELECT events.subscribe('app', '{test.faults}', 'app.handle(events.event)', role => 'app')"
+        stop = threading.Event()
+
+        def take_away():
+            with _log.session(pg) as cur:
+                while not stop.is_set():
+                    cur.execute("SELECT events.unsubscribe('app')")
+
+        others = [threading.Thread(target=take_away) for _ in range(2)]
+        for other in others:
+            other.start()
+        conn = pg.connect("d", autocommit=False)
+        lost = refused = 0
+        until = time.time() + 5
+        while time.time() < until:
+            with conn.cursor() as cur:
+                try:
+                    cur.execute(subscribe)
+                    cur.execute("SELECT count(*) FROM events.subscriptions WHERE name = 'app'")
+                    lost += cur.fetchone()[0] == 0
+                    conn.commit()
+                    cur.execute(subscribe)
+                    cur.execute("SELECT count(*) FROM events.subscriptions WHERE name = 'app'")
+                    lost += cur.fetchone()[0] == 0
+                    conn.commit()
+                except psycopg2.Error as e:
+                    assert e.pgcode == "40001", e
+                    refused += 1
+                    conn.rollback()
+        stop.set()
+        for other in others:
+            other.join()
+        assert lost == 0, f"{lost} times there was none, {refused} times it was refused"
