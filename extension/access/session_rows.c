@@ -60,12 +60,13 @@ open_table(void)
 	if (!OidIsValid(relid))
 		elog(ERROR, "table access.sessions does not exist");
 	rel = table_open(relid, RowExclusiveLock);
+	/* Each time: REINDEX CONCURRENTLY puts another in its place. */
+	primary_key = get_relname_relid("sessions_pkey", schema);
+	if (!OidIsValid(primary_key))
+		elog(ERROR, "the primary key of access.sessions does not exist");
 	if (table != relid)
 	{
 		table = InvalidOid;
-		primary_key = get_relname_relid("sessions_pkey", schema);
-		if (!OidIsValid(primary_key))
-			elog(ERROR, "the primary key of access.sessions does not exist");
 		for (int i = 0; i < SESSION_COLUMNS; i++)
 		{
 			columns[i] = get_attnum(relid, column_names[i]);

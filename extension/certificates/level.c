@@ -196,9 +196,10 @@ open_pools(void)
 	Oid			relid = get_relname_relid("pools", schema);
 	Relation	rel = table_open(relid, RowExclusiveLock);
 
+	/* Each time: REINDEX CONCURRENTLY puts another in its place. */
+	pools_table.pkey = get_relname_relid("pools_pkey", schema);
 	if (pools_table.relid != relid)
 	{
-		pools_table.pkey = get_relname_relid("pools_pkey", schema);
 		pools_table.state = get_attnum(relid, "state");
 		pools_table.version = get_attnum(relid, "version");
 		if (!OidIsValid(pools_table.pkey) || pools_table.state == InvalidAttrNumber || pools_table.version == InvalidAttrNumber)

@@ -36,13 +36,14 @@ certificates_open(LOCKMODE lock)
 	if (!OidIsValid(relid))
 		elog(ERROR, "table certificates.certificates does not exist");
 	rel = table_open(relid, lock);
+	/* Each time: REINDEX CONCURRENTLY puts others in their places. */
+	certificates_table.slot_index = get_relname_relid("certificates_slot_key", schema);
+	certificates_table.code_index = get_relname_relid("certificates_code_key", schema);
+	if (!OidIsValid(certificates_table.slot_index) || !OidIsValid(certificates_table.code_index))
+		elog(ERROR, "an index of certificates.certificates does not exist");
 	if (certificates_table.relid != relid)
 	{
 		certificates_table.relid = InvalidOid;
-		certificates_table.slot_index = get_relname_relid("certificates_slot_key", schema);
-		certificates_table.code_index = get_relname_relid("certificates_code_key", schema);
-		if (!OidIsValid(certificates_table.slot_index) || !OidIsValid(certificates_table.code_index))
-			elog(ERROR, "an index of certificates.certificates does not exist");
 		for (int i = 0; i < CERTIFICATE_COLUMNS; i++)
 		{
 			certificates_table.column[i] = get_attnum(relid, column_names[i]);

@@ -6,33 +6,72 @@
 
 #include "access/genam.h"
 #include "access/heapam.h"
+#include "access/htup_details.h"
 #include "access/tableam.h"
 #include "access/xact.h"
 #include "catalog/index.h"
 #include "core/settings.h"
-#include "nodes/execnodes.h"
+#include "executor/executor.h"
 #include "storage/lmgr.h"
 #include "utils/guc.h"
 
 bool		bo_direct_writes = true;
 
+/* Of plain columns and all rows: ours, nearly all, for which an executor's state would cost more than the entry. */
 static void
-insert_into_index(Relation rel, Relation index, IndexInfo *info, HeapTuple tuple)
+index_plainly(Relation rel, Relation index, HeapTuple *tuples, int ntuples)
 {
 	Form_pg_index form = index->rd_index;
-	Datum		keys[INDEX_MAX_KEYS];
-	bool		nulls[INDEX_MAX_KEYS];
+	IndexInfo	info = {0};
 
-	for (int i = 0; i < form->indnatts; i++)
+	info.type = T_IndexInfo;
+	info.ii_Unique = form->indisunique;
+	info.ii_ReadyForInserts = true;
+	for (int n = 0; n < ntuples; n++)
 	{
-		AttrNumber	attno = form->indkey.values[i];
+		Datum		keys[INDEX_MAX_KEYS];
+		bool		nulls[INDEX_MAX_KEYS];
 
-		if (attno <= 0)
-			elog(ERROR, "index \"%s\" has an expression", RelationGetRelationName(index));
-		keys[i] = heap_getattr(tuple, attno, RelationGetDescr(rel), &nulls[i]);
+		for (int i = 0; i < form->indnatts; i++)
+			keys[i] = heap_getattr(tuples[n], form->indkey.values[i], RelationGetDescr(rel), &nulls[i]);
+		index_insert(index, keys, nulls, &tuples[n]->t_self, rel,
+					 form->indisunique ? UNIQUE_CHECK_YES : UNIQUE_CHECK_NO, false, &info);
 	}
-	index_insert(index, keys, nulls, &tuple->t_self, rel,
-				 form->indisunique ? UNIQUE_CHECK_YES : UNIQUE_CHECK_NO, false, info);
+}
+
+/* Of expressions, or of some rows only. */
+static void
+index_by_executor(Relation rel, Relation index, HeapTuple *tuples, int ntuples)
+{
+	IndexInfo  *info = BuildIndexInfo(index);
+	EState	   *estate = CreateExecutorState();
+	ExprContext *context = GetPerTupleExprContext(estate);
+	ExprState  *predicate = ExecPrepareQual(info->ii_Predicate, estate);
+	TupleTableSlot *slot = MakeSingleTupleTableSlot(RelationGetDescr(rel), &TTSOpsHeapTuple);
+
+	context->ecxt_scantuple = slot;
+	for (int n = 0; n < ntuples; n++)
+	{
+		Datum		keys[INDEX_MAX_KEYS];
+		bool		nulls[INDEX_MAX_KEYS];
+
+		ResetExprContext(context);
+		ExecStoreHeapTuple(tuples[n], slot, false);
+		if (!ExecQual(predicate, context))
+			continue;
+		FormIndexDatum(info, slot, estate, keys, nulls);
+		index_insert(index, keys, nulls, &tuples[n]->t_self, rel,
+					 info->ii_Unique ? UNIQUE_CHECK_YES : UNIQUE_CHECK_NO, false, info);
+	}
+	ExecDropSingleTupleTableSlot(slot);
+	FreeExecutorState(estate);
+}
+
+static bool
+is_plain(Relation index)
+{
+	return heap_attisnull(index->rd_indextuple, Anum_pg_index_indexprs, NULL) &&
+		heap_attisnull(index->rd_indextuple, Anum_pg_index_indpred, NULL);
 }
 
 void
@@ -44,13 +83,10 @@ bo_storage_index_many(Relation rel, HeapTuple *tuples, int ntuples)
 	foreach(lc, indexes)
 	{
 		Relation	index = index_open(lfirst_oid(lc), RowExclusiveLock);
-		IndexInfo	info = {0};
 
-		info.type = T_IndexInfo;
-		info.ii_Unique = index->rd_index->indisunique;
-		info.ii_ReadyForInserts = index->rd_index->indisready;
-		for (int i = 0; i < ntuples; i++)
-			insert_into_index(rel, index, &info, tuples[i]);
+		/* One that is being made concurrently comes to these rows by itself. */
+		if (index->rd_index->indisready)
+			(is_plain(index) ? index_plainly : index_by_executor) (rel, index, tuples, ntuples);
 		index_close(index, NoLock);
 	}
 	list_free(indexes);

@@ -18,9 +18,9 @@
 extern bool bo_direct_writes;
 
 /*
- * Inserts one row and its index entries.  For tables without triggers,
- * constraints beyond NOT NULL and unique indexes, and without expression or
- * partial indexes; the caller holds RowExclusiveLock and has checked rights.
+ * Inserts one row and its index entries.  For tables without triggers and
+ * without constraints beyond NOT NULL and unique indexes; the caller holds
+ * RowExclusiveLock and has checked rights.
  */
 extern void bo_storage_insert(Relation rel, const Datum *values, const bool *nulls);
 
