@@ -114,9 +114,9 @@ BEGIN
         VALUES (org, message ->> 'paymentId', ref, message ->> 'type', message ->> 'status', (message #>> '{amount,minor}')::numeric::bigint,
                 message #>> '{amount,currency}', message -> 'refund', (message ->> 'occurredAt')::timestamptz);
     ELSIF p.order_ref <> ref OR p.type <> message ->> 'type' OR p.amount_minor <> (message #>> '{amount,minor}')::numeric::bigint
-          OR p.currency <> message #>> '{amount,currency}' THEN
+          OR p.currency <> message #>> '{amount,currency}' OR 'pending' NOT IN (p.status, message ->> 'status') AND p.status <> message ->> 'status' THEN
         PERFORM certificates.order_alert(ref, 'error', 'payment_conflict:' || p.payment_ref,
-            jsonb_build_object('paymentRef', p.payment_ref, 'reason', 'a payment of that id came with another order, type or amount before'));
+            jsonb_build_object('paymentRef', p.payment_ref, 'reason', 'a payment of that id came with another order, type, amount or final status before'));
         RETURN NULL;
     ELSE
         -- The same payment again: pending may become final, a refund may bring the details it lacked; nothing else changes.

@@ -1,5 +1,5 @@
 BEGIN;
-SELECT plan(63);
+SELECT plan(65);
 SET LOCAL ROLE backoffice_service;
 SELECT access.create_organization('Retail') AS org \gset
 SELECT access.act_as(:'org');
@@ -196,6 +196,12 @@ SELECT is((SELECT state || ' ' || balance_minor FROM certificates.certificates W
 SELECT is(pg_temp.run(9012, ARRAY[pg_temp.sale(2, 'cancelled', '[]')]), 'cancelled: 0 issued, 0 refunded, 0 pending, 0 errors', 'the order of another is cancelled');
 SELECT is((SELECT state || ' ' || balance_minor FROM certificates.certificates WHERE id = :'later'), 'voided 0', 'and it with the order');
 SELECT is((SELECT alerts FROM certificates.orders WHERE order_ref = 'order 9012'), ARRAY['alert:refund_due'], 'none of them was used');
+
+-- a payment that is final one way and then the other
+SELECT is(pg_temp.run(9013, ARRAY[pg_temp.sale(1, 'created', jsonb_build_array(pg_temp.line('a', 1000))), pg_temp.pay('p', 'capture', 1000, '{"status": "failed"}'),
+    pg_temp.pay('p', 'capture', 1000)]), 'open: 0 issued, 0 refunded, 0 pending, 1 errors', 'failed, then succeeded: the first counts, and it is told');
+SELECT is(pg_temp.run(9014, ARRAY[pg_temp.sale(1, 'created', jsonb_build_array(pg_temp.line('a', 1000))), pg_temp.pay('p', 'capture', 1000, '{"status": "pending"}'),
+    pg_temp.pay('p', 'capture', 1000), pg_temp.pay('p', 'capture', 1000, '{"status": "pending"}')]), 'fulfilled: 1 issued, 0 refunded, 0 pending, 0 errors', 'pending, before or late, contradicts nothing');
 
 -- corrections that move a line
 RESET ROLE;
