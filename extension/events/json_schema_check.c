@@ -276,17 +276,31 @@ static bool
 check_unique(Check *check, const SchemaNode *node, const JsonbValue *values, int count, const Step *at)
 {
 	JsonbValue *sorted;
+	bool		equal = false;
 
 	if (count < 2)
 		return true;
 	sorted = palloc_extended(mul_size(count, sizeof(JsonbValue)), MCXT_ALLOC_HUGE);
 	memcpy(sorted, values, sizeof(JsonbValue) * count);
 	qsort(sorted, count, sizeof(JsonbValue), compare_for_qsort);
-	for (int i = 1; i < count; i++)
-		if (compare_values(&sorted[i - 1], &sorted[i]) == 0)
-			return violated(check, node, at, "uniqueItems", "equal elements", "elements that differ");
+	for (int i = 1; i < count && !equal; i++)
+		equal = compare_values(&sorted[i - 1], &sorted[i]) == 0;
 	pfree(sorted);
-	return true;
+	return !equal || violated(check, node, at, "uniqueItems", "equal elements", "elements that differ");
+}
+
+static bool
+check_elements(Check *check, const SchemaNode *node, const JsonbValue *values, int count, const Step *at)
+{
+	for (int i = 0; i < count; i++)
+	{
+		SchemaNode *child = i < node->prefix_items.count ? node->prefix_items.items[i] : node->items;
+		Step		step = {.parent = at, .index = i};
+
+		if (child && !check_node(check, child, &values[i], &step))
+			return false;
+	}
+	return !node->unique_items || check_unique(check, node, values, count, at);
 }
 
 static bool
@@ -297,6 +311,7 @@ check_array(Check *check, const SchemaNode *node, const JsonbValue *value, const
 	JsonbValue *values;
 	JsonbValue	item;
 	int			n = 0;
+	bool		ok;
 
 	if (count < node->min_items)
 		return violated(check, node, at, "minItems", "fewer elements", "at least %d elements", (int) node->min_items);
@@ -311,18 +326,10 @@ check_array(Check *check, const SchemaNode *node, const JsonbValue *value, const
 	while (n < count && JsonbIteratorNext(&it, &item, true) == WJB_ELEM)
 		values[n++] = item;
 
-	for (int i = 0; i < n; i++)
-	{
-		SchemaNode *child = i < node->prefix_items.count ? node->prefix_items.items[i] : node->items;
-		Step		step = {.parent = at, .index = i};
-
-		if (child && !check_node(check, child, &values[i], &step))
-			return false;
-	}
-	if (node->unique_items && !check_unique(check, node, values, n, at))
-		return false;
+	/* A mismatch may be one of very many under anyOf: what it took is given back, too. */
+	ok = check_elements(check, node, values, n, at);
 	pfree(values);
-	return true;
+	return ok;
 }
 
 /* ---- objects ---- */

@@ -280,3 +280,23 @@ def case_no_room_for_workers():
         pg.restart()
         with _log.session(pg) as cur:
             assert len(_log.wait_until_announced(cur)) == 3
+
+
+def case_memory_of_schema_branches():
+    """A long array held against very many branches, none of which matches: memory for one of them at a time."""
+    with Cluster() as pg:
+        pg.create_database("d")
+        _log.define(pg)
+        pg.query("SELECT events.define_schema(%s, NULL, jsonb_build_object('anyOf', (SELECT jsonb_agg("
+                 "'{\"type\": \"array\", \"uniqueItems\": true, \"items\": {\"type\": \"string\"}}'::jsonb) FROM generate_series(1, 500))))", (_log.TOPIC,), dbname="d")
+        with _log.session(pg) as cur:
+            for items in ("i", "(i / 2)::text"):        # the first element is wrong; all are right, but some are equal
+                try:
+                    cur.execute(f"SELECT events.check_payload(%s, 't', (SELECT jsonb_agg({items}) FROM generate_series(1, 20000) i))", (_log.TOPIC,))
+                    raise AssertionError("no branch matches")
+                except psycopg2.Error as e:
+                    assert e.diag.constraint_name == "schema_violation", e
+                cur.execute("SELECT pg_backend_pid()")
+                with open(f"/proc/{cur.fetchone()[0]}/status") as f:
+                    kilobytes = int(next(line for line in f if line.startswith("VmHWM")).split()[1])
+                assert kilobytes < 100_000, f"{items}: {kilobytes} kB"
