@@ -1,4 +1,6 @@
 """What every figure needs: one durable cluster, pgbench runs in one round trip, interleaving, and the report."""
+import glob
+import itertools
 import json
 import math
 import os
@@ -34,11 +36,12 @@ SECONDS = float(os.environ.get("SECONDS", "1"))
 CLIENTS = [int(c) for c in os.environ.get("CLIENTS", "1,8,32").split(",")]
 
 SLICE_S = 0.1
-WARM_S = 0.4
 
 DATABASE = "bench"
 
 # pgbench 15 cannot prepare while it is in pipeline mode: its first statement, sent once per client, prepares the script.
+_numbers = itertools.count()
+
 PIPELINE = """\\if :warm = 0
 SELECT 1;
 \\set warm 1
@@ -48,6 +51,12 @@ SELECT 1;
 {body}
 \\endpipeline
 """
+
+
+def warm_s(clients):
+    """How long sessions run before it counts: a new one has all its plans and caches to fill, and to map each page of shared memory
+    that it comes upon.  32 on two processors run for a sixteenth of the time."""
+    return max(0.4, 0.1 * clients)
 
 
 def say(text):
@@ -71,14 +80,23 @@ class Load:
         self.script, self.user, self.variables, self.options = script, user, variables or {}, options
 
     def begin(self, bench, clients, seconds):
-        return bench._pgbench(self, clients, ["-T", str(seconds)])
+        """seconds: a whole number.  What was done is written down by the second."""
+        self.log = os.path.join(bench.dir, f"log-{next(_numbers)}")
+        return bench._pgbench(self, clients, ["-T", str(seconds), "-l", "--aggregate-interval=1", f"--log-prefix={self.log}"])
 
-    def count(self, output, turns):
-        return _found(output, r"actually processed: (\d+)", "aborted")
+    def count(self, output, turns, since, until=math.inf):
+        """Transactions that ended in these seconds (of the epoch)."""
+        _found(output, r"actually processed: (\d+)", "aborted")
+        total = 0
+        for path in glob.glob(self.log + ".*"):
+            with open(path) as f:
+                total += sum(int(line.split()[1]) for line in f if since <= int(line.split()[0]) < until)
+            os.remove(path)
+        return total
 
 
 class Wrk:
-    """What one wrk runs: one request over and over, on so many connections that are kept."""
+    """What one wrk runs: one request over and over, on so many connections that are kept.  It tells only the sum: warming up counts."""
 
     def __init__(self, url, headers=None, connections=64):
         self.url, self.headers, self.connections = url, headers or {}, connections
@@ -89,7 +107,7 @@ class Wrk:
             argv += ["-H", f"{name}: {value}"]
         return subprocess.Popen(argv, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
-    def count(self, output, turns):
+    def count(self, output, turns, since):
         # What was under way when it was stopped was answered meanwhile: not in its own time, so it does not count.
         return _found(output, r"(\d+) requests in", "Non-2xx", "Socket errors") - turns * self.connections
 
@@ -227,6 +245,15 @@ class Bench:
         env.update(PGUSER=load.user, PGOPTIONS=load.options)
         return subprocess.Popen(argv + [DATABASE], env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
+    def warmed(self, load, clients, seconds):
+        """Transactions per second of one load alone, once its sessions are warm."""
+        until = math.floor(time.time()) + 2 + math.ceil(warm_s(clients)) + round(seconds)
+        process = load.begin(self, clients, math.ceil(until - time.time()))
+        output = process.communicate()[0]
+        if process.returncode:
+            raise RuntimeError("pgbench failed:\n" + output[-3000:])
+        return load.count(output, 0, until - round(seconds), until) / round(seconds)
+
     def pgbench(self, load, clients=1, seconds=None, transactions=None, rate=None):
         """Transactions per second, without connection time.  transactions: so many per client instead of seconds."""
         more = ["-t", str(transactions)] if transactions else ["-T", str(max(1, round(seconds or SECONDS)))]
@@ -242,21 +269,23 @@ class Bench:
     def slices(self, loads, clients, seconds=None, slice_s=SLICE_S, cpu=None):
         """One round of several loads, {label: Load or Wrk} -> {label: transactions per second}.
 
-        All are started, and then take turns of a tenth of a second, the others stopped meanwhile (SIGSTOP; transactions travel
-        whole, so none stays open).  Whatever else the machine is doing hits all alike.
+        All are started and warmed up, and then take turns of a tenth of a second, the others stopped meanwhile (SIGSTOP; transactions
+        travel whole, so none stays open).  Whatever else the machine is doing hits all alike.
         """
         seconds = seconds or SECONDS
-        last_s = math.ceil(len(loads) * (seconds + WARM_S))
+        last_s = math.ceil(len(loads) * (seconds + warm_s(clients))) + 1
         processes, active, turns = {}, {label: 0.0 for label in loads}, {label: 0 for label in loads}
         first = time.monotonic()
 
-        def turn(label, length_s):
+        def turn(label, length_s, counts=True):
             pid = processes[label].pid
             before = cpu and cpu.now(pid)
             start = time.monotonic()
             os.kill(pid, signal.SIGCONT)
             time.sleep(length_s)
             os.kill(pid, signal.SIGSTOP)
+            if not counts:
+                return
             active[label] += time.monotonic() - start
             turns[label] += 1
             if cpu:
@@ -264,18 +293,21 @@ class Bench:
 
         try:
             for label, load in loads.items():
-                processes[label] = load.begin(self, clients, last_s)
-                turn(label, WARM_S)
-            started = time.monotonic()
+                processes[label] = load.begin(self, clients, math.ceil(first + last_s - time.monotonic()))
+                turn(label, warm_s(clients), counts=isinstance(load, Wrk))
+            # pgbench counts by the second: what ends from the next one on was not done while warming up.
+            since = math.ceil(time.time())
+            time.sleep(since - time.time())
             labels = list(loads)
             while time.monotonic() < first + last_s - len(loads) * slice_s:
                 random.shuffle(labels)
                 for label in labels:
                     turn(label, slice_s)
-            time.sleep(max(0.0, started + last_s + 0.1 - time.monotonic()))
+            # Let go on when their time is over, they end.
+            time.sleep(max(0.0, first + last_s + 1.1 - time.monotonic()))
             for process in processes.values():
                 os.kill(process.pid, signal.SIGCONT)
-            counts = {label: load.count(processes[label].communicate()[0], turns[label]) for label, load in loads.items()}
+            counts = {label: load.count(processes[label].communicate()[0], turns[label], since) for label, load in loads.items()}
             if cpu:
                 for label, count in counts.items():
                     cpu.requests[label] = cpu.requests.get(label, 0) + count
@@ -297,9 +329,9 @@ class Bench:
 
     def whole_rounds(self, loads, clients):
         """The same in whole rounds by turns.  For loads whose transactions take several round trips: stopped, they would
-        hold their rows and an old snapshot while the other has its turn.  Longer ones, for each begins with cold sessions."""
+        hold their rows and an old snapshot while the other has its turn."""
         def run(load):
-            return lambda: self.pgbench(load() if callable(load) else load, clients, SECONDS * 4)
+            return lambda: self.warmed(load() if callable(load) else load, clients, SECONDS * 4)
         return interleave({label: run(load) for label, load in loads.items()})
 
     def report_rates(self, name, ours, baseline, unit, target=None, note=None, **more):
