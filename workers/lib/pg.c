@@ -247,17 +247,17 @@ static void
 go_on_connecting(void *context, uint32_t events)
 {
 	Pg		   *pg = context;
-	PostgresPollingStatusType status = PQconnectPoll(pg->conn);
+	PostgresPollingStatusType status;
 
 	(void) events;
+	/* libpq may close this socket and go on to another address, with a socket of the same number. */
+	loop_forget(pg->loop, pg->watched_fd);
+	status = PQconnectPoll(pg->conn);
 	if (status == PGRES_POLLING_FAILED)
 	{
 		connect_failed(pg, PQerrorMessage(pg->conn));
 		return;
 	}
-	/* libpq may have gone on to another address with another socket. */
-	if (pg->watched_fd != PQsocket(pg->conn))
-		loop_forget(pg->loop, pg->watched_fd);
 	pg->watched_fd = PQsocket(pg->conn);
 	if (status == PGRES_POLLING_OK)
 		is_connected(pg);

@@ -4,11 +4,14 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
+#include <arpa/inet.h>
 #include <jansson.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "lib/backoff.h"
@@ -17,6 +20,7 @@
 #include "lib/log.h"
 #include "lib/loop.h"
 #include "lib/metrics.h"
+#include "lib/pg.h"
 
 static const char *text;
 static int64_t number;
@@ -308,6 +312,49 @@ bootstrap_servers(void **state)
 }
 
 static void
+note_connected(void *context, bool good)
+{
+	(void) context, (void) good;
+}
+
+/* Nobody is at the first address; the socket for the second has the number of the first one's, which is closed. */
+static void
+second_address_is_tried(void **state)
+{
+	struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	socklen_t	len = sizeof(address);
+	int			door = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+	int			guest = -1;
+	char		dsn[200];
+	char		startup[400];
+	ssize_t		heard = -1;
+	Loop		loop;
+	Pg			pg;
+
+	(void) state;
+	assert_int_equal(bind(door, (struct sockaddr *) &address, sizeof(address)), 0);
+	assert_int_equal(getsockname(door, (struct sockaddr *) &address, &len), 0);
+	assert_int_equal(listen(door, 1), 0);
+	snprintf(dsn, sizeof(dsn), "hostaddr=127.0.0.1,127.0.0.1 port=1,%d dbname=d user=u sslmode=disable", ntohs(address.sin_port));
+	assert_true(loop_init(&loop, loop_monotonic_ms));
+	pg_init(&pg, &loop, dsn, "test", 1000);
+	pg_start(&pg, 3, note_connected);
+	for (int round = 0; round < 20 && heard <= 0; round++)
+	{
+		loop_once(&loop, 100);
+		if (guest < 0)
+			guest = accept4(door, NULL, NULL, SOCK_NONBLOCK);
+		if (guest >= 0)
+			heard = recv(guest, startup, sizeof(startup), 0);
+	}
+	assert_true(heard > 0);
+	pg_close(&pg);
+	close(guest);
+	close(door);
+	loop_close(&loop);
+}
+
+static void
 count_errors(rd_kafka_t *producer, int err, const char *reason, void *count)
 {
 	(void) producer, (void) err, (void) reason;
@@ -353,7 +400,7 @@ main(void)
 		cmocka_unit_test(log_lines_are_json), cmocka_unit_test(log_lines_fit),
 		cmocka_unit_test(backoff_grows_and_is_capped), cmocka_unit_test(loop_timers_follow_the_clock),
 		cmocka_unit_test(metrics_text), cmocka_unit_test(bootstrap_servers),
-		cmocka_unit_test(queue_is_watched_late),
+		cmocka_unit_test(queue_is_watched_late), cmocka_unit_test(second_address_is_tried),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
