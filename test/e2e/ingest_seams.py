@@ -140,3 +140,22 @@ def test_slow_batch(shop):
     finally:
         manager.close()
         shop.query("DROP TRIGGER slowly ON events.inbox")
+
+
+def test_long_error_in_another_alphabet(shop):
+    """What is cut of it is cut between characters: the heartbeat that tells it would be refused, and every one after it."""
+    why = "\u0416" * 200
+    shop.query("CREATE FUNCTION public.busy() RETURNS trigger LANGUAGE plpgsql AS"
+               f" $$BEGIN RAISE EXCEPTION '{why}' USING ERRCODE = 'serialization_failure'; END$$")
+    worker = begin(shop, "Alphabet")
+    shop.query("CREATE TRIGGER busy BEFORE INSERT ON events.inbox FOR EACH ROW EXECUTE FUNCTION public.busy()")
+    send(shop, "Alphabet", 0, 1)
+    try:
+        worker.start()
+        assert worker.wait_log("batch not stored", 40)
+        until(lambda: shop.query("SELECT 1 FROM backoffice.workers WHERE instance = %s AND starts_with(last_error, %s)",
+                                 (worker.lines()[-1]["instance"], why[:50])), 10, "a heartbeat with the error")
+    finally:
+        shop.query("DROP TRIGGER busy ON events.inbox")
+    until(lambda: numbers(shop, "Alphabet") == [0], 30, "storing the message after all")
+    assert worker.stop() == 0

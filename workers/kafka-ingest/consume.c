@@ -21,7 +21,7 @@ kafka_error(rd_kafka_t *consumer, int err, const char *reason, void *context)
 
 	(void) consumer;
 	if (kafka_trouble(err, reason))
-		snprintf(ingest->last_error, sizeof(ingest->last_error), "%s", reason);
+		ingest_note_error(ingest, reason);
 }
 
 static int

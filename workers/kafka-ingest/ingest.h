@@ -76,6 +76,7 @@ extern void consume_stop(Ingest *ingest);
 extern bool batch_take(Ingest *ingest);		/* false: there was nothing */
 
 /* main.c */
+extern void ingest_note_error(Ingest *ingest, const char *error);	/* for the next heartbeat */
 extern void ingest_trouble(Ingest *ingest, const char *what, const char *error);
 
 extern Metric metric_consumed,

@@ -9,6 +9,7 @@
 #include "lib/conf.h"
 #include "lib/kafka.h"
 #include "lib/log.h"
+#include "lib/utf8.h"
 #include "lib/worker.h"
 
 Metric		metric_consumed = {.name = "backoffice_ingest_messages_total", .help = "Messages stored or parked.", .type = METRIC_COUNTER};
@@ -61,11 +62,19 @@ static Metric *const metrics[] = {
 	&metric_connects, &metric_partitions, &metric_lag, &metric_batch_seconds
 };
 
+/* The database refuses a heartbeat with half a character in it. */
+void
+ingest_note_error(Ingest *self, const char *error)
+{
+	snprintf(self->last_error, sizeof(self->last_error), "%s", error);
+	utf8_mend(self->last_error);
+}
+
 void
 ingest_trouble(Ingest *self, const char *what, const char *error)
 {
 	log_warn(what, F_STR("error", error));
-	snprintf(self->last_error, sizeof(self->last_error), "%s", error);
+	ingest_note_error(self, error);
 }
 
 static void

@@ -8,11 +8,13 @@
 #include "kafka-relay/parked.h"
 #include "lib/kafka.h"
 #include "lib/log.h"
+#include "lib/utf8.h"
 
 void
 relay_note_error(Relay *relay, const char *error)
 {
 	snprintf(relay->last_error, sizeof(relay->last_error), "%s", error);
+	utf8_mend(relay->last_error);
 }
 
 void

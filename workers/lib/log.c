@@ -9,6 +9,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "lib/utf8.h"
+
 #define LINE_MAX_BYTES 8192
 #define MAX_SECRETS 16
 
@@ -72,24 +74,6 @@ log_secret_in_dsn(const char *dsn)
 	PQconninfoFree(options);
 }
 
-/* Length of the UTF-8 sequence at text, 0 when it is not one. */
-static size_t
-utf8_length(const unsigned char *text, size_t left)
-{
-	unsigned char first = text[0];
-	size_t		len = first < 0x80 ? 1 : first < 0xc2 ? 0 : first < 0xe0 ? 2 : first < 0xf0 ? 3 : first < 0xf5 ? 4 : 0;
-
-	if (len == 0 || len > left)
-		return 0;
-	for (size_t i = 1; i < len; i++)
-		if ((text[i] & 0xc0) != 0x80)
-			return 0;
-	if ((first == 0xe0 && text[1] < 0xa0) || (first == 0xed && text[1] > 0x9f) ||
-		(first == 0xf0 && text[1] < 0x90) || (first == 0xf4 && text[1] > 0x8f))
-		return 0;
-	return len;
-}
-
 /* Length of the secret that starts at text, or 0. */
 static size_t
 secret_at(const char *text, size_t left)
@@ -128,7 +112,7 @@ escape_piece(char *piece, const char *text, size_t left)
 		snprintf(piece, 8, "\\u%04x", c);
 		return 1;
 	}
-	len = utf8_length((const unsigned char *) text, left);
+	len = utf8_length(text, left);
 	if (len == 0)
 	{
 		strcpy(piece, "\\ufffd");

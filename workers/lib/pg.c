@@ -8,6 +8,7 @@
 #include <sys/epoll.h>
 
 #include "lib/log.h"
+#include "lib/utf8.h"
 
 #define OVERDUE "the server did not answer in time"
 
@@ -24,6 +25,7 @@ keep_error(Pg *pg, const char *text)
 	len = strlen(pg->error);
 	while (len > 0 && (pg->error[len - 1] == '\n' || pg->error[len - 1] == ' '))
 		pg->error[--len] = '\0';
+	utf8_mend(pg->error);
 }
 
 /* The connection is gone: close it, give the waiting query its NULL, tell the owner. */

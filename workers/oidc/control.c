@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "lib/log.h"
+#include "lib/utf8.h"
 #include "oidc/oidc.h"
 
 #define CONNECT_TIMEOUT_S 3
@@ -20,6 +21,7 @@ trouble(Oidc *oidc, const char *what)
 {
 	log_warn(what, F_STR("error", oidc->pg.error));
 	snprintf(oidc->last_error, sizeof(oidc->last_error), "%s", oidc->pg.error);
+	utf8_mend(oidc->last_error);
 }
 
 static void
@@ -183,6 +185,7 @@ database_lost(void *context)
 	atomic_store(&health.database, false);
 	oidc->storing = NULL;
 	snprintf(oidc->last_error, sizeof(oidc->last_error), "%s", oidc->pg.error);
+	utf8_mend(oidc->last_error);
 	loop_timer_off(&oidc->poll_timer);
 	loop_timer_in(&oidc->loop, &oidc->connect_timer, backoff_next_ms(&oidc->connect_backoff));
 }

@@ -8,6 +8,7 @@
 #include <sys/random.h>
 
 #include "lib/log.h"
+#include "lib/utf8.h"
 #include "oidc/oidc.h"
 
 #define FORGET_MS (INT64_C(48) * 3600 * 1000)
@@ -36,6 +37,7 @@ issuer_failed(Issuer *issuer, const char *why, int64_t wait_ms)
 	metric_add(&metric_failures, 1);
 	log_warn("keys not fetched", F_STR("issuer", issuer->name), F_STR("error", why), F_INT("retry_ms", delay_ms));
 	snprintf(oidc->last_error, sizeof(oidc->last_error), "%.150s: %.90s", issuer->name, why);
+	utf8_mend(oidc->last_error);
 }
 
 /* Earlier than asked by up to a tenth, so that workers and issuers do not all come at once. */

@@ -157,6 +157,10 @@ faults(void **state)
 static void
 texts(void **state)
 {
+	static const char *const mended[][2] = {
+		{"", ""}, {"\xd0\x96", "\xd0\x96"}, {"\xd0\x96\xd0", "\xd0\x96?"}, {"\xe2\x82", "??"}, {"a\xff\xd0\x96z", "a?\xd0\x96z"},
+		{"\xed\xa0\x80", "???"}, {"\xf0\x9f\x98", "???"},
+	};
 	char		plain[] = "a\xff\n\x7f~";
 
 	(void) state;
@@ -170,6 +174,14 @@ texts(void **state)
 	assert_false(ingest_uuid_good("01a1fd86-ac37-7064-aa72-317f88726f0g", 36));
 	ingest_plain(plain);
 	assert_string_equal(plain, "a???~");
+	for (size_t i = 0; i < sizeof(mended) / sizeof(mended[0]); i++)
+	{
+		char		text[20];
+
+		strcpy(text, mended[i][0]);
+		utf8_mend(text);
+		assert_string_equal(text, mended[i][1]);
+	}
 }
 
 int
