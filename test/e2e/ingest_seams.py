@@ -6,7 +6,7 @@ import socket
 import subprocess
 import tempfile
 
-from harness.kafka import any_kafka, delete_topic, produce
+from harness.kafka import RealKafka, delete_topic, produce
 from harness.pg import ROOT
 from harness.shop import IN, Shop, until
 
@@ -14,7 +14,7 @@ from harness.shop import IN, Shop, until
 @contextlib.contextmanager
 def environment():
     with tempfile.TemporaryDirectory(prefix="backoffice-seams-", dir="/tmp") as folder, \
-            any_kafka(real=True, topics={IN: 4}) as kafka, Shop() as shop:
+            RealKafka(topics={IN: 4}) as kafka, Shop() as shop:
         shop.kafka = kafka
         shop.folder = folder
         yield shop
@@ -159,3 +159,15 @@ def test_long_error_in_another_alphabet(shop):
         shop.query("DROP TRIGGER busy ON events.inbox")
     until(lambda: numbers(shop, "Alphabet") == [0], 30, "storing the message after all")
     assert worker.stop() == 0
+
+
+def test_stop_while_the_broker_hangs(shop):
+    """It accepts connections and answers nothing: leaving the group is tried for some seconds only."""
+    worker = begin(shop, "Stop").start()
+    send(shop, "Stop", 0, 5)
+    until(lambda: len(numbers(shop, "Stop")) == 5, 30, "reading")
+    shop.kafka.freeze()
+    try:
+        assert worker.stop(20) == 0
+    finally:
+        shop.kafka.thaw()

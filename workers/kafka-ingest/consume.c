@@ -12,6 +12,8 @@
 #include "lib/kafka.h"
 #include "lib/log.h"
 
+#define LEAVE_MS 5000
+
 static void rebalance(rd_kafka_t *consumer, rd_kafka_resp_err_t err, rd_kafka_topic_partition_list_t *partitions, void *context);
 
 static void
@@ -213,6 +215,25 @@ rebalance(rd_kafka_t *consumer, rd_kafka_resp_err_t err, rd_kafka_topic_partitio
 	metric_set(&metric_partitions, ingest->assigned != NULL ? ingest->assigned->cnt : 0);
 }
 
+/*
+ * Leaves the group, so that others need not wait for our session to end.  A broker that does not answer is not waited
+ * for: then they do.
+ */
+static void
+leave_group(rd_kafka_t *consumer)
+{
+	int64_t		deadline = loop_monotonic_ms() + LEAVE_MS;
+	rd_kafka_queue_t *last = rd_kafka_queue_new(consumer);
+	rd_kafka_error_t *error = rd_kafka_consumer_close_queue(consumer, last);
+
+	while (error == NULL && !rd_kafka_consumer_closed(consumer) && loop_monotonic_ms() < deadline)
+		rd_kafka_queue_poll_callback(last, 50);
+	if (error != NULL)
+		rd_kafka_error_destroy(error);
+	rd_kafka_queue_destroy(last);
+	rd_kafka_destroy_flags(consumer, RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
+}
+
 void
 consume_stop(Ingest *ingest)
 {
@@ -221,8 +242,7 @@ consume_stop(Ingest *ingest)
 	rd_kafka_queue_io_event_enable(ingest->queue, -1, NULL, 0);
 	loop_forget(&ingest->loop, ingest->queue_fd);
 	rd_kafka_queue_destroy(ingest->queue);
-	rd_kafka_consumer_close(ingest->consumer);
-	rd_kafka_destroy(ingest->consumer);
+	leave_group(ingest->consumer);
 	close(ingest->queue_fd);
 	if (ingest->assigned != NULL)
 		rd_kafka_topic_partition_list_destroy(ingest->assigned);
