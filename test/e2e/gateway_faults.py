@@ -12,7 +12,7 @@ from harness.gateway import Site
 
 @contextlib.contextmanager
 def environment():
-    with Site({"max_connections": "60"}) as site:
+    with Site({"max_connections": "60", "listen_addresses": "'127.0.0.1'"}) as site:
         site.as_org("SELECT certificates.create_pool('XMAS', 'EUR', 5000)")
         # Routes to play with: one that takes as long as it is told, one that notes that it was done.
         site.pg.psql("site", "CREATE TABLE public.done (k text PRIMARY KEY); GRANT ALL ON public.done TO backoffice_user;")
@@ -76,6 +76,15 @@ def until(what, timeout_s=20, why="it"):
     while not what():
         assert time.time() < deadline, f"{why} did not come in {timeout_s} s"
         time.sleep(0.02)
+
+
+def test_first_address_refuses(site):
+    """As where localhost is ::1 too, and the server does not listen there."""
+    web = site.gateway(start=False)
+    web.settings["database"] = f"hostaddr=127.0.0.1,127.0.0.1 port=1,{site.pg.port} dbname=site user=web"
+    web.start().ready()
+    assert web.call("GET", "/pools", token=site.token()).status == 200
+    assert web.stop() == 0
 
 
 def test_shedding(site):

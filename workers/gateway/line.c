@@ -118,9 +118,6 @@ watch(Line *line, uint32_t events)
 {
 	int			fd = PQsocket(line->conn);
 
-	/* While connecting, libpq may go on to another address with another socket. */
-	if (line->watched_fd != fd)
-		loop_forget(&line->pool->gateway->loop, line->watched_fd);
 	line->watched_fd = fd;
 	if (!loop_watch(&line->pool->gateway->loop, fd, events, line_ready, line))
 		log_error("could not watch a connection", F_INT("fd", fd));
@@ -183,6 +180,8 @@ set_up(Line *line)
 static void
 go_on_connecting(Line *line)
 {
+	/* libpq may close this socket and go on to another address, with a socket of the same number. */
+	loop_forget(&line->pool->gateway->loop, line->watched_fd);
 	switch (PQconnectPoll(line->conn))
 	{
 		case PGRES_POLLING_READING:
