@@ -411,6 +411,7 @@ class Follower:
                     "fetch.wait.max.ms": 20, "reconnect.backoff.max.ms": 500, "topic.metadata.refresh.interval.ms": 1000,
                     "allow.auto.create.topics": False}
         settings.update(conf)
+        self.bootstrap = bootstrap
         self.topics = [topics] if isinstance(topics, str) else list(topics)
         self.kafka = _confluent()
         self.consumer = self.kafka.Consumer(settings)
