@@ -19,7 +19,7 @@ import threading
 import time
 import uuid
 
-from harness import leftovers
+from harness import leftovers, locks
 from harness.pg import ROOT, free_port
 
 KAFKA_VERSION = "4.1.0"
@@ -147,6 +147,11 @@ LOG4J = """<Configuration status="warn"><Appenders><Console name="c"><PatternLay
 
 def kafka_jars():
     """The folder of Kafka's jars, fetched through Maven at first use."""
+    with locks.alone("maven"):
+        return _kafka_jars()
+
+
+def _kafka_jars():
     cache = os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"),
                          "backoffice", "kafka-" + KAFKA_VERSION)
     if os.path.isdir(cache) and any(f.startswith("kafka_2.13-") for f in os.listdir(cache)):

@@ -18,7 +18,7 @@ import urllib.parse
 import urllib.request
 import zipfile
 
-from harness import leftovers
+from harness import leftovers, locks
 from harness.pg import ROOT, free_port
 
 KEYCLOAK_VERSION = "26.7.3"
@@ -46,6 +46,11 @@ def run(argv, cwd, what, good=(0,)):
 
 def distribution():
     """Keycloak's folder, fetched at first use and put together for start-dev (half a minute, once)."""
+    with locks.alone("maven"):
+        return _distribution()
+
+
+def _distribution():
     name = "keycloak-" + KEYCLOAK_VERSION
     cache = os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "backoffice", name)
     if os.path.exists(os.path.join(cache, "ready")):

@@ -16,7 +16,7 @@ import time
 
 import psycopg2
 
-from harness import leftovers
+from harness import leftovers, locks
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 TEST_USER = "backoffice-test"
@@ -68,16 +68,12 @@ def server_user():
     """The user to run servers as: None when we are not root. Made when missing."""
     if os.getuid() != 0:
         return None
-    try:
-        return pwd.getpwnam(TEST_USER)
-    except KeyError:
-        # Another checkout may be making it at the same moment: what counts is that it is there afterwards.
-        out = subprocess.run(["useradd", "--system", "--no-create-home", "--shell", "/usr/sbin/nologin", TEST_USER],
-                             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    with locks.alone("user"):
         try:
             return pwd.getpwnam(TEST_USER)
         except KeyError:
-            raise RuntimeError(f"could not make the user {TEST_USER}: {out.stdout}") from None
+            subprocess.run(["useradd", "--system", "--no-create-home", "--shell", "/usr/sbin/nologin", TEST_USER], check=True)
+            return pwd.getpwnam(TEST_USER)
 
 
 class Cluster:
