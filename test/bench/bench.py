@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """make bench: each figure beside its baseline, measured in the same run.
 
-    make bench                          everything (about a quarter of an hour)
+    make bench                          everything (about half an hour)
     make bench ONLY=emit,can            these groups
     ROUNDS=9 SECONDS=5 CLIENTS=1,8,32   rounds per figure, seconds per round, numbers of clients
     HOLD_S=1800                         seconds that a snapshot is held open (reserve_held)
