@@ -8,7 +8,7 @@ GRANT EXECUTE ON FUNCTION events.accept(text, text, text, text, jsonb, jsonb, uu
 CREATE OR REPLACE FUNCTION events.park_inbound(source text, topic text, "partition" int, "offset" bigint, key bytea, value bytea, reason text) RETURNS boolean
     LANGUAGE c VOLATILE AS 'MODULE_PATHNAME', 'events_park_inbound';
 COMMENT ON FUNCTION events.park_inbound(text, text, int, bigint, bytea, bytea, text) IS
-'Keeps an inbound message that cannot be understood, with an alert on backoffice.alerts (type inbound.parked). Returns false if that offset is there already. Permission: backoffice_worker. Errors: missing_argument.';
+'Keeps an inbound message that cannot be understood, with an alert on backoffice.alerts (type inbound.parked). Returns false if the same key and value are there already from that offset. Permission: backoffice_worker. Errors: missing_argument.';
 GRANT EXECUTE ON FUNCTION events.park_inbound(text, text, int, bigint, bytea, bytea, text) TO backoffice_worker;
 
 CREATE OR REPLACE FUNCTION events.discard_inbound(source text, topic text, "partition" int, "offset" bigint) RETURNS boolean
@@ -22,7 +22,7 @@ CREATE OR REPLACE FUNCTION events.discard_inbound(source text, topic text, "part
     SELECT EXISTS (SELECT FROM gone)
 $$;
 COMMENT ON FUNCTION events.discard_inbound(text, text, int, bigint) IS
-'Deletes a parked inbound message (after it was corrected and accepted by hand, or given up). Permission: backoffice_admin.';
+'Deletes the inbound messages parked from that offset (after they were corrected and accepted by hand, or given up); mostly one, more if the topic was made anew. Permission: backoffice_admin.';
 ALTER FUNCTION events.discard_inbound(text, text, int, bigint) OWNER TO backoffice_kernel;
 GRANT EXECUTE ON FUNCTION events.discard_inbound(text, text, int, bigint) TO backoffice_admin;
 

@@ -27,9 +27,11 @@ CREATE TABLE events.parked_inbound (
     value bytea,
     reason text NOT NULL,
     parked_at timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
-    PRIMARY KEY (source, topic, "partition", "offset")
+    digest bytea NOT NULL GENERATED ALWAYS AS (coalesce(pg_catalog.sha256(key), '\x') || '\x00' || coalesce(pg_catalog.sha256(value), '\x')) STORED,
+    PRIMARY KEY (source, topic, "partition", "offset", digest)
 );
 COMMENT ON TABLE events.parked_inbound IS 'Inbound messages that could not be understood, as they came. Whose they are is not known: only operators see them.';
+COMMENT ON COLUMN events.parked_inbound.digest IS 'Of key and value: a topic that was made anew has other messages at the same places.';
 ALTER TABLE events.parked_inbound ENABLE ROW LEVEL SECURITY;
 CREATE POLICY kernel ON events.parked_inbound TO backoffice_kernel USING (true) WITH CHECK (true);
 CREATE POLICY operators ON events.parked_inbound FOR SELECT TO backoffice_admin, backoffice_worker USING (true);

@@ -29,5 +29,11 @@ GRANT SELECT, INSERT, UPDATE ON certificates.pool_slots TO backoffice_definer, b
 GRANT SELECT ON certificates.pool_slots TO backoffice_service, backoffice_admin;
 SELECT pg_catalog.pg_extension_config_dump('certificates.pool_slots', '');
 
+-- A parked message is known by its place and its content.
+ALTER TABLE events.parked_inbound DROP CONSTRAINT parked_inbound_pkey,
+    ADD COLUMN digest bytea NOT NULL GENERATED ALWAYS AS (coalesce(pg_catalog.sha256(key), '\x') || '\x00' || coalesce(pg_catalog.sha256(value), '\x')) STORED,
+    ADD PRIMARY KEY (source, topic, "partition", "offset", digest);
+COMMENT ON COLUMN events.parked_inbound.digest IS 'Of key and value: a topic that was made anew has other messages at the same places.';
+
 -- Functions whose result has other columns now.
 DROP FUNCTION access.issuers_due();

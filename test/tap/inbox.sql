@@ -1,5 +1,5 @@
 BEGIN;
-SELECT plan(47);
+SELECT plan(52);
 SELECT events.define_topic('in.orders', 'order', '7 days', 3, 'in');
 SELECT events.define_schema('in.orders', NULL, '{"required": ["order"]}');
 SELECT access.create_organization('Acme') AS acme, access.create_organization('Zeta') AS zeta \gset
@@ -46,6 +46,11 @@ SELECT ok(events.accept('kafka', 'm9', 'in.orders', 'o1', '{"order": 9}', NULL, 
 SET ROLE backoffice_worker;
 SELECT ok(events.park_inbound('kafka', 'All_Things', 3, 99, NULL, '\xff00', 'not UTF-8'), 'a message that is no JSON is kept');
 SELECT ok(NOT events.park_inbound('kafka', 'All_Things', 3, 99, NULL, '\xff00', 'not UTF-8'), 'once');
+-- a topic that was deleted and made again begins with the same offsets
+SELECT ok(events.park_inbound('kafka', 'All_Things', 3, 99, NULL, '\xff01', 'not UTF-8'), 'another message at the same place is kept beside it');
+SELECT ok(events.park_inbound('kafka', 'All_Things', 3, 99, '\xff01', NULL, 'no value') AND events.park_inbound('kafka', 'All_Things', 3, 99, '', NULL, 'no value')
+    AND events.park_inbound('kafka', 'All_Things', 3, 99, NULL, NULL, 'no value') AND events.park_inbound('kafka', 'All_Things', 3, 99, NULL, '', 'not JSON'), 'whatever tells it apart');
+SELECT ok(NOT events.park_inbound('kafka', 'All_Things', 3, 99, '', NULL, 'no value'), 'once');
 SELECT throws_ok($$SELECT events.park_inbound('kafka', NULL, 3, 99, NULL, '\xff00', 'x')$$, '22004', NULL, 'nulls are refused');
 RESET ROLE;
 SELECT events.define_topic('in.system', 'key', NULL, NULL, NULL);
@@ -54,7 +59,11 @@ SELECT ok(NOT events.accept('ops', 's1', 'in.system', 'k', '{}'), 'once');
 SELECT is((SELECT count(*) FROM events.log l JOIN events.topics t ON t.id = l.topic_id WHERE t.name = 'in.system' AND l.organization_id IS NULL), 1::bigint, 'so is its event');
 SELECT throws_ok($$SELECT events.accept('ops', 's2', 'in.system', 'k', '{}', NULL, '00000000-0000-0000-0000-000000000000')$$, '22023', NULL, 'the nil UUID is no organization');
 SELECT throws_ok($$SELECT events.accept('ops', 's2', 'in.system', 'k', '{}', '{"organization_id": "nonsense"}')$$, '22023', NULL, 'a bad one in the headers is refused here too');
-SELECT is((SELECT payload->>'offset' FROM events.log WHERE type = 'inbound.parked'), '99', 'with an alert');
+SELECT is((SELECT array_agg(payload->>'offset') FROM events.log WHERE type = 'inbound.parked'), array_fill('99'::text, '{6}'), 'with an alert for each');
+SET ROLE backoffice_admin;
+SELECT is(events.discard_inbound('kafka', 'All_Things', 3, 99), true, 'discarded all that were parked at that place');
+SELECT is_empty($$SELECT FROM events.parked_inbound$$, 'none is left');
+RESET ROLE;
 
 -- offsets
 SET ROLE backoffice_worker;
