@@ -58,6 +58,8 @@ def test_check(_):
         good = {"BACKOFFICE_DATABASE": "host=db password=hunter2", "KAFKA_BOOTSTRAP": "a:9092,[::1]:9093"}
         assert call(program, "--check", **good) == (0, "settings are good\n")
         assert call(program, "--check")[0] == 2
+        assert call(program, "--check", "--topics= Test.In,\tTest.Out ", "--kafka-bootstrap=a:1, b:2", **good) == (0, "settings are good\n")
+        assert "an item of the list is empty" in call(program, "--check", "--topics=a,,b", **good)[1]
         for flags in (["--kafka-bootstrap=a:0"], ["--kafka-bootstrap", ""], ["--port=99999"], ["--port", "x"], ["--nonsense"],
                       ["--log-level=loud"], ["--kafka-config=/nonexistent"], ["--heartbeat-ms="]):
             code, text = call(program, "--check", *flags, **good)

@@ -29,11 +29,11 @@ static Ingest ingest;
 static const ConfItem items[] = {
 	{"database", CONF_TEXT, &ingest.settings.database, NULL, 1, 0, NULL,
 	"libpq connection string of the database; its role is a member of backoffice_worker. Put the password into ~/.pgpass or a service file."},
-	{"kafka-bootstrap", CONF_TEXT, &ingest.settings.bootstrap, NULL, 1, 0, NULL, "brokers: host:port[,host:port...]"},
+	{"kafka-bootstrap", CONF_LIST, &ingest.settings.bootstrap, NULL, 1, 0, NULL, "brokers: host:port[,host:port...]"},
 	{"kafka-config", CONF_TEXT, &ingest.settings.kafka_config, "", 0, 0, NULL, "file of librdkafka properties, name=value lines (TLS, SASL)"},
 	{"group", CONF_TEXT, &ingest.settings.group, "backoffice-ingest", 1, 0, NULL, "consumer group, also the name under which the database keeps the offsets"},
 	{"instance", CONF_TEXT, &ingest.settings.instance, "", 0, 0, NULL, "name of this copy; default: host and process id"},
-	{"topics", CONF_TEXT, &ingest.settings.topics, "", 0, 0, NULL, "only these topics, separated by commas; default: every topic of direction in"},
+	{"topics", CONF_LIST, &ingest.settings.topics, "", 0, 0, NULL, "only these topics, separated by commas; default: every topic of direction in"},
 	{"organization", CONF_TEXT, &ingest.settings.organization, "", 0, 0, NULL,
 	"UUID of the organization whose messages these are; default: the header organization_id of each message tells"},
 	{"source", CONF_TEXT, &ingest.settings.source, "kafka", 1, 0, NULL, "first part of the source under which message ids are unique: source:topic[:ce_source]"},

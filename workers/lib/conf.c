@@ -77,6 +77,42 @@ set_bool(const ConfItem *item, const char *text, const char *whence, FILE *err)
 	return false;
 }
 
+/* An item with a blank before it would be another name than was meant, and nobody would be told. */
+static bool
+set_list(const ConfItem *item, const char *text, const char *whence, FILE *err)
+{
+	char	   *list = calloc(strlen(text) + 1, 1);
+	size_t		used = 0;
+
+	for (const char *at = text; list != NULL && *text != '\0'; at++)
+	{
+		size_t		len = strcspn(at, ",");
+		const char *next = at + len;
+
+		for (; len > 0 && isspace((unsigned char) *at); len--)
+			at++;
+		while (len > 0 && isspace((unsigned char) at[len - 1]))
+			len--;
+		if (len == 0)
+		{
+			fprintf(err, "%s: an item of the list is empty\n", whence);
+			free(list);
+			return false;
+		}
+		memcpy(list + used, at, len);
+		used += len;
+		at = next;
+		if (*at == '\0')
+			break;
+		list[used++] = ',';
+	}
+	if (list == NULL)
+		fprintf(err, "%s: out of memory\n", whence);
+	else
+		*(const char **) item->target = list;
+	return list != NULL;
+}
+
 static bool
 set_item(const ConfItem *item, const char *text, const char *whence, FILE *err)
 {
@@ -87,6 +123,7 @@ set_item(const ConfItem *item, const char *text, const char *whence, FILE *err)
 		case CONF_BOOL:
 			return set_bool(item, text, whence, err);
 		case CONF_TEXT:
+		case CONF_LIST:
 			break;
 	}
 	/* min counts characters here: 1 makes an empty text an error. */
@@ -95,6 +132,8 @@ set_item(const ConfItem *item, const char *text, const char *whence, FILE *err)
 		fprintf(err, "%s: must not be empty\n", whence);
 		return false;
 	}
+	if (item->type == CONF_LIST)
+		return set_list(item, text, whence, err);
 	*(const char **) item->target = text;
 	return true;
 }
@@ -201,7 +240,7 @@ conf_read(const ConfProgram *program, int argc, char **argv, char *(*get_env) (c
 		}
 		else
 			good = set_item(&(ConfItem) {.name = item->name, .type = item->type, .target = item->target,
-									.min = item->type == CONF_TEXT ? 0 : item->min, .max = item->max, .unit = item->unit},
+									.min = item->type == CONF_INT ? item->min : 0, .max = item->max, .unit = item->unit},
 							item->fallback, env, err) && good;
 	}
 	if (!good)

@@ -15,6 +15,7 @@
 typedef enum ConfType
 {
 	CONF_TEXT,
+	CONF_LIST,					/* a text of items between commas: blanks around them are taken off */
 	CONF_INT,
 	CONF_BOOL
 } ConfType;
@@ -48,7 +49,7 @@ typedef enum ConfVerdict
 	CONF_WRONG					/* complaints were written */
 } ConfVerdict;
 
-/* getenv can be replaced by tests. Texts point into argv or the environment. Complaints go to err, help to out. */
+/* getenv can be replaced by tests. Texts point into argv or the environment, lists are made and stay. Complaints go to err, help to out. */
 extern ConfVerdict conf_read(const ConfProgram *program, int argc, char **argv,
 							 char *(*get_env) (const char *), FILE *out, FILE *err);
 

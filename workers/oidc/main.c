@@ -26,7 +26,7 @@ static const ConfItem items[] = {
 	{"instance", CONF_TEXT, &oidc.settings.instance, "", 0, 0, NULL, "name of this copy; default: host and process id"},
 	{"port", CONF_INT, &oidc.settings.port, "9103", -1, 65535, NULL, "loopback port of /metrics and /health; 0: any free one (logged), -1: none"},
 	{"log-level", CONF_TEXT, &oidc.settings.log_level, "info", 1, 0, NULL, "debug, info, warn or error"},
-	{"allow-networks", CONF_TEXT, &oidc.settings.allow_networks, "", 0, 0, "network/bits[,network/bits...]",
+	{"allow-networks", CONF_LIST, &oidc.settings.allow_networks, "", 0, 0, "network/bits[,network/bits...]",
 	"networks that may be asked although they are not of the Internet: 10.1.0.0/16,fd00::/8"},
 	{"allow-http-loopback", CONF_BOOL, &oidc.settings.allow_http_loopback, "off", 0, 0, NULL,
 	"loopback addresses may be asked, without TLS too: for development and tests"},

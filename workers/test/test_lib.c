@@ -104,6 +104,45 @@ conf_wrong(void **state)
 	assert_int_equal(read_conf(3, (const char *[]) {"test", "--database=x", "--check"}), CONF_CHECK);
 }
 
+static void
+conf_lists(void **state)
+{
+	static const struct
+	{
+		const char *given;
+		const char *taken;		/* NULL: refused */
+	}			lists[] = {
+		{"", ""}, {"a", "a"}, {"a,b", "a,b"}, {" a ,\tb,  c d ", "a,b,c d"}, {"a,", NULL}, {",a", NULL}, {"a, ,b", NULL}, {" ", NULL}, {",", NULL},
+	};
+	const char *list = NULL;
+	const ConfItem list_items[] = {{"topics", CONF_LIST, &list, "x, y", 0, 0, NULL, "a list"}};
+	const ConfProgram listed = {"test", "tests", "", list_items, 1};
+
+	(void) state;
+	memset(environment, 0, sizeof(environment));
+	environment[0][0] = "BACKOFFICE_TOPICS";
+	for (size_t i = 0; i <= sizeof(lists) / sizeof(lists[0]); i++)
+	{
+		bool		fallback = i == sizeof(lists) / sizeof(lists[0]);
+		const char *taken = fallback ? "x,y" : lists[i].taken;
+		char	   *complaints = NULL;
+		size_t		size;
+		FILE	   *err = open_memstream(&complaints, &size);
+
+		environment[0][1] = fallback ? NULL : lists[i].given;
+		assert_int_equal(conf_read(&listed, 1, (char *[]) {(char[]) {"test"}}, fake_env, err, err), taken != NULL ? CONF_RUN : CONF_WRONG);
+		fclose(err);
+		if (taken != NULL)
+		{
+			assert_string_equal(list, taken);
+			free((void *) (uintptr_t) list);
+		}
+		else
+			assert_non_null(strstr(complaints, "BACKOFFICE_TOPICS: an item of the list is empty"));
+		free(complaints);
+	}
+}
+
 /* A password stands in a value, and in an argument that was torn from its flag. */
 static void
 conf_tells_no_values(void **state)
@@ -396,7 +435,7 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(conf_flags_and_environment), cmocka_unit_test(conf_wrong), cmocka_unit_test(conf_tells_no_values),
+		cmocka_unit_test(conf_flags_and_environment), cmocka_unit_test(conf_wrong), cmocka_unit_test(conf_tells_no_values), cmocka_unit_test(conf_lists),
 		cmocka_unit_test(log_lines_are_json), cmocka_unit_test(log_lines_fit),
 		cmocka_unit_test(backoff_grows_and_is_capped), cmocka_unit_test(loop_timers_follow_the_clock),
 		cmocka_unit_test(metrics_text), cmocka_unit_test(bootstrap_servers),
