@@ -174,28 +174,54 @@ COMMENT ON FUNCTION certificates.sync_units(certificates.orders) IS
 'Makes an order''s units those of its newest version. Permission: the extension only.';
 GRANT EXECUTE ON FUNCTION certificates.sync_units(certificates.orders) TO backoffice_definer;
 
+-- What a unit's certificate was replaced by, if it was: the money is there.
+CREATE OR REPLACE FUNCTION certificates.lock_heir(certificate uuid) RETURNS certificates.certificates
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+    c certificates.certificates;
+    heir uuid := lock_heir.certificate;
+BEGIN
+    -- In the order of replace(): the old one first. One that was replaced never changes again.
+    LOOP
+        SELECT * INTO c FROM certificates.certificates x WHERE x.organization_id = backoffice.current_organization() AND x.id = heir FOR UPDATE;
+        EXIT WHEN c.replaced_by IS NULL;
+        heir := c.replaced_by;
+    END LOOP;
+    RETURN c;
+END $$;
+COMMENT ON FUNCTION certificates.lock_heir(uuid) IS
+'A certificate, or the last of those that replaced it, locked. Permission: the extension only.';
+GRANT EXECUTE ON FUNCTION certificates.lock_heir(uuid) TO backoffice_definer;
+
+CREATE OR REPLACE FUNCTION certificates.is_untouched(c certificates.certificates) RETURNS boolean
+    LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp
+    AS $$ SELECT c.state IN ('issued', 'active', 'blocked', 'expired') AND c.balance_minor = c.face_value_minor AND c.held_minor = 0 $$;
+COMMENT ON FUNCTION certificates.is_untouched(certificates.certificates) IS
+'Was it sold, and is all its money still there? Permission: the extension only.';
+GRANT EXECUTE ON FUNCTION certificates.is_untouched(certificates.certificates) TO backoffice_definer;
+
 -- Takes one unit back: false (state used) if money was taken from its certificate.
 CREATE OR REPLACE FUNCTION certificates.undo_unit(u certificates.order_units, outcome text, reason text) RETURNS boolean
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-    c record;
+    c certificates.certificates;
 BEGIN
-    IF u.certificate_id IS NOT NULL THEN
-        SELECT x.state, x.balance_minor = x.face_value_minor AND x.held_minor = 0 AS untouched, x.order_ref INTO c
-        FROM certificates.certificates x WHERE x.organization_id = u.organization_id AND x.id = u.certificate_id FOR UPDATE;
+    -- What a cancelled unit had may be somebody else's by now.
+    IF u.certificate_id IS NOT NULL AND u.state <> 'cancelled' THEN
+        c := certificates.lock_heir(u.certificate_id);
         IF c.state = 'reserved' AND u.state <> 'issued' AND c.order_ref = u.order_ref THEN
-            PERFORM certificates.release(u.certificate_id);
-        ELSIF u.state IN ('issued', 'used') AND c.state IN ('issued', 'active', 'blocked', 'expired') AND c.untouched THEN
+            PERFORM certificates.release(c.id);
+        ELSIF u.state IN ('issued', 'used') AND certificates.is_untouched(c) THEN
             IF outcome = 'refunded' THEN
-                PERFORM certificates.refund_purchase(u.certificate_id, reason);
+                PERFORM certificates.refund_purchase(c.id, reason);
             ELSE
-                PERFORM certificates.void_purchase(u.certificate_id, reason);
+                PERFORM certificates.void_purchase(c.id, reason);
             END IF;
         ELSIF u.state IN ('issued', 'used') AND c.state NOT IN ('refunded', 'voided') THEN
             UPDATE certificates.order_units x SET state = 'used'
             WHERE x.organization_id = u.organization_id AND x.order_ref = u.order_ref AND x.line_id = u.line_id AND x.unit = u.unit;
-            PERFORM certificates.order_alert(u.order_ref, 'alert', 'certificate_used:' || u.certificate_id,
-                jsonb_build_object('certificateId', u.certificate_id, 'certificateState', c.state, 'reason', reason));
+            PERFORM certificates.order_alert(u.order_ref, 'alert', 'certificate_used:' || c.id,
+                jsonb_build_object('certificateId', c.id, 'certificateState', c.state, 'reason', reason));
             RETURN false;
         END IF;
     END IF;
@@ -318,11 +344,43 @@ COMMENT ON FUNCTION certificates.issue_unit(certificates.orders, certificates.or
 'Issues the certificate of one paid unit and asks CRM to notify the client; false: the pool has none, and the unit is blocked. Permission: the extension only.';
 GRANT EXECUTE ON FUNCTION certificates.issue_unit(certificates.orders, certificates.order_units, text, text) TO backoffice_definer;
 
+-- Other goods have no unit that could say so.
+CREATE OR REPLACE FUNCTION certificates.goods_refunded(l certificates.order_lines) RETURNS boolean
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    SELECT EXISTS (SELECT FROM certificates.payments x WHERE x.organization_id = l.organization_id AND x.order_ref = l.order_ref
+                   AND x.type = 'refund' AND x.applied_at IS NOT NULL AND x.details -> 'lineIds' ? l.line_id)
+$$;
+COMMENT ON FUNCTION certificates.goods_refunded(certificates.order_lines) IS
+'Did a refund name this line, and have its effect? Permission: the extension only.';
+GRANT EXECUTE ON FUNCTION certificates.goods_refunded(certificates.order_lines) TO backoffice_definer;
+
+-- What went back pays nothing, and what it went back for costs nothing: captured - refunded is to cover due.
+CREATE OR REPLACE FUNCTION certificates.order_money(o certificates.orders, OUT captured numeric, OUT refunded numeric, OUT due numeric)
+    LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    SELECT coalesce(sum(p.amount_minor) FILTER (WHERE p.type = 'capture' AND p.status = 'succeeded'), 0),
+           coalesce(sum(p.amount_minor) FILTER (WHERE p.type = 'refund' AND p.applied_at IS NOT NULL), 0)
+    INTO captured, refunded
+    FROM certificates.payments p WHERE p.organization_id = o.organization_id AND p.order_ref = o.order_ref AND p.currency = o.currency;
+    due := o.total_minor
+        - (SELECT coalesce(sum(u.amount_minor), 0) FROM certificates.order_units u
+           JOIN certificates.order_lines l ON l.organization_id = u.organization_id AND l.order_ref = u.order_ref AND l.line_id = u.line_id AND u.unit <= l.quantity
+           WHERE u.organization_id = o.organization_id AND u.order_ref = o.order_ref AND u.state = 'refunded'
+             AND (l.pool IS NOT NULL OR l.certificate_id IS NOT NULL))
+        - (SELECT coalesce(sum(l.amount_minor), 0) FROM certificates.order_lines l
+           WHERE l.organization_id = o.organization_id AND l.order_ref = o.order_ref AND l.pool IS NULL AND l.certificate_id IS NULL
+             AND certificates.goods_refunded(l));
+END $$;
+COMMENT ON FUNCTION certificates.order_money(certificates.orders) IS
+'The money of an order, in minor units: captured; refunded, by refunds that had their effect; due, what its lines cost, less what of them was refunded. Permission: the extension only.';
+GRANT EXECUTE ON FUNCTION certificates.order_money(certificates.orders) TO backoffice_definer;
+
 -- What has to be told about the money of an order.
-CREATE OR REPLACE FUNCTION certificates.watch_payments(o certificates.orders, captured bigint) RETURNS void
+CREATE OR REPLACE FUNCTION certificates.watch_payments(o certificates.orders, waiting boolean) RETURNS void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     p record;
+    money record := certificates.order_money(o);
 BEGIN
     FOR p IN
         SELECT * FROM certificates.payments x
@@ -332,26 +390,31 @@ BEGIN
         PERFORM certificates.order_alert(o.order_ref, 'alert', 'payment_currency:' || p.payment_ref,
             jsonb_build_object('paymentRef', p.payment_ref, 'currency', p.currency, 'orderCurrency', o.currency));
     END LOOP;
-    IF captured > o.total_minor AND NOT o.cancelled THEN
+    IF money.captured - money.refunded > money.due AND NOT o.cancelled THEN
         PERFORM certificates.order_alert(o.order_ref, 'alert', 'overpaid',
-            jsonb_build_object('capturedMinor', captured, 'totalMinor', o.total_minor, 'currency', o.currency));
+            jsonb_build_object('capturedMinor', money.captured, 'refundedMinor', money.refunded, 'totalMinor', o.total_minor, 'currency', o.currency));
+    ELSIF waiting AND money.captured >= o.total_minor AND money.captured - money.refunded < money.due AND NOT o.cancelled THEN
+        PERFORM certificates.order_alert(o.order_ref, 'alert', 'underpaid',
+            jsonb_build_object('capturedMinor', money.captured, 'refundedMinor', money.refunded, 'totalMinor', o.total_minor, 'currency', o.currency,
+                               'reason', 'what was captured was given back'));
     END IF;
-    IF o.cancelled AND captured > (SELECT coalesce(sum(x.amount_minor), 0) FROM certificates.payments x
+    IF o.cancelled AND money.captured > (SELECT coalesce(sum(x.amount_minor), 0) FROM certificates.payments x
             WHERE x.organization_id = o.organization_id AND x.order_ref = o.order_ref AND x.type = 'refund' AND x.status = 'succeeded') THEN
         PERFORM certificates.order_alert(o.order_ref, 'alert', 'refund_due',
-            jsonb_build_object('capturedMinor', captured, 'currency', o.currency, 'reason', 'the order is cancelled, the money is not given back'));
+            jsonb_build_object('capturedMinor', money.captured, 'currency', o.currency, 'reason', 'the order is cancelled, the money is not given back'));
     END IF;
 END $$;
-COMMENT ON FUNCTION certificates.watch_payments(certificates.orders, bigint) IS
-'Alerts about the money of an order: another currency, too much, or kept after a cancellation. captured: minor units. Permission: the extension only.';
-GRANT EXECUTE ON FUNCTION certificates.watch_payments(certificates.orders, bigint) TO backoffice_definer;
+COMMENT ON FUNCTION certificates.watch_payments(certificates.orders, boolean) IS
+'Alerts about the money of an order: another currency, too much, kept after a cancellation, or given back although certificates wait (waiting). Permission: the extension only.';
+GRANT EXECUTE ON FUNCTION certificates.watch_payments(certificates.orders, boolean) TO backoffice_definer;
 
 CREATE OR REPLACE FUNCTION certificates.reconcile_order(order_ref text) RETURNS text
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
     o certificates.orders := certificates.lock_order(reconcile_order.order_ref);
-    captured bigint;
+    money record;
+    waiting boolean;
     payment text;
     u certificates.order_units;
     outcome text := 'open';
@@ -362,12 +425,16 @@ BEGIN
     END IF;
     PERFORM certificates.apply_refunds(o);
 
-    SELECT coalesce(sum(p.amount_minor), 0), max(p.payment_ref) INTO captured, payment FROM certificates.payments p
+    money := certificates.order_money(o);
+    waiting := EXISTS (SELECT FROM certificates.order_units x
+                       WHERE x.organization_id = o.organization_id AND x.order_ref = o.order_ref AND x.state IN ('wanted', 'reserved', 'blocked'));
+    SELECT max(p.payment_ref) INTO payment FROM certificates.payments p
     WHERE p.organization_id = o.organization_id AND p.order_ref = o.order_ref AND p.type = 'capture' AND p.status = 'succeeded' AND p.currency = o.currency;
     IF o.order_version > 0 THEN
-        PERFORM certificates.watch_payments(o, captured);
+        PERFORM certificates.watch_payments(o, waiting);
     END IF;
-    IF o.order_version > 0 AND NOT o.cancelled AND captured >= o.total_minor THEN
+    IF o.order_version > 0 AND NOT o.cancelled
+       AND (money.captured - money.refunded >= money.due OR NOT waiting AND money.captured >= o.total_minor) THEN
         outcome := 'fulfilled';
         FOR u IN
             SELECT * FROM certificates.order_units x

@@ -85,7 +85,7 @@ CREATE TABLE certificates.pending_refunds (
     PRIMARY KEY (organization_id, payment_ref),
     FOREIGN KEY (organization_id, payment_ref) REFERENCES certificates.payments
 );
-COMMENT ON TABLE certificates.pending_refunds IS 'Refunds that could not be matched with certificates, and what is missing: order, certificates, amount, currency or unused (a certificate was used). resolved_at: when the missing arrived.';
+COMMENT ON TABLE certificates.pending_refunds IS 'Refunds that could not be matched with certificates, and what is missing: order, certificates, amount, currency, capture (less was captured than is refunded) or unused (a certificate was used). resolved_at: when the missing arrived.';
 
 CREATE TABLE certificates.clients (
     organization_id uuid NOT NULL,

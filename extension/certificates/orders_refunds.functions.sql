@@ -1,14 +1,28 @@
 -- certificates: refunds of orders: which units one is for, and taking them back. (After orders.functions.sql, whose reconcile_order() calls apply_refunds().)
 
+-- What a retailer names may have been replaced since, and more than once.
+CREATE OR REPLACE FUNCTION certificates.heirs(certificate uuid) RETURNS uuid[]
+    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+    WITH RECURSIVE h (id) AS (
+        SELECT heirs.certificate
+        UNION SELECT c.replaced_by FROM h JOIN certificates.certificates c ON c.organization_id = backoffice.current_organization() AND c.id = h.id
+        WHERE c.replaced_by IS NOT NULL)
+    SELECT array_agg(id) FROM h
+$$;
+COMMENT ON FUNCTION certificates.heirs(uuid) IS
+'A certificate, and all that replaced it one after the other. Permission: the extension only.';
+GRANT EXECUTE ON FUNCTION certificates.heirs(uuid) TO backoffice_definer;
+
 -- The units that one refund is for, or what is missing to know them.
 CREATE OR REPLACE FUNCTION certificates.match_refund(o certificates.orders, p certificates.payments, OUT units certificates.order_units[], OUT missing text, OUT detail text)
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     all_units certificates.order_units[];
-    refunded_before bigint;
-    wanted_ids text[] := ARRAY(SELECT v::uuid::text FROM jsonb_array_elements_text(coalesce(p.details -> 'certificateIds', '[]')) v);
+    money record := certificates.order_money(o);
+    kept numeric := money.captured - money.refunded - p.amount_minor;
+    wanted_ids uuid[] := ARRAY(SELECT v::uuid FROM jsonb_array_elements_text(coalesce(p.details -> 'certificateIds', '[]')) v);
     wanted_lines text[] := ARRAY(SELECT jsonb_array_elements_text(coalesce(p.details -> 'lineIds', '[]')));
-    amount bigint;
+    amount numeric;
 BEGIN
     IF o.lines_version = 0 THEN
         missing := 'order';
@@ -21,17 +35,15 @@ BEGIN
     END IF;
     SELECT array_agg(x ORDER BY x.line_id, x.unit) INTO all_units FROM certificates.order_units x
     WHERE x.organization_id = o.organization_id AND x.order_ref = o.order_ref AND x.state <> 'refunded';
-    SELECT coalesce(sum(x.amount_minor), 0) INTO refunded_before FROM certificates.payments x
-    WHERE x.organization_id = o.organization_id AND x.order_ref = o.order_ref AND x.type = 'refund' AND x.applied_at IS NOT NULL;
 
     IF wanted_ids <> '{}' OR wanted_lines <> '{}' THEN
         SELECT array_agg(x ORDER BY x.line_id, x.unit) INTO units FROM unnest(all_units) x
-        WHERE x.line_id = ANY (wanted_lines) OR x.certificate_id::text = ANY (wanted_ids)
+        WHERE x.line_id = ANY (wanted_lines) OR certificates.heirs(x.certificate_id) && wanted_ids
            OR EXISTS (SELECT FROM certificates.order_lines l WHERE l.organization_id = x.organization_id AND l.order_ref = x.order_ref
-                        AND l.line_id = x.line_id AND l.certificate_id::text = ANY (wanted_ids) AND x.unit = 1);
-        SELECT string_agg(w, ', ') INTO detail FROM unnest(wanted_ids) w
-        WHERE NOT EXISTS (SELECT FROM unnest(units) x WHERE x.certificate_id::text = w)
-          AND NOT EXISTS (SELECT FROM certificates.order_lines l WHERE l.organization_id = o.organization_id AND l.order_ref = o.order_ref AND l.certificate_id::text = w);
+                        AND l.line_id = x.line_id AND l.certificate_id = ANY (wanted_ids) AND x.unit = 1);
+        SELECT string_agg(w::text, ', ') INTO detail FROM unnest(wanted_ids) w
+        WHERE w NOT IN (SELECT h FROM unnest(units) x, unnest(certificates.heirs(x.certificate_id)) h)
+          AND NOT EXISTS (SELECT FROM certificates.order_lines l WHERE l.organization_id = o.organization_id AND l.order_ref = o.order_ref AND l.certificate_id = w);
         IF detail IS NOT NULL THEN
             missing := 'certificates';
             detail := 'not of this order: ' || detail;
@@ -41,25 +53,29 @@ BEGIN
         amount := (SELECT coalesce(sum(x.amount_minor), 0) FROM unnest(units) x)
             + (SELECT coalesce(sum(l.amount_minor), 0) FROM certificates.order_lines l
                WHERE l.organization_id = o.organization_id AND l.order_ref = o.order_ref AND l.line_id = ANY (wanted_lines)
-                 AND l.pool IS NULL AND l.certificate_id IS NULL
-                 AND NOT EXISTS (SELECT FROM certificates.payments x WHERE x.organization_id = l.organization_id AND x.order_ref = l.order_ref
-                       AND x.type = 'refund' AND x.applied_at IS NOT NULL AND x.details -> 'lineIds' ? l.line_id));
+                 AND l.pool IS NULL AND l.certificate_id IS NULL AND NOT certificates.goods_refunded(l));
         IF amount <> p.amount_minor THEN
             missing := 'amount';
             detail := format('the named certificates and lines cost %s', amount);
         END IF;
-    ELSIF p.amount_minor = o.total_minor - refunded_before THEN
+    ELSIF kept < 0 AND NOT o.cancelled THEN
+        missing := 'capture';
+        detail := format('captured and not refunded yet are %s', money.captured - money.refunded);
+    ELSIF kept >= money.due AND NOT o.cancelled THEN
+        -- What is kept still pays for the order (it was corrected, or paid twice): the rest goes back, and no certificate with it.
+        units := NULL;
+    ELSIF kept = 0 OR p.amount_minor = money.due THEN
         units := all_units;
     ELSIF o.cancelled THEN
         -- Its certificates are taken back already; how much of the money returns is the retailer's affair.
         units := NULL;
     ELSE
         missing := 'certificates';
-        detail := format('the refund is a part of what remains (%s), and does not say of which certificates', o.total_minor - refunded_before);
+        detail := format('the refund is a part of what remains (%s), and does not say of which certificates', money.due);
     END IF;
 END $$;
 COMMENT ON FUNCTION certificates.match_refund(certificates.orders, certificates.payments) IS
-'Which units of an order a refund is for; missing: what is not known yet (order, currency, certificates, amount). Permission: the extension only.';
+'Which units of an order a refund is for; missing: what is not known yet (order, currency, certificates, amount, capture). Permission: the extension only.';
 GRANT EXECUTE ON FUNCTION certificates.match_refund(certificates.orders, certificates.payments) TO backoffice_definer;
 
 -- One refund: its certificates are taken back, all or none; or it is recorded what is missing.
@@ -68,17 +84,29 @@ CREATE OR REPLACE FUNCTION certificates.apply_refund(o certificates.orders, p ce
 DECLARE
     m record;
     u certificates.order_units;
-    told boolean;
+    c certificates.certificates;
+    used uuid[];
+    named uuid[];
 BEGIN
     m := certificates.match_refund(o, p);
     IF m.missing IS NULL THEN
-        SELECT string_agg(c.id::text, ', '), count(*) > 0 INTO m.detail, told
-        FROM unnest(m.units) x JOIN certificates.certificates c ON c.organization_id = x.organization_id AND c.id = x.certificate_id
-        WHERE x.state IN ('issued', 'used') AND c.state NOT IN ('refunded', 'voided')
-          AND (c.state NOT IN ('issued', 'active', 'blocked', 'expired') OR c.balance_minor <> c.face_value_minor OR c.held_minor <> 0);
-        IF told THEN
+        -- Locked, so that nobody takes money from one between this look and the end of the others.
+        FOREACH u IN ARRAY coalesce(m.units, '{}') LOOP
+            CONTINUE WHEN u.certificate_id IS NULL;
+            -- What a cancelled unit had may be somebody else's by now.
+            IF u.state = 'cancelled' THEN
+                named := named || u.certificate_id;
+                CONTINUE;
+            END IF;
+            c := certificates.lock_heir(u.certificate_id);
+            named := named || c.id;
+            IF u.state IN ('issued', 'used') AND c.state NOT IN ('refunded', 'voided') AND NOT certificates.is_untouched(c) THEN
+                used := used || c.id;
+            END IF;
+        END LOOP;
+        IF used IS NOT NULL THEN
             m.missing := 'unused';
-            m.detail := 'used: ' || m.detail;
+            m.detail := 'used: ' || array_to_string(used, ', ');
         END IF;
     END IF;
     IF m.missing IS NOT NULL THEN
@@ -101,7 +129,7 @@ BEGIN
     WHERE r.organization_id = o.organization_id AND r.payment_ref = p.payment_ref;
     PERFORM certificates.emit(certificates.order_key(o.order_ref), 'refund', o.channel, 'completed',
         jsonb_build_object('orderRef', o.order_ref, 'paymentRef', p.payment_ref, 'amountMinor', p.amount_minor, 'currency', p.currency,
-            'certificateIds', coalesce((SELECT jsonb_agg(x.certificate_id) FROM unnest(m.units) x WHERE x.certificate_id IS NOT NULL), '[]')));
+            'certificateIds', coalesce(named, '{}')));
     RETURN true;
 END $$;
 COMMENT ON FUNCTION certificates.apply_refund(certificates.orders, certificates.payments) IS

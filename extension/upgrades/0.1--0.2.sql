@@ -35,5 +35,8 @@ ALTER TABLE events.parked_inbound DROP CONSTRAINT parked_inbound_pkey,
     ADD PRIMARY KEY (source, topic, "partition", "offset", digest);
 COMMENT ON COLUMN events.parked_inbound.digest IS 'Of key and value: a topic that was made anew has other messages at the same places.';
 
--- Functions whose result has other columns now.
+-- Functions whose arguments or result are others now.
+DROP FUNCTION certificates.watch_payments(certificates.orders, bigint);
 DROP FUNCTION access.issuers_due();
+
+COMMENT ON TABLE certificates.pending_refunds IS 'Refunds that could not be matched with certificates, and what is missing: order, certificates, amount, currency, capture (less was captured than is refunded) or unused (a certificate was used). resolved_at: when the missing arrived.';

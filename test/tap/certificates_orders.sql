@@ -1,5 +1,5 @@
 BEGIN;
-SELECT plan(65);
+SELECT plan(85);
 SET LOCAL ROLE backoffice_service;
 SELECT access.create_organization('Retail') AS org \gset
 SELECT access.act_as(:'org');
@@ -231,6 +231,52 @@ SELECT pg_temp.run(9102, ARRAY[
     pg_temp.sale(1, 'created', jsonb_build_array(pg_temp.line('a', 1000, jsonb_build_object('certificateId', :'second')))),
     pg_temp.sale(2, 'changed', jsonb_build_array(pg_temp.line('a', 1000, jsonb_build_object('certificateId', :'third'))))]);
 SELECT is((SELECT string_agg(state, ', ' ORDER BY id = :'third') FROM certificates.certificates WHERE id IN (:'second', :'third')), 'available, reserved', 'a correction to another certificate: the first goes back');
+
+-- money that went back pays nothing
+SELECT pg_temp.all_orders(ARRAY[
+    pg_temp.sale(1, 'created', jsonb_build_array(pg_temp.line('a', 1000), pg_temp.line('b', 1000))),
+    pg_temp.sale(2, 'changed', jsonb_build_array(pg_temp.line('a', 1000))),
+    pg_temp.pay('p1', 'capture', 2000), pg_temp.pay('r1', 'refund', 1000)],
+    'fulfilled: 1 issued, 0 refunded, 0 pending, 0 errors', 'a correction, and the difference back: what is left of the order stays');
+SELECT is(pg_temp.run(9110, ARRAY[pg_temp.sale(1, 'created', jsonb_build_array(pg_temp.line('a', 1000))), pg_temp.pay('p1', 'capture', 1000), pg_temp.pay('r1', 'refund', 1000),
+    pg_temp.sale(2, 'changed', jsonb_build_array(pg_temp.line('b', 1000)))]), 'open: 0 issued, 1 refunded, 0 pending, 0 errors', 'refunded, then corrected: not paid any more');
+SELECT is((SELECT alerts FROM certificates.orders WHERE order_ref = 'order 9110'), ARRAY['alert:underpaid'], 'which alerts');
+SELECT is(pg_temp.run(9110, ARRAY[pg_temp.pay('p2', 'capture', 1000)]), 'fulfilled: 1 issued, 1 refunded, 0 pending, 0 errors', 'paid anew, it is issued');
+SELECT is((SELECT alerts FROM certificates.orders WHERE order_ref = 'order 9110'), ARRAY['alert:underpaid'], 'and not called overpaid');
+SELECT is(pg_temp.run(9111, ARRAY[pg_temp.sale(1, 'created', jsonb_build_array(pg_temp.line('a', 1000))), pg_temp.pay('p1', 'capture', 1000), pg_temp.pay('p2', 'capture', 1000),
+    pg_temp.pay('r1', 'refund', 1000)]), 'fulfilled: 1 issued, 0 refunded, 0 pending, 0 errors', 'paid twice, once given back: the certificate stays');
+SELECT is(pg_temp.run(9111, ARRAY[pg_temp.pay('r2', 'refund', 1000)]), 'refunded: 0 issued, 1 refunded, 0 pending, 0 errors', 'until the rest is given back');
+SELECT is(pg_temp.run(9112, ARRAY[pg_temp.sale(1, 'created', jsonb_build_array(pg_temp.line('a', 1000), pg_temp.line('b', 1000))), pg_temp.pay('p1', 'capture', 2000),
+    pg_temp.pay('r1', 'refund', 1000, '{"refund": {"lineIds": ["a"]}}'), pg_temp.sale(2, 'changed', jsonb_build_array(pg_temp.line('b', 1000)))]),
+    'fulfilled: 1 issued, 1 refunded, 0 pending, 0 errors', 'a part refunded, then taken out of the order');
+SELECT is((SELECT alerts FROM certificates.orders WHERE order_ref = 'order 9112'), '{}', 'nothing is overpaid');
+SELECT is(pg_temp.run(9112, ARRAY[pg_temp.pay('r2', 'refund', 1000)]), 'refunded: 0 issued, 2 refunded, 0 pending, 0 errors', 'and the rest refunded');
+SELECT is(pg_temp.run(9113, ARRAY[pg_temp.sale(1, 'created', jsonb_build_array(pg_temp.line('socks', 300, '{}'))), pg_temp.pay('p1', 'capture', 300), pg_temp.pay('r1', 'refund', 300)]),
+    'fulfilled: 0 issued, 0 refunded, 0 pending, 0 errors', 'other goods alone, refunded: nothing waits, nothing is missing');
+SELECT is((SELECT alerts FROM certificates.orders WHERE order_ref = 'order 9113'), '{}', 'nor told');
+
+-- what has become of the certificates since: replaced, perhaps more than once
+SELECT pg_temp.run(n, ARRAY[pg_temp.sale(1, 'created', jsonb_build_array(pg_temp.line('a', 1000), pg_temp.line('b', 1000))), pg_temp.pay('p1', 'capture', 2000)]) FROM generate_series(9120, 9123) n;
+CREATE FUNCTION pg_temp.unit(n int) RETURNS uuid LANGUAGE sql AS $$ SELECT certificate_id FROM certificates.order_units WHERE order_ref = 'order ' || n AND line_id = 'a' $$;
+RESET ROLE;
+SET LOCAL ROLE backoffice_service;
+SELECT certificates.replace(certificates.replace(pg_temp.unit(9120))) AS heir \gset
+SELECT certificates.replace(pg_temp.unit(9121)) AS second_heir \gset
+SELECT certificates.replace(pg_temp.unit(9122)) AS third_heir \gset
+SELECT certificates.replace(pg_temp.unit(9123)) AS fourth_heir \gset
+SELECT certificates.redeem(:'fourth_heir', 1);
+RESET ROLE;
+SET LOCAL ROLE backoffice_definer;
+SELECT is(pg_temp.run(9120, ARRAY[pg_temp.pay('r', 'refund', 2000)]), 'refunded: 0 issued, 2 refunded, 0 pending, 0 errors', 'the refund of a replaced certificate finds its successor''s successor');
+SELECT is((SELECT state FROM certificates.certificates WHERE id = :'heir'), 'refunded', 'which ends');
+SELECT ok((SELECT payload #> '{payload,certificateIds}' ? :'heir' FROM events.log WHERE type = 'refund' AND payload #>> '{payload,paymentRef}' = '9120 r'), 'and is named');
+SELECT is(pg_temp.run(9121, ARRAY[pg_temp.pay('r', 'refund', 1000, jsonb_build_object('refund', jsonb_build_object('certificateIds', ARRAY[pg_temp.unit(9121)])))]),
+    'fulfilled: 1 issued, 1 refunded, 0 pending, 0 errors', 'a refund names the certificate that was replaced');
+SELECT is(pg_temp.run(9122, ARRAY[pg_temp.pay('r', 'refund', 1000, jsonb_build_object('refund', jsonb_build_object('certificateIds', ARRAY[:'third_heir'])))]),
+    'fulfilled: 1 issued, 1 refunded, 0 pending, 0 errors', 'or its successor');
+SELECT is((SELECT string_agg(state, ', ') FROM certificates.certificates WHERE id IN (:'second_heir', :'third_heir')), 'refunded, refunded', 'both mean the successor');
+SELECT is(pg_temp.run(9123, ARRAY[pg_temp.sale(2, 'cancelled', '[]')]), 'cancelled: 0 issued, 0 refunded, 0 pending, 0 errors', 'a successor that was used');
+SELECT is((SELECT alerts FROM certificates.orders WHERE order_ref = 'order 9123'), ARRAY['alert:certificate_used:' || :'fourth_heir', 'alert:refund_due'], 'is told by its own id');
 
 -- what can't be understood
 SELECT is(pg_temp.run(9020, ARRAY[pg_temp.sale(1, 'created', jsonb_build_array(pg_temp.line('a', 1000), '{"lineId": "b", "pool": "gift", "amount": {"minor": 5, "currency": "USD"}}'::jsonb))]), NULL, 'an order in two currencies');
