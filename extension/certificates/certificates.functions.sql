@@ -210,7 +210,7 @@ SELECT p.id, p.code AS pool, p.state, p.currency, p.face_value_minor, p.low_wate
        count(*) FILTER (WHERE c.state = 'reserved') AS reserved,
        count(*) FILTER (WHERE c.state IN ('issued', 'active', 'partially_redeemed', 'blocked')) AS issued,
        count(*) FILTER (WHERE c.state IN ('redeemed', 'expired', 'refunded', 'voided', 'replaced', 'retired')) AS terminal,
-       coalesce(sum(c.balance_minor) FILTER (WHERE c.state IN ('issued', 'active', 'partially_redeemed', 'blocked')), 0)::bigint AS outstanding_minor
+       coalesce(sum(c.balance_minor) FILTER (WHERE c.state IN ('issued', 'active', 'partially_redeemed', 'blocked')), 0) AS outstanding_minor
 FROM (SELECT backoffice.current_organization() AS organization_id WHERE access.can('certificates.read')
       UNION ALL
       SELECT DISTINCT q.organization_id FROM certificates.pools q
@@ -220,7 +220,7 @@ JOIN certificates.pool_slots n ON n.organization_id = p.organization_id AND n.po
 LEFT JOIN certificates.certificates c ON c.organization_id = p.organization_id AND c.pool_id = p.id
 GROUP BY p.organization_id, p.id, n.created;
 COMMENT ON VIEW certificates.pool_status IS
-'The pools of the organization and what is in them. issued: sold and of use (issued, active, partially redeemed, blocked); terminal: used up, expired, refunded, voided, replaced or retired; outstanding_minor: what the issued ones are worth. Permission: certificates.read (without it, no rows); a superuser without a principal sees the pools of all organizations.';
+'The pools of the organization and what is in them. issued: sold and of use (issued, active, partially redeemed, blocked); terminal: used up, expired, refunded, voided, replaced or retired; outstanding_minor: what the issued ones are worth (numeric: a sum may be beyond bigint). Permission: certificates.read (without it, no rows); a superuser without a principal sees the pools of all organizations.';
 GRANT SELECT ON certificates.pool_status TO backoffice_service, backoffice_admin, backoffice_definer;
 
 CREATE OR REPLACE VIEW certificates.conservation WITH (security_invoker = true) AS

@@ -1,6 +1,6 @@
 -- Pools: arguments, states, status and conservation, tenants apart.
 BEGIN;
-SELECT plan(42);
+SELECT plan(45);
 SET LOCAL ROLE backoffice_service;
 SELECT access.create_organization('Flowers') AS org \gset
 SELECT access.create_organization('Rival') AS rival \gset
@@ -54,6 +54,13 @@ SELECT throws_ok($$ SELECT certificates.reserve_next('gift', 'pos') $$, 'PT409',
 SELECT throws_ok($$ SELECT certificates.generate_codes('gift', 1) $$, 'PT409', 'pool "gift" is closed', 'and takes nothing');
 SELECT throws_ok($$ SELECT certificates.resume_pool('gift') $$, 'PT409', NULL, 'for good');
 SELECT throws_ok($$ SELECT certificates.pause_pool('nowhere') $$, 'PT404', NULL, 'an unknown pool');
+
+-- sums beyond bigint
+SELECT certificates.create_pool('huge', 'EUR', 9223372036854775807), certificates.generate_codes('huge', 2);
+SELECT count(certificates.issue((certificates.reserve_next('huge', 'pos')).id)) FROM generate_series(1, 2);
+SELECT lives_ok($$ SELECT * FROM certificates.pool_status $$, 'a pool worth more than a bigint does not hide the others');
+SELECT is((SELECT outstanding_minor::text FROM certificates.pool_status WHERE pool = 'huge'), '18446744073709551614', 'its worth is exact');
+SELECT is_empty($$ SELECT * FROM certificates.conservation WHERE difference <> 0 $$, 'and conservation is seen');
 
 RESET ROLE;
 SELECT results_eq($$ SELECT type FROM events.log WHERE type LIKE 'pool.%' AND payload #>> '{payload,pool}' = 'gift' ORDER BY seq $$,
