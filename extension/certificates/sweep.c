@@ -22,15 +22,17 @@
  * A pool with many open reservations is swept in steps of STEP_SLOTS, each a
  * transaction of its own; all state that outlives a step is where to go on.
  *
- * Several pools with little to do share a transaction.  Where one cannot be swept,
- * whatever the reason, the rest of the round and the next give each its own, and
- * go past the one that fails.
+ * Several pools with little to do share a transaction.  Where that fails, whatever
+ * the reason, the rest of the round and the next give each pool its own, and each
+ * certificate a subtransaction: those that cannot be written stay where they are,
+ * those behind them do not.  A pool that fails even so is passed.
  */
 #include "certificates/sweep.h"
 
 #include "access/xact.h"
 #include "catalog/pg_type_d.h"
 #include "certificates/allocator.h"
+#include "certificates/attempt.h"
 #include "certificates/level.h"
 #include "certificates/movers.h"
 #include "certificates/pools.h"
@@ -64,6 +66,8 @@ typedef struct Round
 	int64		first_available;	/* first that stays available; 0: none */
 	int64		settled;		/* certificates returned or voided */
 	bool		at_once;		/* called by hand: look right up to the cursor */
+	bool		carefully;		/* a certificate that cannot be written is left */
+	bool		failed;			/* one was */
 } Round;
 
 static BoPlan next_pool_plan = {
@@ -154,7 +158,7 @@ open_slots(const Round *round, int64 upto, int64 *count)
 
 /* One certificate; true: nothing of it stays in this slot. */
 static bool
-settle(Round *round, const OpenSlot *slot, bool passed)
+settle_one(Round *round, const OpenSlot *slot, bool passed)
 {
 	char	   *state;
 
@@ -180,6 +184,40 @@ settle(Round *round, const OpenSlot *slot, bool passed)
 		return true;
 	}
 	return false;
+}
+
+typedef struct Settling
+{
+	Round	   *round;
+	const OpenSlot *slot;
+	bool		passed;
+	bool		settled;
+} Settling;
+
+static void
+try_settle(void *arg)
+{
+	Settling   *work = arg;
+
+	work->settled = settle_one(work->round, work->slot, work->passed);
+}
+
+static bool
+settle(Round *round, const OpenSlot *slot, bool passed)
+{
+	Settling	work = {round, slot, passed, false};
+	int64		settled = round->settled;
+
+	if (!round->carefully)
+		return settle_one(round, slot, passed);
+	if ((slot->over || (slot->available && passed)) &&
+		!attempt(try_settle, &work, psprintf("certificate %s", bo_uuid_text(&slot->id))))
+	{
+		round->settled = settled;
+		round->failed = true;
+		return false;
+	}
+	return work.settled;
 }
 
 /* What nobody else told of the pool's state is told now. */
@@ -309,9 +347,12 @@ keeper_task(void)
 	work = round;
 	/* What a failed step learned is forgotten with its transaction: go on behind that pool. */
 	round.in_pool = false;
+	work.carefully = one_by_one;
 	failed = true;
 	more = sweep_some(&work, one_by_one ? 1 : STEP_POOLS);
 	failed = false;
+	failed_in_round |= work.failed;
+	work.failed = false;
 	round = work;
 	if (!more)
 	{

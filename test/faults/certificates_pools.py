@@ -350,33 +350,6 @@ def case_holds_expire():
         _log.wait_for("the pools are open again", lambda: run(pg, second, "SELECT state FROM certificates.pool_status")[0][0] == "open")
 
 
-def case_one_that_always_fails():
-    """A certificate that cannot be written keeps the keeper from no other: holds, reservations and validities end everywhere else."""
-    with Cluster() as pg:
-        bad = stocked(pg, 4)
-        good = organization(pg)
-        run(pg, good, "SELECT certificates.create_pool('gift', 'EUR', 5000)", "SELECT certificates.generate_codes('gift', 4)")
-        for org in (bad, good):
-            run(pg, org, "SELECT certificates.reserve_next('gift', 'pos')",
-                "SELECT certificates.issue((certificates.reserve_next('gift', 'pos')).id) FROM generate_series(1, 2)",
-                "SELECT certificates.authorize(id, 100, ttl => '1 day') FROM certificates.certificates WHERE slot_no = 2 AND organization_id = backoffice.current_organization()")
-        pg.query("""CREATE FUNCTION public.refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'never this one'; END $$;
-            CREATE TRIGGER refuse BEFORE UPDATE ON certificates.certificates FOR EACH ROW
-            WHEN (NEW.organization_id = '%s' AND (NEW.state <> OLD.state OR NEW.held_minor <> OLD.held_minor)) EXECUTE FUNCTION public.refuse()""" % bad, dbname="d")
-        pg.query("UPDATE certificates.certificates SET hold_until = now() - interval '1 hour' WHERE state = 'reserved'", dbname="d")
-        pg.query("UPDATE certificates.redemptions SET hold_until = now() - interval '1 hour'", dbname="d")
-        pg.query("UPDATE certificates.certificates SET valid_until = now() - interval '1 hour' WHERE slot_no = 3", dbname="d")
-        for what, wanted in (("hold", "slot_no = 2 AND held_minor = 0"), ("validity", "slot_no = 3 AND state = 'expired'"),
-                             ("reservation", "channel IS NULL AND state = 'available' AND slot_no > 4")):
-            _log.wait_for(f"the other organization's {what} ends", lambda: pg.query(
-                f"SELECT count(*) FROM certificates.certificates WHERE organization_id = %s AND {wanted}", (good,), dbname="d")[0][0] == 1, timeout_s=30)
-        # Nor is it forgotten.
-        pg.query("DROP TRIGGER refuse ON certificates.certificates", dbname="d")
-        _log.wait_for("the same in the first one", lambda: pg.query(
-            "SELECT count(*) FILTER (WHERE state = 'available'), count(*) FILTER (WHERE state = 'expired'), sum(held_minor)"
-            " FROM certificates.certificates WHERE organization_id = %s", (bad,), dbname="d") == [(2, 1, 0)], timeout_s=60)
-
-
 def case_promoted_standby():
     """A standby refuses to reserve, and goes on where the primary stopped once it is promoted."""
     with Cluster({"wal_level": "replica", "max_wal_senders": "4"}) as pg:
