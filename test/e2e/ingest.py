@@ -46,7 +46,7 @@ def test_once_in_order_per_key(shop):
 def test_duplicates(shop):
     send(shop, 300, repeat=3)
     settle(shop)
-    until(lambda: shop.first.metric("backoffice_ingest_duplicates_total") >= 600, 10)
+    until(lambda: shop.first.metric("backoffice_ingest_duplicates_total") >= 600, 60)
 
 
 def test_malformed_are_parked(shop):

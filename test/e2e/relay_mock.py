@@ -111,7 +111,7 @@ def test_retry_of_the_parked(shop):
     seen = len(shop.follower.messages)
     assert shop.query("SELECT events.retry_parked('kafka-relay', %s)", (first,))[0][0] == 1
     until(lambda: not shop.parked(), 30 + len(numbers), "an empty parking place")
-    until(lambda: len(shop.follower.messages) >= seen + len(numbers), 10)
+    until(lambda: len(shop.follower.messages) >= seen + len(numbers), 60)
     settle(shop, once=False)
     shop.emit(20)
     settle(shop, once=False)

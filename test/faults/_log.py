@@ -25,7 +25,7 @@ def emit(cur, key, payload):
     return cur.fetchone()[0]
 
 
-def wait_for(what, condition, timeout_s=20):
+def wait_for(what, condition, timeout_s=60):
     """Waits until condition() is true and returns its answer."""
     deadline = time.time() + timeout_s
     while True:
@@ -55,7 +55,7 @@ def stored(cur):
     return {row[0] for row in cur.fetchall()}
 
 
-def wait_until_announced(cur, timeout_s=20):
+def wait_until_announced(cur, timeout_s=60):
     """Until everything that is committed can be read; returns it."""
     def announced():
         events = read_all(cur)

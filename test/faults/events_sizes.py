@@ -215,11 +215,11 @@ def case_beginning_of_a_log_that_was_cut():
                 cur.execute("SELECT id::text FROM seen")
                 return [row[0] for row in cur.fetchall()]
             cur.execute("SELECT events.subscribe('h', '{short}', 'see(events.event)', start => 'earliest')")
-            _log.wait_for("the handler began", lambda: seen() == left, 10)
+            _log.wait_for("the handler began", lambda: seen() == left, 60)
             for back in ("'0:0:0'::events.position", "'2000-01-01'::timestamptz"):
                 cur.execute("TRUNCATE seen")
                 cur.execute(f"SELECT events.seek('h', {back})")
-                _log.wait_for(f"the handler began again from {back}", lambda: seen() == left, 10)
+                _log.wait_for(f"the handler began again from {back}", lambda: seen() == left, 60)
             cur.execute("SELECT position::text FROM events.lease('relay', 'me', 1, topics => '{short}')")
             assert [e[1] for e in _log.read_all(cur, cur.fetchone()[0])] == left, "a thin worker begins with what is left"
 

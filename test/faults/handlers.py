@@ -282,7 +282,7 @@ def case_session_locks_are_given_back():
         for number, payload in enumerate(('{"version": 1}', '{"version": 2, "fail": true}')):
             pg.query("SELECT events.emit('test.faults', 'a', 'test', %s)", (payload,), dbname="d")
             _log.wait_for("it ran", lambda: len(effects(pg)) + len(parked(pg)) == number + 1, 30)
-            _log.wait_for("the lock is free", lambda: pg.query("SELECT count(*) = 0 FROM pg_locks WHERE locktype = 'advisory'")[0][0], 5)
+            _log.wait_for("the lock is free", lambda: pg.query("SELECT count(*) = 0 FROM pg_locks WHERE locktype = 'advisory'")[0][0], 30)
 
 
 def case_slow_handler_times_out():

@@ -82,7 +82,7 @@ class Gateway(Worker):
             raise RuntimeError("the gateway does not serve:\n" + self.text())
         return self
 
-    def ready(self, timeout_s=20):
+    def ready(self, timeout_s=60):
         """Waits until /health/ready says so."""
         deadline = time.time() + timeout_s
         while time.time() < deadline:
@@ -95,7 +95,7 @@ class Gateway(Worker):
             time.sleep(0.05)
         raise AssertionError("not ready:\n" + self.text()[-3000:])
 
-    def connect(self, timeout_s=20):
+    def connect(self, timeout_s=60):
         if not self.tls:
             return http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout_s)
         context = ssl.create_default_context()
@@ -103,7 +103,7 @@ class Gateway(Worker):
         context.verify_mode = ssl.CERT_NONE
         return http.client.HTTPSConnection("127.0.0.1", self.port, timeout=timeout_s, context=context)
 
-    def call(self, method, path, body=None, token=None, headers=None, connection=None, timeout_s=20):
+    def call(self, method, path, body=None, token=None, headers=None, connection=None, timeout_s=60):
         """One request. body: bytes or text as they are, anything else as JSON."""
         sent = dict(headers or {})
         if token:

@@ -329,7 +329,7 @@ def create_topic(bootstrap, name, partitions=4, config=None):
     except kafka.KafkaException as e:
         if e.args[0].code() != kafka.KafkaError.TOPIC_ALREADY_EXISTS:
             raise
-    deadline = time.time() + 10
+    deadline = time.time() + 30
     while time.time() < deadline:
         found = admin.list_topics(name, timeout=10).topics.get(name)
         if found is not None and found.error is None and len(found.partitions) >= partitions:
@@ -341,7 +341,7 @@ def create_topic(bootstrap, name, partitions=4, config=None):
 def delete_topic(bootstrap, name):
     admin = _confluent().admin.AdminClient({"bootstrap.servers": bootstrap})
     admin.delete_topics([name], operation_timeout=10)[name].result(30)
-    deadline = time.time() + 10
+    deadline = time.time() + 30
     while name in admin.list_topics(timeout=10).topics:
         if time.time() > deadline:
             raise RuntimeError(f"topic {name} did not go")

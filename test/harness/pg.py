@@ -168,7 +168,7 @@ class Cluster:
         """kill -9 of the postmaster; waits until the whole cluster is gone. See torture for the subreaper."""
         pid = self.postmaster_pid()
         os.kill(pid, signal.SIGKILL)
-        deadline = time.time() + 30
+        deadline = time.time() + 60
         while time.time() < deadline:
             try:
                 state = open(f"/proc/{pid}/stat").read().rsplit(")", 1)[1].split()[0]

@@ -74,7 +74,7 @@ class Shop:
 
     def log_ids(self, topic=OUT):
         """Event id -> (key, n) of the log, in its order; waits until everything emitted is readable."""
-        deadline = time.time() + 20
+        deadline = time.time() + 60
         while True:
             rows = self.query("SELECT id, key, (payload->>'n')::int FROM events.read(NULL, 10000000, ARRAY[%s])", (topic,))
             if topic != OUT or len(rows) >= self.emitted:
@@ -118,7 +118,7 @@ def follow(kafka, topic=OUT):
     return Follower(kafka.bootstrap, topic)
 
 
-def until(condition, timeout_s=30, what="it"):
+def until(condition, timeout_s=60, what="it"):
     deadline = time.time() + timeout_s
     while time.time() < deadline:
         if condition():

@@ -118,7 +118,7 @@ class Stream:
             self.socket.close()
             raise Refused(self.status, self.headers, self.bytes)
 
-    def events(self, n, timeout_s=10):
+    def events(self, n, timeout_s=30):
         """The data of the next n events of the log; fewer when they do not come in time."""
         found = []
         deadline = time.time() + timeout_s
@@ -162,7 +162,7 @@ class Sse(Stream):
             self.retry = int(fields["retry"])
         return fields
 
-    def next(self, timeout_s=10):
+    def next(self, timeout_s=30):
         deadline = time.time() + timeout_s
         while True:
             fields = self.block(deadline)
@@ -174,7 +174,7 @@ class Sse(Stream):
     is_event = staticmethod(lambda event: event["event"] == "message")
     payload_of = staticmethod(lambda event: event["data"])
 
-    def closing(self, timeout_s=10):
+    def closing(self, timeout_s=30):
         """Why it was closed; None: it was not in time. What comes before is dropped."""
         deadline = time.time() + timeout_s
         why = None
@@ -212,7 +212,7 @@ class WebSocket(Stream):
         except (BrokenPipeError, ConnectionResetError):
             pass    # what it said before it left is still to be read
 
-    def frame(self, timeout_s=10):
+    def frame(self, timeout_s=30):
         """(opcode, payload) of the next frame; None: none came."""
         deadline = time.time() + timeout_s
         while True:
@@ -229,7 +229,7 @@ class WebSocket(Stream):
             if not self.more(deadline):
                 return None
 
-    def next(self, timeout_s=10):
+    def next(self, timeout_s=30):
         """The next message; pings are answered."""
         deadline = time.time() + timeout_s
         while True:
@@ -247,7 +247,7 @@ class WebSocket(Stream):
     is_event = staticmethod(lambda event: "control" not in event)
     payload_of = staticmethod(lambda event: event)
 
-    def closing(self, timeout_s=10):
+    def closing(self, timeout_s=30):
         deadline = time.time() + timeout_s
         why = None
         while True:

@@ -82,7 +82,7 @@ class Worker:
         """The log as dicts; a line that is not JSON raises."""
         return [json.loads(line) for line in self.text().splitlines() if line]
 
-    def wait_log(self, pattern, timeout_s=20):
+    def wait_log(self, pattern, timeout_s=60):
         """Waits for a log line since the last start that matches; returns it, or None."""
         deadline = time.time() + timeout_s
         while time.time() < deadline:

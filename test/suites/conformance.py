@@ -72,7 +72,7 @@ def run(only=None):
 def wait_ready(worker):
     """Until the pool is connected."""
     door = conformance.http_door(worker.http_port())
-    deadline = time.time() + 20
+    deadline = time.time() + 60
     while door("GET", "/rpc/plain", [], b"")[0] != 200:
         if time.time() > deadline:
             raise RuntimeError("the gateway has no connection:\n" + worker.text()[-4000:])

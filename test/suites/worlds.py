@@ -83,7 +83,7 @@ class World:
 
 def settle(pg, database):
     """Waits until the handler of audit entries has caught up."""
-    deadline = time.time() + 30
+    deadline = time.time() + 60
     while pg.query("""SELECT EXISTS (SELECT FROM events.log l JOIN events.topics t ON t.id = l.topic_id JOIN access.organizations o ON o.id = l.organization_id
                       WHERE t.name IN ('access.audit', 'access.users', 'access.teams') AND NOT EXISTS (SELECT FROM access.audit_entries a WHERE a.id = l.id))""", dbname=database)[0][0]:
         if time.time() > deadline:
@@ -295,7 +295,7 @@ class StreamWorld:
 
     def take(self, stream, wanted):
         """What comes up to the marker and the end of its message."""
-        got, deadline = b"", time.time() + 10
+        got, deadline = b"", time.time() + 60
         if isinstance(stream, WebSocket):
             stream.send(PONG)   # for the pings before
         while (wanted not in got or not got.endswith((b"}", b"\x89\0", b"\n\n"))) and (stream.bytes or stream.more(deadline)):
@@ -322,7 +322,7 @@ def thaw(pg, database):
     one = lambda sql: pg.query(sql, dbname=database)[0][0]
     pg.query(f'ALTER DATABASE "{database}" RESET backoffice.frozen_now')
     one(f"SELECT count(pg_terminate_backend(pid, 10000)) FROM pg_stat_activity WHERE datname = '{database}' AND backend_type = 'backoffice keeper'")
-    deadline = time.time() + 30
+    deadline = time.time() + 60
     while one("SELECT EXISTS (SELECT FROM certificates.certificates WHERE state = 'reserved' AND hold_until < clock_timestamp())"
               " OR (SELECT count(*) FROM events.log) <> (SELECT count(*) FROM events.read(NULL, 1000000))"):
         if time.time() > deadline:
