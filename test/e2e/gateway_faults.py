@@ -71,7 +71,7 @@ class Load:
                 self.slowest = max(self.slowest, time.time() - start)
 
 
-def until(what, timeout_s=20, why="it"):
+def until(what, timeout_s=60, why="it"):
     deadline = time.time() + timeout_s
     while not what():
         assert time.time() < deadline, f"{why} did not come in {timeout_s} s"
@@ -137,17 +137,16 @@ def test_stacking(site):
     for _ in range(10):
         web.call("GET", "/pools", token=site.token())
     with Load(web, site.token(), threads=16) as load:
-        time.sleep(1.5)
-    assert web.metric("backoffice_gateway_stacked_total") > 50 and set(load.seen) == {200}, load.seen
+        until(lambda: web.metric("backoffice_gateway_stacked_total") > 50, why="stacking")
+    assert set(load.seen) == {200}, load.seen
     for n in range(3):
         slow(web, site, f"warm{n}", 0.05)
-    thread = threading.Thread(target=slow, args=(web, site, "stack", 2))
+    thread = threading.Thread(target=slow, args=(web, site, "stack", 5))
     thread.start()
     time.sleep(0.3)
-    start = time.time()
     for _ in range(20):
         assert web.call("GET", "/pools", token=site.token()).status == 200
-    assert time.time() - start < 1.2, time.time() - start
+    assert thread.is_alive(), "they waited behind the slow one"
     thread.join()
     web.stop()
 
@@ -155,8 +154,8 @@ def test_stacking(site):
 def test_deadline(site):
     web = site.gateway(request_ms=400)
     start = time.time()
-    answer = slow(web, site, "deadline", 5)
-    assert answer.status == 504 and answer.code == "deadline_exceeded" and time.time() - start < 2, answer
+    answer = slow(web, site, "deadline", 60)
+    assert answer.status == 504 and answer.code == "deadline_exceeded" and time.time() - start < 40, answer
     assert site.query("SELECT count(*) FROM public.done WHERE k = 'deadline'") == [(0,)], "nothing was changed"
     # Under /rpc as PostgREST has it.
     answer = web.call("POST", "/rpc/check_certificate", {"code": "deadline", "cvc": "5"}, site.token())
@@ -202,9 +201,9 @@ def test_backend_killed(site):
         pid = site.query("SELECT pid FROM pg_stat_activity WHERE usename = 'web' LIMIT 1")[0][0]
         os.kill(pid, signal.SIGKILL)
         time.sleep(1)
-        until(lambda: web.call("GET", "/pools", token=site.token()).status == 200, 20, "recovery")
+        until(lambda: web.call("GET", "/pools", token=site.token()).status == 200, 60, "recovery")
         before = load.seen[200]
-        until(lambda: load.seen[200] > before + 100, 10, "service")
+        until(lambda: load.seen[200] > before + 100, 60, "service")
     assert set(load.seen) <= {200, 503} and load.codes.keys() <= {None, "database_connection_lost", "database_unavailable", "database_shutting_down", "overloaded"}, (load.seen, load.codes)
     web.stop()
 
@@ -218,7 +217,7 @@ def test_backend_terminated(site):
             site.query("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'web' ORDER BY random() LIMIT 1")
         time.sleep(0.3)
     assert set(load.seen) <= {200, 503} and 0 < load.seen[503] <= 60 < load.seen[200], (load.seen, load.codes)
-    until(lambda: web.call("GET", "/health/ready").json["connections"] == 4, 10, "reconnecting")
+    until(lambda: web.call("GET", "/health/ready").json["connections"] == 4, 60, "reconnecting")
     web.stop()
 
 
@@ -228,15 +227,15 @@ def test_server_stopped(site):
     with Load(web, site.token()) as load:
         time.sleep(0.3)
         site.pg.stop("immediate")
-        until(lambda: web.call("GET", "/health/ready").status == 503, 10, "not ready")
+        until(lambda: web.call("GET", "/health/ready").status == 503, 60, "not ready")
         start = time.time()
         answer = web.call("GET", "/pools", token=site.token())
         assert answer.status == 503 and answer.code in ("database_unavailable", "database_connection_lost") and "retry-after" in answer.headers, answer
-        assert time.time() - start < 2 and web.call("GET", "/health/live").status == 200
+        assert time.time() - start < 20 and web.call("GET", "/health/live").status == 200
         site.pg.start()
-        until(lambda: web.call("GET", "/health/ready").status == 200, 20, "ready")
+        until(lambda: web.call("GET", "/health/ready").status == 200, 60, "ready")
         before = load.seen[200]
-        until(lambda: load.seen[200] > before + 100, 10, "service")
+        until(lambda: load.seen[200] > before + 100, 60, "service")
     assert set(load.seen) <= {200, 503}, load.seen
     web.stop()
 
@@ -318,7 +317,7 @@ def test_process_killed(site):
         time.sleep(0.5)
         first = children(web)[0]
         os.kill(first, signal.SIGKILL)
-        until(lambda: len(children(web)) == 2 and first not in children(web), 10, "the restart")
+        until(lambda: len(children(web)) == 2 and first not in children(web), 60, "the restart")
         time.sleep(0.5)
     assert set(load.seen) <= {200, "dropped", "broken"} and load.seen["dropped"] + load.seen["broken"] <= 8 and load.seen[200] > 50, (load.seen, load.codes)
     until(lambda: web.metric("backoffice_gateway_restarts_total") == 1, 5, "the count")
@@ -331,7 +330,7 @@ def test_process_stuck(site):
     until(lambda: len(children(web)) == 2, 5, "two processes")
     first, second = children(web)
     os.kill(first, signal.SIGSTOP)
-    until(lambda: len(children(web)) == 2 and first not in children(web), 10, "another one in its place")
+    until(lambda: len(children(web)) == 2 and first not in children(web), 60, "another one in its place")
     time.sleep(2)
     assert second in children(web) and "a process is stuck and is killed" in web.text()
     assert web.stop() == 0
@@ -342,7 +341,7 @@ def test_parent_killed(site):
     web = site.gateway(processes=2, pool=2)
     pids = children(web)
     web.kill9()
-    until(lambda: not any(os.path.exists(f"/proc/{p}") and open(f"/proc/{p}/stat").read().split()[2] != "Z" for p in pids), 15, "their end")
+    until(lambda: not any(os.path.exists(f"/proc/{p}") and open(f"/proc/{p}/stat").read().split()[2] != "Z" for p in pids), 60, "their end")
     again = site.gateway(port=web.port)
     assert again.call("GET", "/health/live").status == 200
     again.stop()
@@ -356,7 +355,6 @@ def test_graceful_shutdown(site):
     for t in threads:
         t.start()
     time.sleep(0.4)
-    started = time.time()
     web.process.send_signal(signal.SIGTERM)
     time.sleep(0.2)
     with contextlib.suppress(OSError):
@@ -365,18 +363,18 @@ def test_graceful_shutdown(site):
     for t in threads:
         t.join()
     assert [a.status for a in answers] == [200] * 6 and all(a.headers.get("connection") == "close" for a in answers), answers
-    assert web.process.wait(10) == 0 and time.time() - started < 5
+    assert web.process.wait(30) == 0
     assert site.query("SELECT count(*) FROM public.done WHERE k LIKE 'grace%'") == [(6,)]
 
 
 def test_shutdown_does_not_wait_for_ever(site):
     web = site.gateway(drain_ms=500, pool=2)
     answers = []
-    thread = threading.Thread(target=lambda: answers.append(slow(web, site, "late", 10)))
+    thread = threading.Thread(target=lambda: answers.append(slow(web, site, "late", 60)))
     thread.start()
     time.sleep(0.3)
     start = time.time()
-    assert web.stop() == 0 and time.time() - start < 4
+    assert web.stop(40) == 0 and time.time() - start < 40
     thread.join()
     assert answers and answers[0].status == 503 and answers[0].code == "shutting_down", answers
 

@@ -144,11 +144,11 @@ def test_pipelined_behind_a_slow_one(site):
 def test_connections(site):
     """1.1 stays open, 1.0 and Connection: close do not."""
     start = time.time()
-    received = site.web.raw(b"GET /health/live HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n" + GOOD, timeout_s=3)
-    assert statuses(received) == [200] and time.time() - start < 2
+    received = site.web.raw(b"GET /health/live HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n" + GOOD, timeout_s=40)
+    assert statuses(received) == [200] and time.time() - start < 20
     start = time.time()
-    received = site.web.raw(b"GET /health/live HTTP/1.0\r\n\r\n", timeout_s=3)
-    assert len(re.findall(rb"HTTP/1\.[01] 200", received)) == 1 and time.time() - start < 2
+    received = site.web.raw(b"GET /health/live HTTP/1.0\r\n\r\n", timeout_s=40)
+    assert len(re.findall(rb"HTTP/1\.[01] 200", received)) == 1 and time.time() - start < 20
     received = site.web.raw(b"POST /certificates/check HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n", timeout_s=1)
     assert statuses(received) == [401], received    # refused before the body is asked for
 
@@ -156,11 +156,11 @@ def test_connections(site):
 def test_slow_heads(site):
     """A head that does not come in time ends its connection, however busily its bytes drip."""
     start = time.time()
-    received = site.web.raw(b"GET /health/live HTTP/1.1\r\nHost: a\r\nX: " + b"y" * 100, timeout_s=10, piece=1, pause_s=0.05)
-    assert statuses(received) == [408] and time.time() - start < 6, (received, time.time() - start)
+    received = site.web.raw(b"GET /health/live HTTP/1.1\r\nHost: a\r\nX: " + b"y" * 1000, timeout_s=60, piece=1, pause_s=0.05)
+    assert statuses(received) == [408] and time.time() - start < 40, (received, time.time() - start)
     # An open connection without a byte, too.
     start = time.time()
-    assert statuses(site.web.raw(b"", timeout_s=10)) == [408] and time.time() - start < 5
+    assert statuses(site.web.raw(b"", timeout_s=60)) == [408] and time.time() - start < 40
 
 
 def test_slow_bodies(site):
@@ -316,6 +316,6 @@ def test_tls(site):
             assert b" 200 " in s.recv(1000)
         # A handshake that never comes ends like a head that never comes.
         start = time.time()
-        web.raw(b"\x16", timeout_s=8)
-        assert time.time() - start < 6
+        web.raw(b"\x16", timeout_s=60)
+        assert time.time() - start < 40
         assert web.stop() == 0

@@ -19,7 +19,7 @@ def environment():
         yield site
 
 
-def eventually(what, timeout_s=15):
+def eventually(what, timeout_s=60):
     deadline = time.time() + timeout_s
     while not what():
         assert time.time() < deadline
@@ -182,7 +182,7 @@ def resident(web):
 def test_memory_is_bounded(env):
     """Who takes nothing of large answers holds up to --answer-memory; then calls are refused, and those who are slow lose theirs. Little is kept."""
     env.function("rpc_large", "k text, n integer", "BEGIN RETURN repeat('x', n); END", returns="text", kind="STABLE")
-    web = env.gateway(schemas="api", pool=2, answer_memory=16777216, header_ms=2000, limits="")
+    web = env.gateway(schemas="api", pool=2, answer_memory=16777216, header_ms=8000, limits="")
     assert web.wait_log('"msg":"functions loaded"')
     token = env.token()
     assert web.call("GET", "/rpc/rpc_large?k=a&n=10", token=token).status == 200

@@ -215,9 +215,8 @@ def case_template_copy():
         with _log.session(pg) as cur:
             before = _log.wait_until_announced(cur)
         _log.wait_for("all workers", lambda: len(_log.workers(pg)) == 3)
-        started = time.time()
+        # It gives others five seconds to leave, then fails; so does DROP DATABASE.
         pg.query("CREATE DATABASE copy TEMPLATE d")
-        assert time.time() - started < 4, "the workers were slow to leave"
         _log.wait_for("the workers come back", lambda: len(_log.workers(pg)) == 3)
         check_copy(pg, "copy", before, [before[-1][0]])
         emit_some(pg, "b", 3)
@@ -229,7 +228,5 @@ def case_template_copy():
             # Somebody else is connected: the statement fails and the workers come back.
             assert "being accessed" in error_of(pg.connect("d").cursor(), "DROP DATABASE renamed")
             _log.wait_for("the workers after a failed drop", lambda: len(_log.workers(pg, "renamed")) == 3)
-        started = time.time()
         pg.query("DROP DATABASE renamed")
-        assert time.time() - started < 4
         assert not _log.workers(pg, "renamed")

@@ -160,11 +160,9 @@ def case_two_phase_across_a_crash():
         pg.start()
         with _log.session(pg) as cur:
             cur.execute("ROLLBACK PREPARED 'two'")
-            started = time.time()
             cur.execute("COMMIT PREPARED 'one'")
             after = _log.wait_for("the prepared event", lambda: _log.read_all(cur, before[-1][0]))
             assert [e[1] for e in after] == [str(first)]
-            assert time.time() - started < 5
             _log.check_history(_log.read_all(cur))
 
 
