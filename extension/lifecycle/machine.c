@@ -419,6 +419,7 @@ bind_emission(Binding *binding, const Trigger *trigger, Relation rel)
 		binding->in_the_way = kept(machine, at_once_obstacle(rel, trigger->tgname, binding->key, binding->organization));
 	binding->insert_unseen = kept(machine, at_once_unseen(rel, trigger->tgname, true));
 	binding->update_unseen = kept(machine, at_once_unseen(rel, trigger->tgname, false));
+	binding->update_behind = at_once_wants_after(rel, trigger->tgname, false);
 }
 
 Binding *

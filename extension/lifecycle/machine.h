@@ -78,6 +78,7 @@ typedef struct Binding
 	const char *in_the_way;		/* why it can't */
 	const char *insert_unseen;	/* what may change the row behind the check, without an AFTER trigger of ours */
 	const char *update_unseen;
+	bool		update_behind;	/* a BEFORE UPDATE trigger fires behind the check, seen or not */
 } Binding;
 
 extern Machine *machine_find(const char *name);
@@ -95,6 +96,12 @@ extern void at_once_refuse(const Binding *binding, Relation rel, const char *rea
 
 /* moves.c: of a partition's row; returns if it stays where it is. */
 extern void refuse_move(const Machine *machine, Relation rel, HeapTuple old_row, HeapTuple new_row);
+
+/* And where a trigger behind the check may still send it elsewhere: the UPDATE, what is inserted then, and that the row stayed. */
+extern void move_may_follow(const Machine *machine, Relation rel, const char *key);
+extern bool move_is_expected(void);
+extern void refuse_moved_in(const Machine *machine, Relation rel, const char *key);
+extern void move_did_not_follow(void);
 
 extern void machine_pin(Machine *machine);
 extern void machine_unpin(Machine *machine);

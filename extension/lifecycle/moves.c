@@ -5,14 +5,22 @@
  * The server deletes such a row and inserts it anew.  To the triggers of the other
  * partition its life would begin there: in a state that is none to begin with, or
  * with a second event of its beginning, and with version 1.  So it is refused.
+ *
+ * A BEFORE trigger behind the check may still send the row elsewhere.  Then the
+ * check of an INSERT fires next, at the same depth, for a row of the same key in
+ * another partition, and no AFTER trigger has told that the UPDATE stayed.
  */
 #include "lifecycle/machine.h"
 
 #include "access/htup_details.h"
 #include "access/sysattr.h"
+#include "access/xact.h"
+#include "common/hashfn.h"
 #include "executor/executor.h"
 #include "optimizer/optimizer.h"
 #include "utils/datum.h"
+#include "utils/fmgrprotos.h"
+#include "utils/lsyscache.h"
 #include "utils/partcache.h"
 
 static bool
@@ -62,6 +70,16 @@ is_within(List *bounds, HeapTuple row, TupleDesc desc)
 	return within;
 }
 
+static void
+refuse(const Machine *machine, const char *partition)
+{
+	ereport(ERROR,
+			(errcode(BO_CONFLICT),
+			 errmsg("a row of %s can't move to another partition", machine->name),
+			 bo_code("row_would_move", "it would be deleted from %s and inserted anew, as if its life began there", partition),
+			 errhint("Partition by a column that stays as it is, such as when the row was made.")));
+}
+
 void
 refuse_move(const Machine *machine, Relation rel, HeapTuple old_row, HeapTuple new_row)
 {
@@ -70,9 +88,70 @@ refuse_move(const Machine *machine, Relation rel, HeapTuple old_row, HeapTuple n
 
 	if (!any_changed(bounds, old_row, new_row, desc) || is_within(bounds, new_row, desc))
 		return;
-	ereport(ERROR,
-			(errcode(BO_CONFLICT),
-			 errmsg("a row of %s can't move to another partition", machine->name),
-			 bo_code("row_would_move", "it would be deleted from %s and inserted anew, as if its life began there", RelationGetRelationName(rel)),
-			 errhint("Partition by a column that stays as it is, such as when the row was made.")));
+	refuse(machine, RelationGetRelationName(rel));
+}
+
+/* The last UPDATE of each depth of triggers that has yet to show where its row went. */
+typedef struct Update
+{
+	Oid			relid;			/* InvalidOid: none */
+	TimestampTz transaction;	/* its start */
+	SubTransactionId subtransaction;
+	uint64		row;			/* hash of definition and key */
+} Update;
+
+#define DEPTHS 16
+
+static Update updates[DEPTHS];
+
+static Update *
+update_here(void)
+{
+	int			depth = DatumGetInt32(DirectFunctionCall1(pg_trigger_depth, (Datum) 0));
+
+	return depth < DEPTHS ? &updates[depth] : NULL;
+}
+
+static uint64
+hash_row(const Machine *machine, const char *key)
+{
+	uint64		seed = hash_bytes_extended((const unsigned char *) machine->name, strlen(machine->name), 0);
+
+	return hash_bytes_extended((const unsigned char *) key, strlen(key), seed);
+}
+
+void
+move_may_follow(const Machine *machine, Relation rel, const char *key)
+{
+	Update	   *update = update_here();
+
+	if (update != NULL && key != NULL)
+		*update = (Update) {RelationGetRelid(rel), GetCurrentTransactionStartTimestamp(), GetCurrentSubTransactionId(), hash_row(machine, key)};
+}
+
+bool
+move_is_expected(void)
+{
+	Update	   *update = update_here();
+
+	return update != NULL && OidIsValid(update->relid) && update->transaction == GetCurrentTransactionStartTimestamp() &&
+		update->subtransaction == GetCurrentSubTransactionId();
+}
+
+void
+refuse_moved_in(const Machine *machine, Relation rel, const char *key)
+{
+	Update	   *update = update_here();
+
+	if (key != NULL && update->relid != RelationGetRelid(rel) && update->row == hash_row(machine, key))
+		refuse(machine, get_rel_name(update->relid));
+}
+
+void
+move_did_not_follow(void)
+{
+	Update	   *update = update_here();
+
+	if (update != NULL)
+		update->relid = InvalidOid;
 }

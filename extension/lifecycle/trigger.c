@@ -397,6 +397,24 @@ emit_at_once(Step *step)
 	emit(step);
 }
 
+/* Of a partition: the row must not come from another one, nor go there. */
+static void
+check_partition(Step *step)
+{
+	const Machine *machine = step->binding->machine;
+	Relation	rel = step->data->tg_relation;
+
+	if (step->old_row == NULL)
+	{
+		if (move_is_expected())
+			refuse_moved_in(machine, rel, key_text(step, RelationGetDescr(rel)));
+		return;
+	}
+	refuse_move(machine, rel, step->old_row, step->new_row);
+	if (step->binding->update_behind)
+		move_may_follow(machine, rel, key_text(step, RelationGetDescr(rel)));
+}
+
 Datum
 lifecycle_check_row(PG_FUNCTION_ARGS)
 {
@@ -411,8 +429,8 @@ lifecycle_check_row(PG_FUNCTION_ARGS)
 	unseen = step.old_row ? step.binding->update_unseen : step.binding->insert_unseen;
 	if (unseen != NULL)
 		at_once_refuse(step.binding, data->tg_relation, unseen);
-	if (step.old_row != NULL && data->tg_relation->rd_rel->relispartition)
-		refuse_move(step.binding->machine, data->tg_relation, step.old_row, step.new_row);
+	if (data->tg_relation->rd_rel->relispartition)
+		check_partition(&step);
 	if (step.from != step.to)
 		require_transition(&step);
 	if (step.binding->version != InvalidAttrNumber)
@@ -432,6 +450,8 @@ lifecycle_emit_step(PG_FUNCTION_ARGS)
 
 	if (!row_security && loading_rows(data->tg_relation))
 		return PointerGetDatum(NULL);
+	if (TRIGGER_FIRED_BY_UPDATE(data->tg_event) && data->tg_relation->rd_rel->relispartition)
+		move_did_not_follow();
 	find_step(&step, data);
 	if (step.from == step.to)
 		return PointerGetDatum(NULL);

@@ -1,5 +1,5 @@
 BEGIN;
-SELECT plan(122);
+SELECT plan(128);
 CREATE SCHEMA app;
 CREATE TABLE app.deal (id uuid PRIMARY KEY DEFAULT backoffice.uuid7(), organization_id uuid, state text NOT NULL, version bigint, amount int);
 
@@ -365,6 +365,20 @@ SELECT throws_ok($$ UPDATE app.moved SET region = 'a', state = 'on' WHERE id = 2
 SELECT lives_ok($$ UPDATE app.moved SET region = 'c', state = 'on' WHERE id = 1 $$, 'within its partition it may go where it likes');
 SELECT results_eq($$ SELECT type, payload ->> 'version' FROM events.log WHERE payload ->> 'entity' = 'app.moved' AND payload ->> 'id' = '1' ORDER BY seq $$,
     $$ VALUES ('deal.made', '1'), ('deal.on', '2') $$, 'and each step is told once');
+-- nor is it sent there by a trigger behind the check
+CREATE FUNCTION app.send() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+    NEW.region := CASE WHEN NEW.id IN (1, 3) AND NEW.version > 2 THEN 'b' ELSE NEW.region END; RETURN NEW; END $$;
+CREATE TRIGGER zzz_send BEFORE UPDATE ON app.moved FOR EACH ROW EXECUTE FUNCTION app.send();
+SELECT lifecycle.define('app.moved', 'state', '{"initial": "off", "topic": "app.deals", "version": "version",
+    "transitions": [{"to": "off", "event": "deal.made"}, {"from": "off", "to": "on", "event": "deal.on"}, {"from": "on", "to": "off", "event": "deal.off"}]}');
+INSERT INTO app.moved VALUES (3, 'a', 'off'), (4, 'a', 'off'), (5, 'z', 'off');
+SELECT throws_ok($$ UPDATE app.moved SET state = 'off' WHERE id = 1 $$, 'PT409', 'a row of app.moved can''t move to another partition', 'a trigger behind the check sends it nowhere');
+SELECT lives_ok($$ UPDATE app.moved SET state = 'on' WHERE id <> 1 $$, 'those that stay are changed');
+SELECT throws_ok($$ UPDATE app.moved SET state = 'off' WHERE id <> 1 $$, 'PT409', 'a row of app.moved can''t move to another partition', 'one among many');
+SELECT lives_ok($$ WITH gone AS (DELETE FROM app.moved WHERE id = 4 RETURNING id) INSERT INTO app.moved SELECT id, 'z', 'off' FROM gone $$, 'who deletes and inserts, does so');
+SELECT lives_ok($$ DO 'BEGIN UPDATE app.moved SET version = 0 WHERE id = 5; DELETE FROM app.moved WHERE id = 5; INSERT INTO app.moved VALUES (5, ''a'', ''off''); END' $$, 'also after an UPDATE');
+SELECT results_eq($$ SELECT type FROM events.log WHERE payload ->> 'entity' = 'app.moved' AND payload ->> 'id' = '3' ORDER BY seq $$,
+    $$ VALUES ('deal.made'), ('deal.on') $$, 'nobody was told of a second beginning');
 
 -- a definition whose table was renamed is nobody's prey
 CREATE TABLE app.old_name (id int PRIMARY KEY, organization_id uuid, state text NOT NULL);
