@@ -8,7 +8,7 @@ import time
 
 import psycopg2
 
-from harness.pg import Cluster
+from harness.pg import ROOT, Cluster
 
 ORG = "SELECT id FROM access.organizations WHERE name = 'Shop'"
 
@@ -155,8 +155,14 @@ def case_expiry_behind_locked():
         assert pg.query("SELECT count(*) FROM certificates.redemptions WHERE state = 'authorized'")[0][0] == 0
 
 
-def case_dump_restore():
-    """A restored dump has every row as it was: no state, version or balance moves, no event is emitted; and life goes on."""
+FACTS = ("SELECT md5(string_agg(c::text, '' ORDER BY c.id)) FROM certificates.certificates c",
+         "SELECT md5(string_agg(r::text, '' ORDER BY r.id)) FROM certificates.redemptions r",
+         "SELECT string_agg(t::text, '' ORDER BY t.definition, t.to_state, t.from_state) FROM lifecycle.transitions t",
+         "SELECT d::text FROM public.deal d", STATES)
+
+
+def check_restored(restore):
+    """What is in a dump is there afterwards, nothing more, and life goes on; restore(old cluster, new one)."""
     with Cluster() as pg:
         setup(pg)
         feed(pg)
@@ -166,19 +172,12 @@ def case_dump_restore():
         pg.query("SELECT lifecycle.define('public.deal', 'state', '{\"initial\": [\"a\"], \"states\": [\"a\", \"b\"], \"version\": \"version\","
                  " \"transitions\": [{\"from\": \"a\", \"to\": \"b\"}]}')")
         pg.query("INSERT INTO public.deal VALUES (1, 'a'); UPDATE public.deal SET state = 'b'")
-        facts = ("SELECT md5(string_agg(c::text, '' ORDER BY c.id)) FROM certificates.certificates c",
-                 "SELECT md5(string_agg(r::text, '' ORDER BY r.id)) FROM certificates.redemptions r",
-                 "SELECT string_agg(t::text, '' ORDER BY t.definition, t.to_state, t.from_state) FROM lifecycle.transitions t",
-                 "SELECT d::text FROM public.deal d", STATES)
-        before = [pg.query(f)[0][0] for f in facts]
-        dump = os.path.join(pg.dir, "dump.sql")
-        with open(dump, "w") as f:
-            subprocess.check_call([os.path.join(pg.bin, "pg_dump"), "-d", "postgres"], env=pg.env(), stdout=f)
+        before = [pg.query(f)[0][0] for f in FACTS]
         with Cluster() as other:
             with open(other.key_file, "w") as f:
                 f.write(open(pg.key_file).read())
-            other.psql("postgres", open(dump).read())
-            after = [other.query(f)[0][0] for f in facts]
+            restore(pg, other)
+            after = [other.query(f)[0][0] for f in FACTS]
             assert before == after, f"{before}\n{after}"
             try:
                 other.query("UPDATE public.deal SET state = 'a'")
@@ -190,6 +189,28 @@ def case_dump_restore():
             accept(other, "All_SalesOrder", "m9", order("C", [(1000, {"pool": "gift"})]))
             accept(other, "All_Payments", "m10", payment("C", "p9", 1000))
             wait(other, STATES, "A fulfilled, B fulfilled, C fulfilled")
+
+
+def case_dump_restore():
+    """A restored dump has every row as it was: no state, version or balance moves, no event is emitted; and life goes on."""
+    check_restored(lambda pg, other: other.psql("postgres", subprocess.check_output(
+        [os.path.join(pg.bin, "pg_dump"), "-d", "postgres"], env=pg.env(), text=True)))
+
+
+def case_parallel_restore():
+    """So it is with pg_restore -j, as docs/events.md says: the extension's own rows first, by one."""
+    with open(os.path.join(ROOT, "docs/events.md")) as page:
+        lines = [line for line in page.read().splitlines() if line.startswith("pg_restore ")]
+    assert len(lines) == 4 and sum(" -j " in line for line in lines) == 2, lines
+
+    def restore(pg, other):
+        dump = os.path.join(pg.dir, "dump")
+        subprocess.check_call([os.path.join(pg.bin, "pg_dump"), "-Fc", "-f", dump, "-d", "postgres"], env=pg.env())
+        for line in lines:
+            words = [{"shop": "postgres", "shop.dump": dump}.get(word, word) for word in line.split()]
+            subprocess.check_call([os.path.join(pg.bin, words[0]), "--exit-on-error", *words[1:]], env=other.env())
+
+    check_restored(restore)
 
 
 def money_client(pg, certs, seed, until, journal):
