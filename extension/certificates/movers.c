@@ -53,12 +53,12 @@ movers_has(TransactionId xid)
 	TransactionId top;
 	int			keeper = events_keeper_pid();
 
-	/* Prepared transactions, and parts of others, have no process: nor may the keeper. */
-	if (keeper != 0 && BackendXidGetPid(xid) == keeper)
-		return true;
 	if (!TransactionIdIsInProgress(xid))
 		return false;
+	/* The keeper goes carefully in parts of a transaction, which have no process; nor have prepared ones, or perhaps the keeper. */
 	top = SubTransGetTopmostTransaction(xid);
+	if (keeper != 0 && BackendXidGetPid(top) == keeper)
+		return true;
 	for (int i = 0; i < MOVERS; i++)
 		if (pg_atomic_read_u32(&movers[i]) == top)
 			return true;

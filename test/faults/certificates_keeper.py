@@ -1,4 +1,5 @@
 """Certificates: what the keeper cannot do at one place keeps it from no other."""
+import threading
 from contextlib import ExitStack, closing
 
 from faults import _log
@@ -96,3 +97,33 @@ def case_many_that_always_fail():
         _log.wait_for("all have it", lambda: pg.query(
             "SELECT count(*) FILTER (WHERE state = 'expired'), sum(held_minor), (SELECT count(*) FROM certificates.orders WHERE state = 'fulfilled')"
             " FROM certificates.certificates WHERE state <> 'reserved'", dbname="d") == [(many + 1, 0, 2)], timeout_s=120)
+
+
+def case_has_them_carefully():
+    """The last available ones are in the hands of a keeper that goes from one to the next, since one cannot be written: "empty" waits for it."""
+    with Cluster() as pg, ExitStack() as open_ones:
+        org = stocked(pg, 400)
+        run(pg, org, "SELECT certificates.reserve_next('gift', 'stuck')")
+        pg.psql("d", """
+            CREATE FUNCTION public.hold_up() RETURNS trigger LANGUAGE plpgsql AS $$
+            BEGIN PERFORM pg_advisory_xact_lock(4711); RETURN new; END $$;
+            CREATE TRIGGER hold_up BEFORE UPDATE OF hold_slot ON certificates.pool_slots FOR EACH ROW EXECUTE FUNCTION public.hold_up();""")
+        refuse_some(pg, "00000000-0000-0000-0000-000000000000")
+        pg.query("UPDATE certificates.certificates SET hold_until = now() - interval '1 hour' WHERE state = 'reserved'", dbname="d")
+        _log.wait_for("the keeper has found out", lambda: "is due, but could not be changed" in open(pg.log).read(), timeout_s=60)
+        gate = open_ones.enter_context(closing(pg.connect("d"))).cursor()
+        gate.execute("SELECT pg_advisory_lock(4711)")
+        conn = open_ones.enter_context(closing(pg.connect("d", autocommit=False)))
+        with conn.cursor() as cur:
+            cur.execute("SELECT access.act_as(%s)", (org,))
+            cur.execute("SELECT count(*) FROM (SELECT certificates.reserve_next('gift', 'pos') FROM generate_series(1, 399)) r")
+        conn.rollback()
+        _log.wait_for("the keeper is held up", lambda: pg.query(
+            "SELECT count(*) > 0 FROM pg_stat_activity WHERE backend_type = 'backoffice keeper' AND wait_event = 'advisory'")[0][0], timeout_s=60)
+        answers = []
+        buyer = threading.Thread(target=lambda: answers.append(run(pg, org, "SELECT (certificates.reserve_next('gift', 'pos')).status")[0][0]))
+        buyer.start()
+        buyer.join(1)
+        gate.execute("SELECT pg_advisory_unlock(4711)")
+        buyer.join(60)
+        assert answers == ["reserved"], answers
