@@ -1,18 +1,5 @@
 -- certificates: refunds of orders: which units one is for, and taking them back. (After orders.functions.sql, whose reconcile_order() calls apply_refunds().)
 
--- What a retailer names may have been replaced since, and more than once.
-CREATE OR REPLACE FUNCTION certificates.heirs(certificate uuid) RETURNS uuid[]
-    LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-    WITH RECURSIVE h (id) AS (
-        SELECT heirs.certificate
-        UNION SELECT c.replaced_by FROM h JOIN certificates.certificates c ON c.organization_id = backoffice.current_organization() AND c.id = h.id
-        WHERE c.replaced_by IS NOT NULL)
-    SELECT array_agg(id) FROM h
-$$;
-COMMENT ON FUNCTION certificates.heirs(uuid) IS
-'A certificate, and all that replaced it one after the other. Permission: the extension only.';
-GRANT EXECUTE ON FUNCTION certificates.heirs(uuid) TO backoffice_definer;
-
 -- The units that one refund is for, or what is missing to know them.
 CREATE OR REPLACE FUNCTION certificates.match_refund(o certificates.orders, p certificates.payments, OUT units certificates.order_units[], OUT missing text, OUT detail text)
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -36,13 +23,22 @@ BEGIN
     SELECT array_agg(x ORDER BY x.line_id, x.unit) INTO all_units FROM certificates.order_units x
     WHERE x.organization_id = o.organization_id AND x.order_ref = o.order_ref AND x.state <> 'refunded';
 
+    -- What replaced a unit's certificate, perhaps more than once, stands for it.
+    IF EXISTS (SELECT FROM unnest(wanted_ids) w WHERE w NOT IN (SELECT x.certificate_id FROM unnest(all_units) x WHERE x.certificate_id IS NOT NULL)) THEN
+        WITH RECURSIVE heirs (certificate_id, id) AS (
+            SELECT c.id, c.replaced_by FROM unnest(all_units) x JOIN certificates.certificates c ON c.organization_id = x.organization_id AND c.id = x.certificate_id
+            WHERE c.replaced_by IS NOT NULL
+            UNION ALL SELECT h.certificate_id, c.replaced_by FROM heirs h JOIN certificates.certificates c ON c.organization_id = o.organization_id AND c.id = h.id
+            WHERE c.replaced_by IS NOT NULL)
+        SELECT array_agg(coalesce(h.certificate_id, w)) INTO wanted_ids FROM unnest(wanted_ids) w LEFT JOIN heirs h ON h.id = w;
+    END IF;
     IF wanted_ids <> '{}' OR wanted_lines <> '{}' THEN
         SELECT array_agg(x ORDER BY x.line_id, x.unit) INTO units FROM unnest(all_units) x
-        WHERE x.line_id = ANY (wanted_lines) OR certificates.heirs(x.certificate_id) && wanted_ids
+        WHERE x.line_id = ANY (wanted_lines) OR x.certificate_id = ANY (wanted_ids)
            OR EXISTS (SELECT FROM certificates.order_lines l WHERE l.organization_id = x.organization_id AND l.order_ref = x.order_ref
                         AND l.line_id = x.line_id AND l.certificate_id = ANY (wanted_ids) AND x.unit = 1);
         SELECT string_agg(w::text, ', ') INTO detail FROM unnest(wanted_ids) w
-        WHERE w NOT IN (SELECT h FROM unnest(units) x, unnest(certificates.heirs(x.certificate_id)) h)
+        WHERE w NOT IN (SELECT x.certificate_id FROM unnest(units) x WHERE x.certificate_id IS NOT NULL)
           AND NOT EXISTS (SELECT FROM certificates.order_lines l WHERE l.organization_id = o.organization_id AND l.order_ref = o.order_ref AND l.certificate_id = w);
         IF detail IS NOT NULL THEN
             missing := 'certificates';

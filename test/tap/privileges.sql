@@ -207,7 +207,6 @@ INSERT INTO intended_functions VALUES
     ('certificates.generate_codes(pool text, count integer)', 'admin service'),
     ('certificates.goods_refunded(l certificates.order_lines)', ''),
     ('certificates.handle_message(topic text, message jsonb)', ''),
-    ('certificates.heirs(certificate uuid)', ''),
     ('certificates.import_codes(pool text, codes text[], cvcs text[])', 'admin service'),
     ('certificates.import_end()', ''),
     ('certificates.import_row()', ''),
