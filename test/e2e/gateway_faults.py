@@ -87,6 +87,18 @@ def test_first_address_refuses(site):
     assert web.stop() == 0
 
 
+def test_first_address_says_nothing(site):
+    """As a host whose packets are dropped, or one that hangs: it has its time, then it is the next one's turn."""
+    with socket.socket() as mute:
+        mute.bind(("127.0.0.1", 0))
+        mute.listen(1000)
+        web = site.gateway(start=False)
+        web.settings["database"] = f"host=127.0.0.1,127.0.0.1 port={mute.getsockname()[1]},{site.pg.port} dbname=site user=web"
+        web.start().ready()
+        assert web.call("GET", "/pools", token=site.token()).status == 200
+        assert web.stop() == 0
+
+
 def test_shedding(site):
     """More than the queue holds: 503 with Retry-After, at once; what is in keeps being served."""
     web = site.gateway(pool=2, queue=6, queue_ms=1000)

@@ -4,6 +4,8 @@
         worker.settings["database"] = mute.dsn("shop", "worker")
         mute.at("down", rb"SELECT \\d+\\0(Z)")      # what the server says ("up": what it is told) is passed on as far as the group
         mute.fell.wait(10)                          # that one connection is silent from then on, until one side closes it; others work
+        mute.silence()                              # all connections end, and whoever comes is let in and told nothing
+        mute.speak()                                # who comes is served again
 """
 import os
 import re
@@ -20,6 +22,7 @@ class Mute:
         self.lock = threading.Lock()
         self.rule = None
         self.fell = threading.Event()
+        self.silent = False
         self.open = []
 
     def __enter__(self):
@@ -45,12 +48,26 @@ class Mute:
             self.fell.clear()
             self.rule = (direction, re.compile(pattern, re.S))
 
+    def silence(self):
+        self.silent = True
+        for end in self.open:
+            try:
+                end.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+
+    def speak(self):
+        self.silent = False
+
     def _serve(self):
         while True:
             try:
                 near = self.door.accept()[0]
             except OSError:
                 return
+            if self.silent:
+                self.open.append(near)
+                continue
             far = socket.socket(socket.AF_UNIX)
             far.connect(os.path.join(self.pg.dir, f".s.PGSQL.{self.pg.port}"))
             self.open += [near, far]

@@ -12,7 +12,7 @@
 
 /* What we wait beyond the server's own statement timeout before the server counts as dead. */
 #define GRACE_US 5000000
-/* Connecting and setting up take at most. */
+/* Connecting to an address of the database, and setting up there, take at most. */
 #define CONNECT_MS 5000
 /* Statements under way for less are not worth a cancel request. */
 #define CANCEL_AFTER_US 100000
@@ -56,6 +56,7 @@ close_connection(Line *line)
 	if (line->conn != NULL)
 		PQfinish(line->conn);
 	line->conn = NULL;
+	dial_end(&line->dial);
 	line->swollen = false;
 	line->prepares = 0;
 	line->state = LINE_DOWN;
@@ -131,19 +132,8 @@ notice(void *context, const PGresult *result)
 }
 
 static void
-connect_line(void *context)
+follow_connecting(Line *line)
 {
-	Line	   *line = context;
-	const char *keywords[] = {"dbname", "connect_timeout", "fallback_application_name", "client_encoding", "keepalives_idle",
-	"keepalives_interval", "keepalives_count", "tcp_user_timeout", NULL};
-	const char *values[] = {line->pool->dsn, "5", "backoffice-gateway", "UTF8", "10", "5", "3", "20000", NULL};
-
-	if (line->state != LINE_DOWN)
-	{
-		line_break(line, "connecting took too long");
-		return;
-	}
-	line->conn = PQconnectStartParams(keywords, values, 1);
 	if (line->conn == NULL || PQstatus(line->conn) == CONNECTION_BAD)
 	{
 		line->pool->failing = true;
@@ -154,6 +144,46 @@ connect_line(void *context)
 	line->state = LINE_CONNECTING;
 	watch(line, EPOLLOUT);
 	loop_timer_in(&line->pool->gateway->loop, &line->retry, CONNECT_MS);
+}
+
+/* The address took too long: the next one's turn. */
+static void
+connect_overdue(Line *line)
+{
+	loop_forget(&line->pool->gateway->loop, line->watched_fd);
+	line->watched_fd = -1;
+	if (line->count > 0)
+	{
+		Flight		setting_up = take_head(line);
+
+		PQclear(setting_up.result);
+		PQclear(setting_up.error);
+	}
+	line->conn = dial_next(&line->dial, line->conn);
+	if (line->conn != NULL)
+	{
+		follow_connecting(line);
+		return;
+	}
+	line->pool->failing = true;
+	line_break(line, "connecting took too long");
+}
+
+static void
+connect_line(void *context)
+{
+	Line	   *line = context;
+	static const char *const keywords[] = {"dbname", "fallback_application_name", "client_encoding", "keepalives_idle",
+	"keepalives_interval", "keepalives_count", "tcp_user_timeout", NULL};
+	const char *values[] = {line->pool->dsn, "backoffice-gateway", "UTF8", "10", "5", "3", "20000", NULL};
+
+	if (line->state == LINE_DOWN)
+	{
+		line->conn = dial_begin(&line->dial, keywords, values);
+		follow_connecting(line);
+	}
+	else
+		connect_overdue(line);
 }
 
 static void
@@ -180,9 +210,14 @@ set_up(Line *line)
 static void
 go_on_connecting(Line *line)
 {
+	PostgresPollingStatusType status;
+
 	/* libpq may close this socket and go on to another address, with a socket of the same number. */
 	loop_forget(&line->pool->gateway->loop, line->watched_fd);
-	switch (PQconnectPoll(line->conn))
+	status = PQconnectPoll(line->conn);
+	if (dial_moved(&line->dial, line->conn))
+		loop_timer_in(&line->pool->gateway->loop, &line->retry, CONNECT_MS);
+	switch (status)
 	{
 		case PGRES_POLLING_READING:
 			watch(line, EPOLLIN);
@@ -203,6 +238,7 @@ static void
 is_usable(Line *line)
 {
 	line->state = LINE_READY;
+	dial_end(&line->dial);
 	/* Under TLS what libpq sends goes through OpenSSL, piece by piece. */
 	if (!PQsslInUse(line->conn))
 		outbox_attach(&line->outbox, PQsocket(line->conn));

@@ -8,6 +8,7 @@
 #include "gateway/pool.h"
 #include "gateway/statements.h"
 #include "lib/backoff.h"
+#include "lib/dial.h"
 
 #define MAX_DEPTH 16
 #define QUEUE_SHARES 64
@@ -51,6 +52,7 @@ typedef struct Line
 	int			number;
 	LineState	state;
 	PGconn	   *conn;
+	Dial		dial;
 	int			watched_fd;
 	Flight		flights[MAX_DEPTH];	/* a ring */
 	int			first;

@@ -85,6 +85,7 @@ control_drop_leases(Relay *relay, const char *why)
 	for (int i = 0; i < WINDOW_MAX_SHARDS; i++)
 		lost[i] = relay->window.shards[i].owned;
 	lose(relay, lost, why);
+	guard_until(&relay->guard, GUARD_NEVER);
 	metric_set(&metric_shards, 0);
 }
 
@@ -161,8 +162,9 @@ lease_done(void *context, PGresult *result)
 	loop_timer_in(&relay->loop, &relay->renew_timer, relay->settings.lease_ms / 3);
 	if (result != NULL && pg_good(&relay->control, result, NULL))
 	{
-		loop_timer_in(&relay->loop, &relay->lease_timer,
-					  relay->renew_sent_ms + relay->settings.lease_ms * 9 / 10 - loop_monotonic_ms());
+		relay->leased_until_ms = relay->renew_sent_ms + relay->settings.lease_ms * 9 / 10;
+		loop_timer_in(&relay->loop, &relay->lease_timer, relay->leased_until_ms - loop_monotonic_ms());
+		guard_until(&relay->guard, relay->leased_until_ms + relay->settings.lease_ms / 20);
 		take_leases(relay, result);
 		atomic_store(&health.database, true);
 	}
@@ -483,11 +485,11 @@ control_lost(void *context)
 }
 
 static void
-connect_control(void *context)
+connected(void *context, bool good)
 {
 	Relay	   *relay = context;
 
-	if (!pg_connect(&relay->control, CONNECT_TIMEOUT_S))
+	if (!good)
 	{
 		log_warn("database not reachable", F_STR("connection", "control"), F_STR("error", relay->control.error));
 		control_lost(relay);
@@ -499,6 +501,14 @@ connect_control(void *context)
 	relay->want_topics = true;
 	relay->want_heartbeat = true;
 	control_next(relay);
+}
+
+static void
+connect_control(void *context)
+{
+	Relay	   *relay = context;
+
+	pg_start(&relay->control, CONNECT_TIMEOUT_S, connected);
 }
 
 void

@@ -125,6 +125,7 @@ run(void)
 	control_finish(&relay);
 	/* The leases are given back: nothing is sent after this. */
 	produce_stop(&relay);
+	guard_end(&relay.guard);
 	metrics_close();
 	pg_close(&relay.reader);
 	pg_close(&relay.control);
@@ -157,7 +158,8 @@ main(int argc, char **argv)
 
 	if (!worker_settings(&program, argc, argv, &relay.settings.instance, settings_good, &exit_code))
 		return exit_code;
-	if (!loop_init(&relay.loop, loop_monotonic_ms) || !window_init(&relay.window, relay.settings.window_events))
+	if (!loop_init(&relay.loop, loop_monotonic_ms) || !window_init(&relay.window, relay.settings.window_events) ||
+		!guard_start(&relay.guard))
 	{
 		perror("kafka-relay");
 		return 1;

@@ -507,7 +507,7 @@ parked_send(Relay *relay)
 	else if (relay->want_held)
 		send_held(relay);
 	else if (relay->due_rows != NULL && !relay->due_sent && relay->alone_slot == NULL && relay->producer != NULL &&
-			 !relay->draining)
+			 !relay->draining && loop_monotonic_ms() < relay->leased_until_ms)
 	{
 		if (relay->due_next < PQntuples(relay->due_rows))
 			send_due_event(relay);

@@ -178,6 +178,7 @@ queue_ready(void *context, uint32_t events)
 static void
 release_producer(Relay *relay)
 {
+	guard_watch(&relay->guard, NULL, NULL);
 	rd_kafka_queue_io_event_enable(relay->queue, -1, NULL, 0);
 	rd_kafka_queue_destroy(relay->queue);
 	rd_kafka_destroy(relay->producer);
@@ -208,6 +209,7 @@ produce_start(Relay *relay)
 		release_producer(relay);
 		return false;
 	}
+	guard_watch(&relay->guard, relay->producer, relay->alone);
 	return true;
 }
 
@@ -280,6 +282,7 @@ produce_alone(Relay *relay, RelayTopic *topic, Slot *slot)
 		rd_kafka_conf_t *conf = producer_conf(&relay->settings, true, error, sizeof(error));
 
 		relay->alone = conf == NULL ? NULL : rd_kafka_new(RD_KAFKA_PRODUCER, conf, error, sizeof(error));
+		guard_watch(&relay->guard, relay->producer, relay->alone);
 	}
 	if (relay->alone == NULL || (handle = rd_kafka_topic_new(relay->alone, topic->name, NULL)) == NULL)
 	{

@@ -224,7 +224,8 @@ relay_produce(Relay *relay)
 {
 	if (relay->queued_count > 0)
 		relay->round_us = produce_clock_us();
-	while (relay->queued_count > 0 && relay->producer != NULL && relay->held_loaded && !relay->want_rewind && !relay->draining)
+	while (relay->queued_count > 0 && relay->producer != NULL && relay->held_loaded && !relay->want_rewind && !relay->draining &&
+		   loop_monotonic_ms() < relay->leased_until_ms)
 	{
 		FetchedBatch *batch = relay->queued[0];
 

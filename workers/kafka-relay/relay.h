@@ -16,6 +16,7 @@
 
 #include "lib/event.h"
 #include "kafka-relay/fetched.h"
+#include "kafka-relay/guard.h"
 #include "kafka-relay/idset.h"
 #include "kafka-relay/step.h"
 #include "kafka-relay/window.h"
@@ -126,6 +127,8 @@ typedef struct Relay
 	bool		want_topics;
 	bool		topics_loaded;
 	int64_t		renew_sent_ms;
+	int64_t		leased_until_ms;	/* what is ours is ours no longer than that */
+	Guard		guard;
 	int64_t		settled_since_advance;
 	Position	advancing[WINDOW_MAX_SHARDS];
 	bool		advancing_has[WINDOW_MAX_SHARDS];

@@ -17,6 +17,7 @@
 #include "lib/log.h"
 
 #define LOOK_MS 1000
+#define CONNECT_TIMEOUT_S 3
 
 /*
  * Topics are named by the same statement, so under the same snapshot: an event
@@ -230,34 +231,68 @@ reader_lost(void *context)
 }
 
 static void
-connect_reader(void *context)
+not_connected(Relay *relay)
+{
+	log_warn("database not reachable", F_STR("connection", "reader"), F_STR("error", relay->reader.error));
+	pg_close(&relay->reader);
+	relay_note_error(relay, relay->reader.error);
+	loop_timer_in(&relay->loop, &relay->reader_timer, backoff_next_ms(&relay->reader_backoff));
+}
+
+/* Whether a statement that makes the connection ready has succeeded. When it is lost, reader_lost() sees to it. */
+static bool
+went_well(Relay *relay, PGresult *result)
+{
+	bool		good = result != NULL && pg_good(&relay->reader, result, NULL);
+
+	if (result != NULL && !good)
+		not_connected(relay);
+	PQclear(result);
+	return good;
+}
+
+static void
+prepared(void *context, PGresult *result)
 {
 	Relay	   *relay = context;
-	PGresult   *result = NULL;
 
-	if (relay->draining)
+	if (!went_well(relay, result))
 		return;
-	if (pg_connect(&relay->reader, 3))
-		result = pg_query(&relay->reader, "LISTEN backoffice_events", NULL, 0);
-	if (result != NULL)
-	{
-		PQclear(result);
-		result = pg_query(&relay->reader, fetch_sql, NULL, 0);
-	}
-	if (result == NULL)
-	{
-		/* A connection lost during the query has set the timer in reader_lost. */
-		log_warn("database not reachable", F_STR("connection", "reader"), F_STR("error", relay->reader.error));
-		pg_close(&relay->reader);
-		relay_note_error(relay, relay->reader.error);
-		loop_timer_in(&relay->loop, &relay->reader_timer, backoff_next_ms(&relay->reader_backoff));
-		return;
-	}
-	PQclear(result);
 	metric_add(&metric_reconnects, 1);
 	backoff_reset(&relay->reader_backoff);
 	relay->more = true;
 	source_look(relay);
+}
+
+static void
+listening(void *context, PGresult *result)
+{
+	Relay	   *relay = context;
+	PgParams	none = {.n = 0};
+
+	if (went_well(relay, result))
+		pg_send(&relay->reader, fetch_sql, &none, 0, prepared, relay);
+}
+
+static void
+connected(void *context, bool good)
+{
+	Relay	   *relay = context;
+	PgParams	none = {.n = 0};
+
+	if (good)
+		pg_send(&relay->reader, "LISTEN backoffice_events", &none, 0, listening, relay);
+	else
+		not_connected(relay);
+}
+
+static void
+connect_reader(void *context)
+{
+	Relay	   *relay = context;
+
+	if (!relay->draining)
+		pg_start(&relay->reader, CONNECT_TIMEOUT_S, connected);
 }
 
 /* A notification can get lost only with its connection; this is for what nobody thought of. */

@@ -15,6 +15,7 @@
 static void pg_ready(void *context, uint32_t events);
 static void watch_output(Pg *pg);
 static void connect_failed(Pg *pg, const char *why);
+static void connect_overdue(Pg *pg);
 
 static void
 keep_error(Pg *pg, const char *text)
@@ -65,7 +66,10 @@ query_overdue(void *context)
 {
 	Pg		   *pg = context;
 
-	drop(pg, OVERDUE);
+	if (pg->connecting != NULL)
+		connect_overdue(pg);
+	else
+		drop(pg, OVERDUE);
 }
 
 void
@@ -89,17 +93,18 @@ quiet_notice(void *context, const PGresult *result)
 	log_debug("database notice", F_STR("notice", message));
 }
 
-static PGconn *
-begin_connecting(Pg *pg, int timeout_s, PGconn *(*connect) (const char *const *keywords, const char *const *values, int expand))
-{
-	char		timeout[16];
-	const char *keywords[] = {"dbname", "connect_timeout", "fallback_application_name", "client_encoding",
-	"keepalives_idle", "keepalives_interval", "keepalives_count", "tcp_user_timeout", NULL};
-	const char *values[] = {pg->dsn, timeout, pg->name, "UTF8", "10", "5", "3", "20000", NULL};
+/* What every connection is given; values has room for as many. */
+static const char *const keywords[] = {"dbname", "fallback_application_name", "client_encoding",
+"keepalives_idle", "keepalives_interval", "keepalives_count", "tcp_user_timeout", "connect_timeout", NULL};
 
-	pg_close(pg);
-	snprintf(timeout, sizeof(timeout), "%d", timeout_s);
-	return connect(keywords, values, 1);
+#define KEYWORDS (sizeof(keywords) / sizeof(keywords[0]))
+
+static void
+fill_values(const Pg *pg, const char *timeout, const char *values[KEYWORDS])
+{
+	const char *const given[KEYWORDS] = {pg->dsn, pg->name, "UTF8", "10", "5", "3", "20000", timeout, NULL};
+
+	memcpy(values, given, sizeof(given));
 }
 
 static void
@@ -190,9 +195,14 @@ settle_session(Pg *pg, int64_t limit_ms)
 bool
 pg_connect(Pg *pg, int timeout_s)
 {
+	char		timeout[16];
+	const char *values[KEYWORDS];
 	const char *why;
 
-	pg->conn = begin_connecting(pg, timeout_s, PQconnectdbParams);
+	pg_close(pg);
+	snprintf(timeout, sizeof(timeout), "%d", timeout_s);
+	fill_values(pg, timeout, values);
+	pg->conn = PQconnectdbParams(keywords, values, 1);
 	if (pg->conn == NULL || PQstatus(pg->conn) != CONNECTION_OK)
 	{
 		keep_error(pg, pg->conn == NULL ? NULL : PQerrorMessage(pg->conn));
@@ -219,6 +229,7 @@ settings_done(void *context, PGresult *result)
 	bool		good = pg_good(pg, result, NULL);
 
 	PQclear(result);
+	dial_end(&pg->dial);
 	if (!good)
 	{
 		char		why[sizeof(pg->error)];
@@ -261,37 +272,67 @@ go_on_connecting(void *context, uint32_t events)
 		return;
 	}
 	pg->watched_fd = PQsocket(pg->conn);
+	if (dial_moved(&pg->dial, pg->conn))
+		loop_timer_in(pg->loop, &pg->deadline, (int64_t) pg->connect_s * 1000);
 	if (status == PGRES_POLLING_OK)
 		is_connected(pg);
 	else
 		loop_watch(pg->loop, pg->watched_fd, status == PGRES_POLLING_READING ? EPOLLIN : EPOLLOUT, go_on_connecting, pg);
 }
 
-void
-pg_start(Pg *pg, int timeout_s, void (*connected) (void *context, bool good))
+static void
+follow_connecting(Pg *pg)
 {
-	pg->conn = begin_connecting(pg, timeout_s, PQconnectStartParams);
-	pg->connecting = connected;
 	if (pg->conn == NULL || PQstatus(pg->conn) == CONNECTION_BAD)
 	{
 		connect_failed(pg, pg->conn == NULL ? NULL : PQerrorMessage(pg->conn));
 		return;
 	}
 	PQsetNoticeReceiver(pg->conn, quiet_notice, NULL);
-	loop_timer_in(pg->loop, &pg->deadline, (int64_t) timeout_s * 1000);
+	loop_timer_in(pg->loop, &pg->deadline, (int64_t) pg->connect_s * 1000);
 	pg->watched_fd = PQsocket(pg->conn);
 	loop_watch(pg->loop, pg->watched_fd, EPOLLOUT, go_on_connecting, pg);
+}
+
+/* The address took too long: the next one's turn. */
+static void
+connect_overdue(Pg *pg)
+{
+	loop_forget(pg->loop, pg->watched_fd);
+	pg->watched_fd = -1;
+	pg->on_result = NULL;
+	PQclear(pg->answer);
+	pg->answer = NULL;
+	pg->conn = dial_next(&pg->dial, pg->conn);
+	if (pg->conn == NULL)
+		connect_failed(pg, OVERDUE);
+	else
+		follow_connecting(pg);
+}
+
+void
+pg_start(Pg *pg, int timeout_s, void (*connected) (void *context, bool good))
+{
+	const char *values[KEYWORDS];
+
+	pg_close(pg);
+	fill_values(pg, NULL, values);
+	pg->conn = dial_begin(&pg->dial, keywords, values);
+	pg->connecting = connected;
+	pg->connect_s = timeout_s;
+	follow_connecting(pg);
 }
 
 void
 pg_close(Pg *pg)
 {
 	pg->connecting = NULL;
+	dial_end(&pg->dial);
+	loop_timer_off(&pg->deadline);
 	if (pg->conn == NULL)
 		return;
 	loop_forget(pg->loop, pg->watched_fd);
 	pg->watched_fd = -1;
-	loop_timer_off(&pg->deadline);
 	PQclear(pg->answer);
 	pg->answer = NULL;
 	PQfinish(pg->conn);

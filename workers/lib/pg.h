@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "lib/dial.h"
 #include "lib/loop.h"
 
 #define PG_MAX_PARAMS 16
@@ -43,6 +44,8 @@ struct Pg
 	void		(*lost) (void *context);
 	void	   *context;
 	void		(*connecting) (void *context, bool good);	/* whom pg_start() is to tell */
+	int			connect_s;		/* for each address */
+	Dial		dial;
 	PgResultFunction on_result; /* NULL: idle */
 	void	   *result_context;
 	PGresult   *answer;			/* what has come of the running query's */
@@ -52,7 +55,7 @@ struct Pg
 
 extern void pg_init(Pg *pg, Loop *loop, const char *dsn, const char *name, int64_t statement_timeout_ms);
 
-/* Connects, and sets session settings, each at most timeout_s long. False: see pg->error. */
+/* Connects, and sets session settings, each at most timeout_s long, for each address of the database. False: see pg->error. */
 extern bool pg_connect(Pg *pg, int timeout_s);
 
 /* The same without waiting: connected() is told once, perhaps at once; lost() only after it was told that all is good. */
