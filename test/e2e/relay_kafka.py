@@ -1,5 +1,6 @@
 """kafka-relay with Apache Kafka itself (or the broker of KAFKA_BOOTSTRAP)."""
 import contextlib
+import json
 import os
 import time
 
@@ -60,6 +61,47 @@ def test_topic_that_is_refused(shop):
     follower.wait_for(lambda messages: len(messages) >= 4, 30)
     follower.stop()
     assert [m.key for m in follower.messages] == ["k0", "k0", "k1", "k1"], follower.messages
+    assert worker.stop() == 0
+
+
+def test_first_request_refused(shop):
+    """
+    A broker that refused all it ever was sent by a producer at a partition takes whatever comes next. That may have been
+    on its way already: of a key, it must not be what comes behind the refused.
+    """
+    topics = [f"Test.Compacted.{n}" for n in range(8)]
+    for topic in topics:
+        create_topic(shop.kafka.bootstrap, topic, 1, {"cleanup.policy": "compact"})
+    shop.query("SELECT count(events.define_topic(t, NULL, '7 days', 1, 'out')) FROM unnest(%s) AS t", (topics + ["Test.Warm"],))
+    # More than one request in flight makes it likely.
+    worker = shop.relay(shop.kafka, consumer="compacted", topics=",".join(topics + ["Test.Warm"]), kafka_in_flight=5).start()
+    follower = follow(shop.kafka, topics)
+    with shop.pg.connect("shop", autocommit=False) as conn, conn.cursor() as cur:
+        def emit(topic, key, first, last):
+            cur.execute("SELECT access.act_as(%s, NULL)", (shop.org,))
+            cur.execute("SELECT count(events.emit(%s, %s, 'test.happened', jsonb_build_object('n', n), NULL)) FROM generate_series(%s, %s) AS n",
+                        (topic, key, first, last))
+
+        for number, topic in enumerate(topics):
+            acknowledged = worker.metric("backoffice_relay_acknowledged_total")
+            emit("Test.Warm", "k", 0, 0)
+            conn.commit()
+            until(lambda: worker.metric("backoffice_relay_acknowledged_total") > acknowledged, 30, "a producer at work")
+            # A compacted topic takes no message without a key.
+            cur.execute("SELECT access.act_as(%s, NULL)", (shop.org,))
+            cur.execute("SELECT events.emit(%s, NULL, 'test.happened', '{}', NULL)", (topic,))
+            for first in range(0, 60, 3):
+                emit(topic, "k", first, first + 2)
+                conn.commit()
+            follower.wait_for(lambda messages: len({m.headers["ce_id"] for m in list(messages)}) >= 60 * (number + 1), 60)
+            until(lambda: len(shop.query("SELECT 1 FROM events.parked WHERE consumer = 'compacted'")) == number + 1, 20, "parking")
+    conn.close()
+    follower.stop()
+    for topic in topics:
+        order = list(dict.fromkeys(json.loads(m.value)["n"] for m in follower.messages if m.topic == topic))
+        assert order == list(range(60)), f"{topic}: {order}"
+    parked = set(shop.query("SELECT key, reason ~ 'INVALID_RECORD' FROM events.parked WHERE consumer = 'compacted'"))
+    assert parked == {(None, True)}, parked
     assert worker.stop() == 0
 
 

@@ -166,7 +166,7 @@ main(int argc, char **argv)
 	}
 	run();
 	window_close(&relay.window);
-	free(relay.topics);
+	topics_free(&relay);
 	idset_clear(&relay.held_keys);
 	idset_clear(&relay.suspects);
 	return 0;

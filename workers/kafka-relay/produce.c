@@ -54,6 +54,7 @@ producer_conf(const RelaySettings *settings, bool alone, char *error, size_t siz
 		kafka_set(conf, "enable.gapless.guarantee", "true");
 	kafka_set_int(conf, "max.in.flight.requests.per.connection", alone ? 1 : settings->in_flight);
 	kafka_set(conf, "message.timeout.ms", alone ? "30000" : "0");
+	/* Only the producer of single messages uses this one: see proof_partitioner(). */
 	kafka_set(conf, "partitioner", "murmur2_random");
 	kafka_set_int(conf, "linger.ms", alone ? 0 : settings->linger_ms);
 	kafka_set(conf, "compression.type", settings->compression);
@@ -87,6 +88,11 @@ reports(Relay *relay, rd_kafka_event_t *event)
 
 		if (message->err == RD_KAFKA_RESP_ERR_NO_ERROR)
 		{
+			/* The producer of single messages has none. */
+			Proof	   *proof = rd_kafka_topic_opaque(message->rkt);
+
+			if (proof != NULL)
+				proof_acknowledged(proof, slot->event.key.data != NULL, message->partition);
 			metric_observe_us(&metric_ack_seconds, now - slot->sent_us);
 			metric_observe_us(&metric_event_seconds, now - slot->event.occurred_at_us);
 		}
@@ -210,6 +216,7 @@ produce_start(Relay *relay)
 		return false;
 	}
 	guard_watch(&relay->guard, relay->producer, relay->alone);
+	topics_producer_new(relay);
 	return true;
 }
 
@@ -253,19 +260,31 @@ send_to(rd_kafka_t *producer, rd_kafka_topic_t *handle, const RelaySettings *set
 	return err;
 }
 
+static rd_kafka_topic_t *
+new_handle(rd_kafka_t *producer, RelayTopic *topic)
+{
+	rd_kafka_topic_conf_t *conf = rd_kafka_default_topic_conf_dup(producer);
+
+	rd_kafka_topic_conf_set_partitioner_cb(conf, proof_partitioner);
+	rd_kafka_topic_conf_set_opaque(conf, topic->proof);
+	return rd_kafka_topic_new(producer, topic->name, conf);
+}
+
 rd_kafka_resp_err_t
 produce_send(Relay *relay, RelayTopic *topic, Slot *slot)
 {
 	rd_kafka_resp_err_t err;
 
 	if (topic->handle == NULL)
-		topic->handle = rd_kafka_topic_new(relay->producer, topic->name, NULL);
+		topic->handle = new_handle(relay->producer, topic);
 	if (topic->handle == NULL)
 		return rd_kafka_last_error();
 	slot->sent_us = relay->round_us;
 	err = send_to(relay->producer, topic->handle, &relay->settings, slot);
-	if (err == RD_KAFKA_RESP_ERR_NO_ERROR)
-		metric_add(&metric_sent, 1);
+	if (err != RD_KAFKA_RESP_ERR_NO_ERROR)
+		return err;
+	proof_sent(topic->proof, &slot->event.key);
+	metric_add(&metric_sent, 1);
 	return err;
 }
 

@@ -171,7 +171,8 @@ produce_event(Relay *relay, const Event *event, Batch *batch)
 	if (verdict == VERDICT_SKIP)
 		return true;
 	if (relay->window.bytes >= relay->settings.window_bytes ||
-		(verdict == VERDICT_SEND_ALONE && (relay->window.used > 0 || relay->alone_slot != NULL)))
+		(verdict == VERDICT_SEND_ALONE && (relay->window.used > 0 || relay->alone_slot != NULL)) ||
+		(verdict == VERDICT_SEND && topic->state == TOPIC_READY && !proof_allows(topic->proof, &event->key, relay->round_ms)))
 		return false;
 	slot = window_add(&relay->window, event, batch);
 	if (slot == NULL)
@@ -223,7 +224,10 @@ void
 relay_produce(Relay *relay)
 {
 	if (relay->queued_count > 0)
+	{
 		relay->round_us = produce_clock_us();
+		relay->round_ms = loop_monotonic_ms();
+	}
 	while (relay->queued_count > 0 && relay->producer != NULL && relay->held_loaded && !relay->want_rewind && !relay->draining &&
 		   loop_monotonic_ms() < relay->leased_until_ms)
 	{

@@ -18,6 +18,7 @@
 #include "kafka-relay/fetched.h"
 #include "kafka-relay/guard.h"
 #include "kafka-relay/idset.h"
+#include "kafka-relay/proof.h"
 #include "kafka-relay/step.h"
 #include "kafka-relay/window.h"
 #include "lib/backoff.h"
@@ -77,6 +78,7 @@ typedef struct RelayTopic
 	char		why[200];		/* refused */
 	int64_t		refused_ms;		/* when */
 	rd_kafka_topic_t *handle;	/* of the present producer */
+	Proof	   *proof;			/* of the present producer */
 } RelayTopic;
 
 typedef struct Park
@@ -105,6 +107,7 @@ typedef struct Relay
 	uint64_t	generation;		/* of the fetched batches: a rewind makes them stale */
 	uint64_t	fetch_generation;
 	int64_t		round_us;		/* when the present round of producing began */
+	int64_t		round_ms;		/* the same by loop_monotonic_ms() */
 	Position	fetched[WINDOW_MAX_SHARDS];
 	bool		fetch_has[WINDOW_MAX_SHARDS];	/* the shards of the running fetch */
 	Position	merge_to;		/* shards up to here are fetched together */
@@ -207,6 +210,8 @@ extern void topics_answered(Relay *relay, rd_kafka_event_t *event);
 extern bool topics_try(Relay *relay, RelayTopic *topic);
 extern bool topics_settled(const Relay *relay);
 extern void topics_producer_gone(Relay *relay);
+extern void topics_producer_new(Relay *relay);
+extern void topics_free(Relay *relay);
 
 /* metrics of the relay (main.c registers them) */
 extern Metric metric_sent,

@@ -74,6 +74,9 @@ topics_take(Relay *relay, const PGresult *rows)
 
 		if (topic == NULL)
 		{
+			wanted.proof = calloc(1, sizeof(*wanted.proof));
+			if (wanted.proof == NULL)
+				continue;		/* until the topics are read again */
 			topic = &relay->topics[relay->topic_count++];
 			*topic = wanted;
 			snprintf(topic->name, sizeof(topic->name), "%s", PQgetvalue(rows, i, 1));
@@ -382,4 +385,21 @@ topics_producer_gone(Relay *relay)
 		if (topic->state == TOPIC_ASKED)
 			topic->state = TOPIC_UNKNOWN;
 	}
+}
+
+void
+topics_producer_new(Relay *relay)
+{
+	for (int i = 0; i < relay->topic_count; i++)
+		proof_begin(relay->topics[i].proof, loop_monotonic_ms());
+}
+
+void
+topics_free(Relay *relay)
+{
+	for (int i = 0; i < relay->topic_count; i++)
+		proof_free(relay->topics[i].proof);
+	free(relay->topics);
+	relay->topics = NULL;
+	relay->topic_count = 0;
 }

@@ -10,6 +10,7 @@
 
 #include "kafka-relay/fetched.h"
 #include "kafka-relay/headers.h"
+#include "kafka-relay/proof.h"
 #include "kafka-relay/step.h"
 
 typedef struct Packed
@@ -375,11 +376,69 @@ own_headers(void **state)
 	assert_string_equal(own_header("{\"a\": \"x\", \"b\": \"\\ud800\", \"c\": \"\xff\\n\", \"d\": 1}", "d"), "1");
 }
 
+/* Of each partition one event with a key goes alone until one was acknowledged. */
+static void
+first_of_a_partition(void **state)
+{
+	Proof		proof = {.count = 0};
+	Bytes		none = {NULL, 0};
+	Bytes		keys[4];		/* of partitions 0, 0, 1, 1 of two */
+	char		texts[4][8];
+	int			found[2] = {0, 0};
+
+	(void) state;
+	for (int n = 0; found[0] + found[1] < 4; n++)
+	{
+		char		text[8];
+		int			partition;
+
+		snprintf(text, sizeof(text), "k%d", n);
+		partition = rd_kafka_msg_partitioner_murmur2(NULL, text, strlen(text), 2, NULL, NULL);
+		if (found[partition] == 2)
+			continue;
+		strcpy(texts[partition * 2 + found[partition]], text);
+		keys[partition * 2 + found[partition]] = (Bytes) {texts[partition * 2 + found[partition]], strlen(text)};
+		found[partition]++;
+	}
+	proof_begin(&proof, 0);
+	/* The first tells how many there are, only when it is sent. */
+	assert_true(proof_allows(&proof, &keys[0], 1));
+	assert_int_equal(proof_partitioner(NULL, keys[0].data, keys[0].len, 2, &proof, NULL), 0);
+	proof_sent(&proof, &keys[0]);
+	for (int i = 0; i < 4; i++)
+		assert_false(proof_allows(&proof, &keys[i], 1));
+	assert_true(proof_allows(&proof, &none, 1));
+	proof_sent(&proof, &none);
+	proof_acknowledged(&proof, false, 1);
+	assert_false(proof_allows(&proof, &keys[2], 1));
+	proof_acknowledged(&proof, true, 0);
+	/* Partition 0 knows the producer. Of the other, one goes, then none. */
+	assert_true(proof_allows(&proof, &keys[1], 1));
+	proof_sent(&proof, &keys[1]);
+	assert_true(proof_allows(&proof, &keys[0], 1));
+	assert_true(proof_allows(&proof, &keys[2], 1));
+	assert_true(proof_allows(&proof, &keys[3], 1));		/* it was not sent after all */
+	proof_sent(&proof, &keys[3]);
+	assert_false(proof_allows(&proof, &keys[2], 1));
+	proof_acknowledged(&proof, true, 1);
+	assert_true(proof_allows(&proof, &keys[2], 1));
+	proof_sent(&proof, &keys[2]);
+	assert_true(proof_allows(&proof, &keys[3], 1));
+	/* Brokers forget. */
+	assert_true(proof_allows(&proof, &keys[3], PROOF_LASTS_MS + 2));
+	proof_sent(&proof, &keys[3]);
+	assert_false(proof_allows(&proof, &keys[3], PROOF_LASTS_MS + 3));
+	/* More partitions. */
+	(void) proof_partitioner(NULL, keys[0].data, keys[0].len, 3, &proof, NULL);
+	assert_true(proof_allows(&proof, &keys[3], PROOF_LASTS_MS + 3));
+	free(proof.states);
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(batch_is_read), cmocka_unit_test(truncated_and_flipped_bytes), cmocka_unit_test(random_bytes),
+		cmocka_unit_test(first_of_a_partition), cmocka_unit_test(batch_is_read), cmocka_unit_test(truncated_and_flipped_bytes), cmocka_unit_test(random_bytes),
 		cmocka_unit_test(positions_move_past_settled_prefixes_only), cmocka_unit_test(verdicts), cmocka_unit_test(sets),
 		cmocka_unit_test(cloud_events), cmocka_unit_test(own_headers),
 	};
