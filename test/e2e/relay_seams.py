@@ -135,6 +135,65 @@ def test_retried_without_a_broker(shop):
     assert worker.stop() == 0
 
 
+def emit_one(shop, topic):
+    with shop.pg.connect("shop", autocommit=False) as conn, conn.cursor() as cur:
+        cur.execute("SELECT access.act_as(%s, NULL)", (shop.org,))
+        cur.execute("SELECT events.emit(%s, 'k', 'test.happened', '{}', NULL)", (topic,))
+    conn.close()
+
+
+def define(shop, topic, direction):
+    shop.query("SELECT events.define_topic(%s, NULL, '7 days', 1, %s)", (topic, direction))
+
+
+def passed_by(shop, consumer):
+    """All events there are."""
+    last = shop.query("SELECT max(position)::text FROM events.read(NULL, 10000000)")[0][0]
+    until(lambda: shop.query("SELECT bool_and(position >= %s::events.position) FROM events.cursors WHERE consumer = %s", (last, consumer)) == [(True,)],
+          20, "passing by")
+
+
+def test_no_topic_left(shop):
+    """When none of its topics is carried any more the relay passes by all events, not by none; and it asks for nothing without a pause."""
+    define(shop, "Narrow", "out")
+    worker = relay(shop, "narrow", topics="Narrow")
+    emit_one(shop, "Narrow")
+    until(lambda: worker.metric("backoffice_relay_acknowledged_total") == 1, 30, "a first message")
+    define(shop, "Narrow", "internal")
+    emit_one(shop, "Narrow")
+    emit_one(shop, OUT)
+    passed_by(shop, "narrow")
+    before = statements(shop)
+    time.sleep(2)
+    assert statements(shop) - before < 300, "the database is asked without a pause"
+    define(shop, "Narrow", "out")
+    emit_one(shop, "Narrow")
+    passed_by(shop, "narrow")
+    assert worker.metric("backoffice_relay_acknowledged_total") == 2
+    assert worker.stop() == 0
+
+
+def test_topic_gone_before_it_is_known(shop):
+    """Its event was read, but when the relay asks for the topic it is not carried any more: what comes behind goes on."""
+    worker = shop.relay(shop.kafka, consumer="brief", topics="Brief," + OUT, shards=SHARDS, lease_ms=60000, heartbeat_ms=500).start()
+    passed_by(shop, "brief")
+    fetched = worker.metric("backoffice_relay_fetched_events_total")
+    with shop.pg.connect("shop", autocommit=False) as conn, conn.cursor() as cur:
+        # What would tell of the topic waits behind the saving of a position.
+        cur.execute("LOCK TABLE events.cursors IN ACCESS EXCLUSIVE MODE")
+        emit_one(shop, OUT)
+        until(lambda: worker.metric("backoffice_relay_fetched_events_total") == fetched + 1, 20, "reading")
+        until(lambda: shop.query("SELECT 1 FROM pg_stat_activity WHERE application_name ~ 'control' AND wait_event_type = 'Lock'"), 20, "waiting")
+        define(shop, "Brief", "out")
+        emit_one(shop, "Brief")
+        until(lambda: worker.metric("backoffice_relay_fetched_events_total") == fetched + 2, 20, "reading")
+        define(shop, "Brief", "internal")
+    conn.close()
+    emit_one(shop, OUT)
+    passed_by(shop, "brief")
+    assert worker.stop() == 0
+
+
 def test_three_hundred_topics(shop):
     shop.query("SELECT count(events.define_topic('Many.' || n, NULL, '7 days', 1, 'out')) FROM generate_series(1, 300) AS n")
     worker = relay(shop, "many", topics="")

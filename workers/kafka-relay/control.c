@@ -364,6 +364,10 @@ topics_done(void *context, PGresult *result)
 	if (result != NULL && pg_good(&relay->control, result, NULL))
 	{
 		topics_take(relay, result);
+		/* Between reading an event and asking for its topic somebody changed its direction: the log is read as it is now. */
+		if (relay->missing_topic != 0 && topics_find(relay, relay->missing_topic) == NULL)
+			source_restart_all(relay);
+		relay->missing_topic = 0;
 		topics_ask(relay);
 		relay_produce(relay);
 		source_look(relay);

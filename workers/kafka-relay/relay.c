@@ -48,11 +48,8 @@ relay_rewind(Relay *relay)
 	relay_note_error(relay, relay->rewind_why);
 	metric_add(&metric_rewinds, 1);
 	parked_forget(relay);
-	relay_drop_batches(relay);
 	window_rewind(&relay->window);
-	for (int i = 0; i < WINDOW_MAX_SHARDS; i++)
-		if (relay->window.shards[i].owned)
-			source_restart(relay, i);
+	source_restart_all(relay);
 	if (!relay->draining)
 		loop_timer_in(&relay->loop, &relay->producer_timer, delay_ms);
 }
@@ -162,6 +159,7 @@ produce_event(Relay *relay, const Event *event, Batch *batch)
 
 	if (topic == NULL)
 	{
+		relay->missing_topic = event->topic_id;
 		relay->want_topics = true;
 		return false;
 	}

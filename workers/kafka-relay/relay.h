@@ -129,6 +129,7 @@ typedef struct Relay
 	bool		want_heartbeat;
 	bool		want_topics;
 	bool		topics_loaded;
+	int32_t		missing_topic;	/* of an event that waits; 0: none does */
 	int64_t		renew_sent_ms;
 	int64_t		leased_until_ms;	/* what is ours is ours no longer than that */
 	Guard		guard;
@@ -187,6 +188,7 @@ extern void relay_note_error(Relay *relay, const char *error);
 extern void source_init(Relay *relay);
 extern void source_look(Relay *relay);	/* fetch, when there is room and reason */
 extern void source_restart(Relay *relay, int shard);	/* fetch the shard from what is settled */
+extern void source_restart_all(Relay *relay);	/* the same with all that are ours, and with what was fetched thrown away */
 
 /* control.c */
 extern void control_init(Relay *relay);

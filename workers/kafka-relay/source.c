@@ -25,7 +25,7 @@
  */
 static const char fetch_sql[] =
 "PREPARE relay_fetch (events.position, int, int, text, int, int[]) AS SELECT f.next, f.events, f.batch FROM events.fetch($1, $2, $3,"
-" (SELECT pg_catalog.array_agg(t.name) FROM events.topics t WHERE t.direction = 'out'"
+" (SELECT coalesce(pg_catalog.array_agg(t.name), '{}') FROM events.topics t WHERE t.direction = 'out'"
 "  AND ($4 = '' OR t.name = ANY (pg_catalog.string_to_array($4, ',')))),"
 " $5, $6) AS f";
 
@@ -53,6 +53,15 @@ source_restart(Relay *relay, int shard)
 		relay->queued[i]->shards[shard] = false;
 	relay->fetched[shard] = relay->window.shards[shard].read;
 	relay->more = true;
+}
+
+void
+source_restart_all(Relay *relay)
+{
+	relay_drop_batches(relay);
+	for (int i = 0; i < WINDOW_MAX_SHARDS; i++)
+		if (relay->window.shards[i].owned)
+			source_restart(relay, i);
 }
 
 /* Chooses the shards of the next fetch; false: there are none. */
