@@ -109,6 +109,7 @@ token_principal(const char *token, Size length, const pg_uuid_t *organization, P
 	principal->session_id = verified->session_id;
 	principal->has_api_key = verified->has_api_key;
 	principal->api_key_id = verified->api_key_id;
+	principal->bound = verified->is_bound;
 	principal->aal = verified->aal;
 	choose_organization(verified, organization, principal);
 	state = rights_of(principal);

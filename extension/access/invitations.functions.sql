@@ -22,7 +22,7 @@ CREATE OR REPLACE FUNCTION access.my_invitations() RETURNS TABLE (id uuid, organ
     FROM access.users u
     JOIN access.invitations i ON lower(i.email) = lower(u.email) AND i.expires_at > backoffice.now()
     JOIN access.organizations o ON o.id = i.organization_id AND o.state = 'active'
-    WHERE u.id = backoffice.current_user_id()
+    WHERE u.id = backoffice.current_user_id() AND backoffice.within_bounds(i.organization_id)
     -- As accept_invitation(): what one organization's provider says of addresses is nothing to another.
     AND NOT EXISTS (SELECT FROM access.identities d JOIN access.issuers s ON s.issuer = d.issuer
         WHERE d.user_id = u.id AND NOT s.link_by_email AND s.home_organization <> i.organization_id)

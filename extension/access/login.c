@@ -89,7 +89,8 @@ bool
 address_is_known(const pg_uuid_t *user, const SessionOrigin *origin, int aal)
 {
 	static BoPlan plan = {
-		"SELECT FROM access.sessions WHERE user_id = $1 AND ip = $2 AND aal >= $3", 3, {UUIDOID, INETOID, INT2OID}
+		"SELECT FROM access.sessions WHERE user_id = $1 AND ip = $2 AND aal >= $3 "
+		"AND amr && CASE WHEN $3 < 2 THEN '{pwd}' ELSE '{otp,recovery}'::text[] END", 3, {UUIDOID, INETOID, INT2OID}
 	};
 	Datum		args[3] = {UUIDPGetDatum(user), origin->ip, Int16GetDatum(aal)};
 

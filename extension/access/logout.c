@@ -68,25 +68,26 @@ access_logout_all(PG_FUNCTION_ARGS)
 
 	user = bo_user_kernel();
 	bo_spi_begin();
-	count = session_end_all(&principal->user_id, NULL, "logout_all");
+	count = session_end_all(&principal->user_id, principal->bound ? &principal->organization_id : NULL, NULL, "logout_all");
 	bo_spi_end();
 	bo_user_restore(user);
 	PG_RETURN_INT32(count);
 }
 
-/* Whose sessions the caller may end; error permission_denied or unknown_session. */
+/* Whose sessions the caller may end. */
 static bool
 may_end(const Session *session)
 {
 	const Principal *principal = principal_get();
+	bool		is_here;
 
 	if (principal == NULL)
 		return true;			/* a service: checked before */
-	if (principal->has_user && !principal->has_api_key && memcmp(&principal->user_id, &session->user_id, UUID_LEN) == 0)
+	is_here = session->has_organization && memcmp(&principal->organization_id, &session->organization_id, UUID_LEN) == 0;
+	if (principal->has_user && !principal->has_api_key && memcmp(&principal->user_id, &session->user_id, UUID_LEN) == 0 &&
+		(is_here || !principal->bound))
 		return true;
-	return session->has_organization &&
-		memcmp(&principal->organization_id, &session->organization_id, UUID_LEN) == 0 &&
-		access_can("access.manage_members");
+	return is_here && access_can("access.manage_members");
 }
 
 /* end_session(session uuid): false when it has ended already */

@@ -22,7 +22,7 @@ access_me(PG_FUNCTION_ARGS)
 		"'organization', (SELECT jsonb_build_object('id', o.id, 'name', o.name) FROM access.organizations o WHERE o.id = $1), "
 		"'organizations', (SELECT coalesce(jsonb_agg(jsonb_build_object('id', o.id, 'name', o.name) ORDER BY m.created_at, o.id), '[]')"
 		"  FROM access.memberships m JOIN access.organizations o ON o.id = m.organization_id AND o.state = 'active'"
-		"  WHERE m.user_id = $2 AND m.state = 'active'), "
+		"  WHERE m.user_id = $2 AND m.state = 'active' AND backoffice.within_bounds(m.organization_id)), "
 		"'roles', (SELECT coalesce(jsonb_agg(g.role ORDER BY g.role), '[]') FROM access.role_grants g"
 		"  WHERE g.organization_id = $1 AND g.user_id = $2 AND (g.valid_until IS NULL OR g.valid_until > backoffice.now())), "
 		"'teams', (SELECT coalesce(jsonb_agg(jsonb_build_object('id', t.id, 'name', t.name) ORDER BY t.name), '[]')"

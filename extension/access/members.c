@@ -343,7 +343,7 @@ access_set_user_state(PG_FUNCTION_ARGS)
 		refuse_acting(ACTING_UNKNOWN_USER, &named);
 	tell_state(&named.user_id, state);
 	if (strcmp(state, "disabled") == 0)
-		(void) session_end_all(&named.user_id, NULL, "user_disabled");
+		(void) session_end_all(&named.user_id, NULL, NULL, "user_disabled");
 	bo_spi_end();
 	bo_user_restore(saved);
 	PG_RETURN_VOID();

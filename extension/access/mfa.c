@@ -52,6 +52,23 @@ require_own_factor(const Principal *principal)
 			 errhint("Call access.mfa_verify(code) first, and use the new token.")));
 }
 
+void
+require_whole_user(const Principal *principal)
+{
+	static BoPlan plan = {
+		"SELECT FROM access.memberships WHERE user_id = $1 AND organization_id <> $2", 2, {UUIDOID, UUIDOID}
+	};
+	Datum		args[2] = {UUIDPGetDatum(&principal->user_id), UUIDPGetDatum(&principal->organization_id)};
+
+	if (!principal->bound || bo_spi_run(&plan, args, NULL, 1) == 0)
+		return;
+	ereport(ERROR,
+			(errcode(BO_FORBIDDEN),
+			 errmsg("this concerns the user in other organizations too"),
+			 bo_code("other_organization", "the OpenID provider of one organization vouches for this session"),
+			 errhint("Log in by password, or at a provider of the installation.")));
+}
+
 /* ---- checking ---- */
 
 /* Tries the user's active factors; true: the code was one's, and is used now. */

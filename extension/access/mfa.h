@@ -32,6 +32,12 @@ extern void recovery_codes_drop(const pg_uuid_t *user);
 /* Error aal2_required: the user has a second factor, and this session has not shown it. */
 extern void require_own_factor(const Principal *principal);
 
+/*
+ * Error other_organization: one organization alone vouches for who acts, and what is to be changed here is
+ * what the user proves to be itself with in others too.
+ */
+extern void require_whole_user(const Principal *principal);
+
 /* Error login_not_fresh. */
 extern void require_fresh(const Session *session);
 

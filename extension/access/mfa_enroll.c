@@ -111,6 +111,7 @@ access_mfa_enroll(PG_FUNCTION_ARGS)
 	user = bo_user_kernel();
 	bo_spi_begin();
 	require_own_factor(principal);
+	require_whole_user(principal);
 	lock_own_session(principal, &session);
 	require_fresh(&session);
 	check_number(&session.user_id);
@@ -231,6 +232,7 @@ access_mfa_activate(PG_FUNCTION_ARGS)
 	user = bo_user_kernel();
 	bo_spi_begin();
 	require_own_factor(principal);
+	require_whole_user(principal);
 	lock_own_session(principal, &session);
 	check = check_first(&session, id, code);
 	if (check.method != NULL)
@@ -288,6 +290,7 @@ access_mfa_disable(PG_FUNCTION_ARGS)
 
 	user = bo_user_kernel();
 	bo_spi_begin();
+	require_whole_user(principal);
 	lock_own_session(principal, &session);
 	lock_factor(id, &session.user_id, &factor);
 	check = factor_check(&session, code);
@@ -321,6 +324,7 @@ access_mfa_recovery_codes(PG_FUNCTION_ARGS)
 
 	user = bo_user_kernel();
 	bo_spi_begin();
+	require_whole_user(principal);
 	lock_own_session(principal, &session);
 	check = factor_check(&session, code);
 	if (check.method != NULL)

@@ -95,13 +95,14 @@ access_change_password(PG_FUNCTION_ARGS)
 	user = bo_user_kernel();
 	bo_spi_begin();
 	require_own_factor(principal);
+	require_whole_user(principal);
 	(void) session_lock_all(&principal->user_id);
 	lock_own_session(principal, &session);
 	check = check_old(&session, old);
 	if (strcmp(check.status, "ok") == 0)
 	{
 		store(&session.user_id, password_hash(new));
-		(void) session_end_all(&session.user_id, &session.id, "password_changed");
+		(void) session_end_all(&session.user_id, NULL, &session.id, "password_changed");
 	}
 	keys_wipe(old, strlen(old));
 	keys_wipe(new, strlen(new));
@@ -130,7 +131,7 @@ access_set_password(PG_FUNCTION_ARGS)
 	bo_spi_begin();
 	(void) user_lock(id);
 	store(id, hash);
-	(void) session_end_all(id, NULL, "password_changed");
+	(void) session_end_all(id, NULL, NULL, "password_changed");
 	bo_spi_end();
 	bo_user_restore(user);
 	PG_RETURN_VOID();

@@ -9,13 +9,41 @@
  * refresh is an error.
  */
 #include "access/sessions.h"
+#include "access/tokens.h"
 
-
+#include "catalog/pg_type.h"
 #include "core/spi.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 
 PG_FUNCTION_INFO_V1(access_refresh);
+
+/* The organizations that the session may know of: of one that began at a provider who speaks for one organization, that. */
+static Jsonb *
+organizations_for(const Session *session, const Person *person)
+{
+	static BoPlan plan = {
+		"SELECT coalesce(jsonb_agg(o), '[]') FROM jsonb_array_elements($1) o WHERE o ->> 'id' = $2", 2, {JSONBOID, TEXTOID}
+	};
+	VerifiedToken verified = {.session_id = session->id};
+	MemoryContext caller = CurrentMemoryContext;
+	Datum		args[2] = {JsonbPGetDatum(person->organizations)};
+	Jsonb	   *organizations;
+	bool		isnull;
+
+	if (strstr(session->amr, "oidc") == NULL)
+		return person->organizations;
+	bind_session(&verified);
+	if (!verified.is_bound)
+		return person->organizations;
+	args[1] = CStringGetTextDatum(bo_uuid_text(&verified.bound_to));
+	bo_spi_begin();
+	bo_spi_run_readonly(&plan, args, NULL, 1);
+	MemoryContextSwitchTo(caller);
+	organizations = DatumGetJsonbPCopy(bo_spi_datum(0, 1, &isnull));
+	bo_spi_end();
+	return organizations;
+}
 
 void
 answer_tokens(JsonOut *json, const Session *session, const Person *person)
@@ -40,7 +68,7 @@ answer_tokens(JsonOut *json, const Session *session, const Person *person)
 	json_begin_object(json, "user");
 	json_uuid(json, "id", &session->user_id);
 	json_text(json, "email", person->email);
-	json_jsonb(json, "organizations", person->organizations);
+	json_jsonb(json, "organizations", organizations_for(session, person));
 	json_uuid(json, "organization_id", session->has_organization ? &session->organization_id : NULL);
 	json_end_object(json);
 	json_text(json, "status", "ok");

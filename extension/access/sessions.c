@@ -287,22 +287,29 @@ session_end(const pg_uuid_t *id, const char *why)
  * The user first, then the sessions in one order: of two who want several, one
  * waits before it holds any (seen without: a deadlock of logout_all() and another).
  */
-int
-session_lock_all(const pg_uuid_t *user)
+static int
+lock_all(const pg_uuid_t *user, const pg_uuid_t *organization)
 {
 	static BoPlan plan = {
-		"SELECT id FROM access.sessions WHERE user_id = $1 AND state = 'active' ORDER BY id FOR NO KEY UPDATE", 1, {UUIDOID}
+		"SELECT id FROM access.sessions WHERE user_id = $1 AND ($2 IS NULL OR for_organization = $2) AND state = 'active' "
+		"ORDER BY id FOR NO KEY UPDATE", 2, {UUIDOID, UUIDOID}
 	};
-	Datum		args[1] = {UUIDPGetDatum(user)};
+	Datum		args[2] = {UUIDPGetDatum(user), UUIDPGetDatum(organization)};
 
 	(void) user_lock(user);
-	return (int) bo_spi_run(&plan, args, NULL, 0);
+	return (int) bo_spi_run(&plan, args, organization ? NULL : " n", 0);
 }
 
 int
-session_end_all(const pg_uuid_t *user, const pg_uuid_t *but, const char *why)
+session_lock_all(const pg_uuid_t *user)
 {
-	int			count = session_lock_all(user);
+	return lock_all(user, NULL);
+}
+
+int
+session_end_all(const pg_uuid_t *user, const pg_uuid_t *organization, const pg_uuid_t *but, const char *why)
+{
+	int			count = lock_all(user, organization);
 	pg_uuid_t  *ids = palloc(Max(count, 1) * sizeof(pg_uuid_t));
 	int			ended = 0;
 

@@ -19,7 +19,7 @@ GRANT EXECUTE ON FUNCTION access.logout() TO backoffice_service, backoffice_defi
 CREATE OR REPLACE FUNCTION access.logout_all() RETURNS integer
     LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'access_logout_all';
 COMMENT ON FUNCTION access.logout_all() IS
-'Ends all sessions of the acting user, the one that acts among them. Returns how many. Permission: any user. Errors: no_principal, user_only.';
+'Ends all sessions of the acting user, the one that acts among them (those for one organization, where that alone vouches for the user). Returns how many. Permission: any user. Errors: no_principal, user_only.';
 GRANT EXECUTE ON FUNCTION access.logout_all() TO backoffice_service, backoffice_definer;
 
 CREATE OR REPLACE FUNCTION access.end_session(session uuid) RETURNS boolean
@@ -43,7 +43,7 @@ GRANT EXECUTE ON FUNCTION access.me() TO backoffice_service, backoffice_definer;
 CREATE OR REPLACE FUNCTION access.change_password(old text, new text) RETURNS jsonb
     LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'access_change_password';
 COMMENT ON FUNCTION access.change_password(text, text) IS
-'Changes the acting user''s password and ends all their other sessions. Returns {"status": "ok"}, or denied (the old one is wrong), locked (too often) or busy, with retry_after_s: results, so that their events commit. Pass passwords as parameters, so that they do not get into logs. Permission: any user. Errors: password_too_short, password_too_long, aal2_required, busy, no_principal, user_only, no_session, session_ended, missing_argument.';
+'Changes the acting user''s password and ends all their other sessions. Returns {"status": "ok"}, or denied (the old one is wrong), locked (too often) or busy, with retry_after_s: results, so that their events commit. Pass passwords as parameters, so that they do not get into logs. Permission: any user. Errors: password_too_short, password_too_long, aal2_required, other_organization, busy, no_principal, user_only, no_session, session_ended, missing_argument.';
 GRANT EXECUTE ON FUNCTION access.change_password(text, text) TO backoffice_service, backoffice_definer;
 
 CREATE OR REPLACE FUNCTION access.set_password("user" uuid, password text) RETURNS void
@@ -62,10 +62,10 @@ CREATE OR REPLACE VIEW access.my_sessions WITH (security_invoker = true) AS
 SELECT s.id, s.for_organization AS organization_id, s.device_info, s.ip, s.user_agent, s.created_at, s.authenticated_at, s.last_seen_at, s.expires_at,
        'aal' || s.aal AS aal, s.amr
 FROM access.sessions s
-WHERE s.user_id = backoffice.current_user_id() AND s.state = 'active' AND s.expires_at > backoffice.now()
+WHERE s.user_id = backoffice.current_user_id() AND backoffice.within_bounds(s.for_organization) AND s.state = 'active' AND s.expires_at > backoffice.now()
 ORDER BY s.last_seen_at DESC, s.id;
 COMMENT ON VIEW access.my_sessions IS
-'The acting user''s sessions that have not ended. Permission: any user.';
+'The acting user''s sessions that have not ended (those for one organization, where that alone vouches for the user). Permission: any user.';
 GRANT SELECT ON access.my_sessions TO backoffice_service, backoffice_definer;
 
 CREATE OR REPLACE FUNCTION access.member_sessions(OUT id uuid, OUT user_id uuid, OUT email text, OUT device_info jsonb, OUT ip inet, OUT created_at timestamptz,

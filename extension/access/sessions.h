@@ -147,7 +147,9 @@ extern const char *session_over(const Session *session);	/* "expired", "idle", o
 /* With its audit event.  Sessions that are over already are left alone. */
 extern void session_end(const pg_uuid_t *id, const char *why);
 extern int	session_lock_all(const pg_uuid_t *user);
-extern int	session_end_all(const pg_uuid_t *user, const pg_uuid_t *but, const char *why);
+
+/* Of the user's, or of those for one organization (NULL: for any or none), all but one (NULL: all). */
+extern int	session_end_all(const pg_uuid_t *user, const pg_uuid_t *organization, const pg_uuid_t *but, const char *why);
 
 extern void sessions_init(void);
 
@@ -224,7 +226,7 @@ extern void answer_tokens(JsonOut *json, const Session *session, const Person *p
 extern void session_origin(FunctionCallInfo fcinfo, int device_info, int ip, SessionOrigin *origin);
 extern uint64 lockout_address(const SessionOrigin *origin);
 
-/* Has the user had a session from there, of this assurance? */
+/* Has the user proved from there to know the password (aal 1), or to have the second factor (2)?  What a provider says of it is no proof. */
 extern bool address_is_known(const pg_uuid_t *user, const SessionOrigin *origin, int aal);
 
 /*

@@ -36,7 +36,7 @@ CREATE TABLE access.sessions_marker ();
 COMMENT ON TABLE access.sessions_marker IS 'Empty. Backends look again at the sessions of cached tokens when this table''s relcache entry is invalidated.';
 
 ALTER TABLE access.sessions ENABLE ROW LEVEL SECURITY;
-CREATE POLICY own ON access.sessions FOR SELECT USING (user_id = backoffice.current_user_id());
+CREATE POLICY own ON access.sessions FOR SELECT USING (user_id = backoffice.current_user_id() AND backoffice.within_bounds(for_organization));
 CREATE POLICY kernel ON access.sessions TO backoffice_kernel USING (true) WITH CHECK (true);
 GRANT SELECT, INSERT, UPDATE, DELETE ON access.sessions TO backoffice_kernel;
 GRANT SELECT (id, user_id, for_organization, device_info, ip, user_agent, created_at, authenticated_at, last_seen_at, expires_at, aal, amr, state)

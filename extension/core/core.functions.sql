@@ -62,3 +62,9 @@ CREATE OR REPLACE FUNCTION backoffice.current_user_id() RETURNS uuid
 COMMENT ON FUNCTION backoffice.current_user_id() IS
 'The user of this transaction''s principal, NULL when there is none or a service acts. Permission: any backoffice role.';
 GRANT EXECUTE ON FUNCTION backoffice.current_user_id() TO backoffice_anon, backoffice_user, backoffice_service, backoffice_worker, backoffice_admin, backoffice_definer, backoffice_kernel;
+
+CREATE OR REPLACE FUNCTION backoffice.within_bounds(organization_id uuid) RETURNS boolean
+    LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'backoffice_within_bounds';
+COMMENT ON FUNCTION backoffice.within_bounds(uuid) IS
+'Whether what the acting user has for this organization (NULL: for none) is the concern of who acts: false where one organization alone (its OpenID provider, or an API key of it) vouches for the user, and this is another. Permission: any backoffice role.';
+GRANT EXECUTE ON FUNCTION backoffice.within_bounds(uuid) TO backoffice_anon, backoffice_user, backoffice_service, backoffice_worker, backoffice_admin, backoffice_definer, backoffice_kernel;

@@ -40,6 +40,7 @@ static PrincipalSlot *cached_slot;	/* what my_slot() answers: the same for the l
 PG_FUNCTION_INFO_V1(backoffice_current_organization);
 PG_FUNCTION_INFO_V1(backoffice_current_user_id);
 PG_FUNCTION_INFO_V1(backoffice_of_current_organization);
+PG_FUNCTION_INFO_V1(backoffice_within_bounds);
 
 static Size
 slots_size(void)
@@ -118,7 +119,7 @@ is_same(const Principal *a, const Principal *b)
 		is_same_id(a->has_user, &a->user_id, b->has_user, &b->user_id) &&
 		is_same_id(a->has_session, &a->session_id, b->has_session, &b->session_id) &&
 		is_same_id(a->has_api_key, &a->api_key_id, b->has_api_key, &b->api_key_id) &&
-		(!a->has_user || a->aal == b->aal);
+		a->bound == b->bound && (!a->has_user || a->aal == b->aal);
 }
 
 static void
@@ -247,4 +248,14 @@ backoffice_current_user_id(PG_FUNCTION_ARGS)
 	if (principal == NULL || !principal->has_user)
 		PG_RETURN_NULL();
 	PG_RETURN_UUID_P((pg_uuid_t *) &principal->user_id);
+}
+
+/* Is what the acting user has for this organization (NULL: for none) the concern of who acts? */
+Datum
+backoffice_within_bounds(PG_FUNCTION_ARGS)
+{
+	const Principal *principal = principal_get();
+
+	PG_RETURN_BOOL(principal == NULL || !principal->bound ||
+				   (!PG_ARGISNULL(0) && memcmp(PG_GETARG_UUID_P(0), &principal->organization_id, UUID_LEN) == 0));
 }

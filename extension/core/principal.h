@@ -21,6 +21,7 @@ typedef struct Principal
 	bool		has_session;	/* authenticated by a token of a session */
 	bool		has_api_key;	/* authenticated by an API key: rights are no more than its scopes, with or without user */
 	bool		without_organization;	/* a user who belongs nowhere, or did not say for whom: organization_id is nil */
+	bool		bound;			/* vouched for by this organization alone: what the user has elsewhere is not its concern */
 	uint8		aal;			/* how surely the user was authenticated: 1, or 2 (a second factor) */
 	pg_uuid_t	session_id;
 	pg_uuid_t	api_key_id;

@@ -179,6 +179,7 @@ INSERT INTO intended_functions VALUES
     ('backoffice.list_workers(OUT worker text, OUT instance text, OUT state text, OUT heartbeat timestamp with time zone, OUT "position" text, OUT last_error text)', 'admin service worker as kernel'),
     ('backoffice.now()', 'admin anon service user worker'),
     ('backoffice.of_current_organization(organization_id uuid)', 'admin anon service user worker'),
+    ('backoffice.within_bounds(organization_id uuid)', 'admin anon service user worker'),
     ('backoffice.of_current_organization_support(internal)', ''),
     ('backoffice.prune_heartbeats(older_than interval)', 'admin as kernel'),
     ('backoffice.prune_idempotency_keys(older_than interval)', 'admin as kernel'),
