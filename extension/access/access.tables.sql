@@ -17,10 +17,13 @@ CREATE TABLE access.users (
     email text NOT NULL CHECK (octet_length(email) <= 254),
     password_hash text,
     state text NOT NULL DEFAULT 'active' CHECK (state IN ('active', 'disabled')),
-    created_at timestamptz NOT NULL DEFAULT backoffice.now()
+    created_at timestamptz NOT NULL DEFAULT backoffice.now(),
+    email_said_by uuid REFERENCES access.organizations
 );
-CREATE UNIQUE INDEX users_email_key ON access.users (lower(email));
-COMMENT ON TABLE access.users IS 'People, across organizations: one row per e-mail address, upper and lower case alike. password_hash is Argon2id, or NULL for those who cannot log in by password.';
+CREATE UNIQUE INDEX users_email_key ON access.users (lower(email)) WHERE email_said_by IS NULL;
+CREATE UNIQUE INDEX users_email_said_key ON access.users (lower(email), email_said_by);
+COMMENT ON TABLE access.users IS 'People, across organizations: one row per e-mail address, upper and lower case alike, and one more for each organization whose OpenID provider says it of somebody. password_hash is Argon2id, or NULL for those who cannot log in by password.';
+COMMENT ON COLUMN access.users.email_said_by IS 'The organization whose own OpenID provider said the address, and for which alone it is the user''s: whose it is, nobody knows. NULL: it is the user''s.';
 
 CREATE TABLE access.memberships (
     organization_id uuid NOT NULL REFERENCES access.organizations,
@@ -102,10 +105,10 @@ GRANT SELECT, INSERT, UPDATE, DELETE ON access.organizations, access.users, acce
     access.permissions, access.default_roles TO backoffice_kernel;
 GRANT SELECT, INSERT, UPDATE, DELETE ON access.memberships, access.roles, access.role_grants TO backoffice_definer;
 GRANT SELECT ON access.organizations, access.permissions TO backoffice_definer;
-GRANT SELECT (id, email, state, created_at) ON access.users TO backoffice_definer;
+GRANT SELECT (id, email, state, created_at, email_said_by) ON access.users TO backoffice_definer;
 -- What the security_invoker views read.
 GRANT SELECT ON access.organizations, access.memberships, access.roles, access.role_grants, access.permissions TO backoffice_service;
-GRANT SELECT (id, email, state, created_at) ON access.users TO backoffice_service;
+GRANT SELECT (id, email, state, created_at, email_said_by) ON access.users TO backoffice_service;
 GRANT SELECT ON access.permissions TO backoffice_admin;
 
 SELECT pg_catalog.pg_extension_config_dump('access.organizations', '');

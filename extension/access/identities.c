@@ -145,14 +145,19 @@ lock_subject(const Identity *identity)
 
 /* ---- provisioning ---- */
 
-/* An existing user of that address, if the issuer may say who that is, and it is not what the provider of one organization said. */
+/* Who speaks for one organization, and is not trusted beyond it. */
+static bool
+is_bound(const TokenKey *key)
+{
+	return key->has_home && !key->link_by_email;
+}
+
+/* The user whose address that is, if the issuer may say who that is. */
 static bool
 link_by_email(Identity *identity)
 {
 	static BoPlan plan = {
-		"SELECT u.id FROM access.users u WHERE lower(u.email) = lower($1) "
-		"AND NOT EXISTS (SELECT FROM access.identities d JOIN access.issuers s ON s.issuer = d.issuer "
-		" WHERE d.user_id = u.id AND NOT s.link_by_email AND s.home_organization IS NOT NULL)", 1, {TEXTOID}
+		"SELECT id FROM access.users WHERE lower(email) = lower($1) AND email_said_by IS NULL", 1, {TEXTOID}
 	};
 	Datum		args[1];
 
@@ -165,23 +170,30 @@ link_by_email(Identity *identity)
 	return true;
 }
 
-/* With its verified address, unless somebody has that; else with one that leads nowhere. */
+/*
+ * With its verified address, unless somebody has that; else with one that leads nowhere.  What the provider of one
+ * organization says is that organization's word: only there anybody can have the address already, and whose it is
+ * finds it free.
+ */
 static void
 insert_new_user(Identity *identity)
 {
 	static BoPlan plan = {
-		"INSERT INTO access.users (id, email) VALUES ($1, $2) ON CONFLICT (lower(email)) DO NOTHING", 2, {UUIDOID, TEXTOID}
+		"INSERT INTO access.users (id, email, email_said_by) SELECT $1, $2, $3 WHERE $3 IS NULL OR NOT EXISTS "
+		"(SELECT FROM access.users u JOIN access.memberships m ON m.user_id = u.id AND m.organization_id = $3 WHERE lower(u.email) = lower($2)) "
+		"ON CONFLICT DO NOTHING", 3, {UUIDOID, TEXTOID, UUIDOID}
 	};
-	Datum		args[2];
+	Datum		args[3];
 
 	bo_uuid7(&identity->user_id);
 	args[0] = UUIDPGetDatum(&identity->user_id);
 	args[1] = identity->email ? CStringGetTextDatum(identity->email) : 0;
-	if (identity->email == NULL || bo_spi_run(&plan, args, NULL, 0) == 0)
+	args[2] = UUIDPGetDatum(&identity->key->home_organization);
+	if (identity->email == NULL || bo_spi_run(&plan, args, is_bound(identity->key) ? NULL : "  n", 0) == 0)
 	{
 		identity->email = psprintf("%s@oidc.invalid", bo_uuid_text(&identity->user_id));
 		args[1] = CStringGetTextDatum(identity->email);
-		bo_spi_run(&plan, args, NULL, 0);
+		bo_spi_run(&plan, args, "  n", 0);
 	}
 	tell_user_created(identity->key->has_home ? &identity->key->home_organization : NULL, &identity->user_id, identity->email);
 }
@@ -330,7 +342,7 @@ identity_of(const JwsToken *token, const JwsToken *roles, const TokenKey *key, V
 	verified->has_organization = key->has_home;
 	verified->organization_id = key->home_organization;
 	/* Who may say which user has which address is trusted beyond its organization. */
-	verified->is_bound = key->has_home && !key->link_by_email;
+	verified->is_bound = is_bound(key);
 	verified->bound_to = key->home_organization;
 }
 

@@ -152,8 +152,7 @@ access_accept_invitation(PG_FUNCTION_ARGS)
 	static BoPlan take = {
 		"DELETE FROM access.invitations i USING access.users u WHERE i.id = $1 AND u.id = $2 "
 		"AND lower(i.email) = lower(u.email) AND i.expires_at > backoffice.now() AND backoffice.within_bounds(i.organization_id) "
-		"AND NOT EXISTS (SELECT FROM access.identities d JOIN access.issuers s ON s.issuer = d.issuer "
-		" WHERE d.user_id = u.id AND NOT s.link_by_email AND s.home_organization <> i.organization_id) RETURNING i.organization_id, i.role",
+		"AND (u.email_said_by IS NULL OR u.email_said_by = i.organization_id) RETURNING i.organization_id, i.role",
 		2, {UUIDOID, UUIDOID}
 	};
 	const pg_uuid_t *id = required_uuid(fcinfo, 0, "invitation");

@@ -24,8 +24,7 @@ CREATE OR REPLACE FUNCTION access.my_invitations() RETURNS TABLE (id uuid, organ
     JOIN access.organizations o ON o.id = i.organization_id AND o.state = 'active'
     WHERE u.id = backoffice.current_user_id() AND backoffice.within_bounds(i.organization_id)
     -- As accept_invitation(): what one organization's provider says of addresses is nothing to another.
-    AND NOT EXISTS (SELECT FROM access.identities d JOIN access.issuers s ON s.issuer = d.issuer
-        WHERE d.user_id = u.id AND NOT s.link_by_email AND s.home_organization <> i.organization_id)
+    AND (u.email_said_by IS NULL OR u.email_said_by = i.organization_id)
     ORDER BY i.id
 $$;
 ALTER FUNCTION access.my_invitations() OWNER TO backoffice_kernel;

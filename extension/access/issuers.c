@@ -237,6 +237,21 @@ list_or_default(FunctionCallInfo fcinfo, int n, bool *has)
 	return *has ? PG_GETARG_DATUM(n) : PointerGetDatum(construct_empty_array(TEXTOID));
 }
 
+/* Who is trusted beyond its organization from now on has said addresses for everybody; what somebody has stays that one's. */
+static void
+trust_addresses(Datum issuer)
+{
+	static BoPlan plan = {
+		"UPDATE access.users u SET email_said_by = NULL FROM access.identities d, access.issuers s "
+		"WHERE s.issuer = $1 AND (s.link_by_email OR s.home_organization IS NULL) AND d.issuer = $1 AND u.id = d.user_id AND u.email_said_by IS NOT NULL "
+		"AND NOT EXISTS (SELECT FROM access.users o WHERE lower(o.email) = lower(u.email) AND o.id <> u.id "
+		" AND (o.email_said_by IS NULL OR (o.id < u.id AND EXISTS (SELECT FROM access.identities e WHERE e.issuer = $1 AND e.user_id = o.id))))",
+		1, {TEXTOID}
+	};
+
+	bo_spi_run(&plan, &issuer, NULL, 0);
+}
+
 #define DEFINE_ARGS 13
 
 /*
@@ -289,6 +304,7 @@ access_define_issuer(PG_FUNCTION_ARGS)
 	else
 		args[2] = PointerGetDatum(encrypt_secret(text_to_cstring(PG_GETARG_TEXT_PP(2)), &id));
 	bo_spi_run(&plan, args, nulls, 0);
+	trust_addresses(args[0]);
 	audit_named("issuer.defined", "issuer", issuer);
 	bo_spi_end();
 	bo_user_restore(saved);

@@ -97,12 +97,13 @@ address_is_known(const pg_uuid_t *user, const SessionOrigin *origin, int aal)
 	return origin->has_ip && bo_spi_run(&plan, args, NULL, 1) > 0;
 }
 
-/* Fills user_id, stored and active. */
+/* Fills user_id, stored and active.  Whose the address is comes before those of whom an OpenID provider said it. */
 static void
 find_user(Login *login)
 {
 	static BoPlan plan = {
-		"SELECT id, password_hash, state = 'active' FROM access.users WHERE lower(email) = lower($1)", 1, {TEXTOID}
+		"SELECT id, password_hash, state = 'active' FROM access.users WHERE lower(email) = lower($1) "
+		"ORDER BY email_said_by IS NOT NULL, password_hash IS NULL, id", 1, {TEXTOID}
 	};
 	Datum		args[1] = {CStringGetTextDatum(login->email)};
 

@@ -245,19 +245,23 @@ tell_user_created(const pg_uuid_t *organization, const pg_uuid_t *user, const ch
 	user_emit(organization, user, "user.created", &json);
 }
 
+/* organization: which the user is to belong to, or NULL. */
 static void
-insert_user(const pg_uuid_t *id, const char *email, const char *hash)
+insert_user(const pg_uuid_t *id, const char *email, const char *hash, const pg_uuid_t *organization)
 {
 	static BoPlan plan = {
-		"INSERT INTO access.users (id, email, password_hash) VALUES ($1, $2, $3) ON CONFLICT (lower(email)) DO NOTHING",
-		3, {UUIDOID, TEXTOID, TEXTOID}
+		"INSERT INTO access.users (id, email, password_hash) SELECT $1, $2, $3 "
+		"WHERE NOT EXISTS (SELECT FROM access.users WHERE lower(email) = lower($2) AND email_said_by = $4) ON CONFLICT DO NOTHING",
+		4, {UUIDOID, TEXTOID, TEXTOID, UUIDOID}
 	};
-	Datum		args[3] = {UUIDPGetDatum(id), CStringGetTextDatum(email), 0};
-	const char *nulls = hash ? NULL : "  n";
+	Datum		args[4] = {UUIDPGetDatum(id), CStringGetTextDatum(email), 0, UUIDPGetDatum(organization)};
+	char		nulls[] = "    ";
 	BoUser		saved;
 
 	if (hash)
 		args[2] = CStringGetTextDatum(hash);
+	nulls[2] = hash ? ' ' : 'n';
+	nulls[3] = organization ? ' ' : 'n';
 	saved = bo_user_kernel();
 	if (bo_spi_run(&plan, args, nulls, 0) == 0)
 		ereport(ERROR,
@@ -290,14 +294,14 @@ access_create_user(PG_FUNCTION_ARGS)
 	if (organization == NULL && principal_get() == NULL)
 	{
 		bo_spi_begin();
-		insert_user(id, email, hash);
+		insert_user(id, email, hash, NULL);
 		tell_user_created(NULL, id, email);
 		bo_spi_end();
 	}
 	else
 	{
 		admin_begin(&call, organization, "access.manage_members");
-		insert_user(id, email, hash);
+		insert_user(id, email, hash, &call.organization_id);
 		tell_user_created(&call.organization_id, id, email);
 		insert_membership(&call.organization_id, id);
 		admin_end(&call);

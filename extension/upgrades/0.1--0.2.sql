@@ -39,6 +39,18 @@ CREATE FUNCTION backoffice.within_bounds(organization_id uuid) RETURNS boolean
     LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'backoffice_within_bounds';
 ALTER POLICY own ON access.sessions USING (user_id = backoffice.current_user_id() AND backoffice.within_bounds(for_organization));
 
+-- An address that one organization's OpenID provider said is that organization's word, and keeps nobody else from having it.
+ALTER TABLE access.users ADD COLUMN email_said_by uuid REFERENCES access.organizations;
+UPDATE access.users u SET email_said_by = s.home_organization
+FROM access.identities d JOIN access.issuers s ON s.issuer = d.issuer AND NOT s.link_by_email AND s.home_organization IS NOT NULL
+WHERE d.user_id = u.id AND u.password_hash IS NULL;
+DROP INDEX access.users_email_key;
+CREATE UNIQUE INDEX users_email_key ON access.users (lower(email)) WHERE email_said_by IS NULL;
+CREATE UNIQUE INDEX users_email_said_key ON access.users (lower(email), email_said_by);
+COMMENT ON TABLE access.users IS 'People, across organizations: one row per e-mail address, upper and lower case alike, and one more for each organization whose OpenID provider says it of somebody. password_hash is Argon2id, or NULL for those who cannot log in by password.';
+COMMENT ON COLUMN access.users.email_said_by IS 'The organization whose own OpenID provider said the address, and for which alone it is the user''s: whose it is, nobody knows. NULL: it is the user''s.';
+GRANT SELECT (email_said_by) ON access.users TO backoffice_definer, backoffice_service;
+
 -- Functions whose arguments or result are others now.
 DROP FUNCTION certificates.watch_payments(certificates.orders, bigint);
 DROP FUNCTION access.issuers_due();

@@ -119,3 +119,67 @@ def case_known_address():
         expect(eve.by_provider["status"], "ok", "the provider has logged somebody in from 192.0.2.1")
         expect(shop.one(log_in, ("guess", "192.0.2.1")), "locked", "from there")
         expect(shop.one(log_in, ("guess", "192.0.2.9")), "denied", "from the known address")
+
+
+def claims(name):
+    return {"sub": name, "azp": "backoffice", "email": name + "@bolt.test", "email_verified": True}
+
+
+def case_said_address():
+    """The provider of one organization says an address: that is good there, and keeps nobody from having it who comes after."""
+    with Shop() as shop:
+        conn = shop.connect()
+        bolt = shop.one("SELECT id FROM access.organizations WHERE name = 'Bolt'")
+        tenant, other, house, trusted = (Issuer("https://id.test/" + name) for name in ("acme", "bolt", "house", "trusted"))
+        provider(shop, tenant, organization=shop.acme, provision=True)
+        provider(shop, other, organization=bolt, provision=True)
+        provider(shop, house, provision=True)
+        provider(shop, trusted, provision=True, link_by_email=True)
+        said = {name: authenticate(conn, tenant.token(claims(name))) for name in ("a", "b", "c", "d", "e")}
+        members = "SELECT array_agg(email ORDER BY email) FROM access.members WHERE email LIKE '%%bolt.test'"
+        there = [name + "@bolt.test" for name in "abcde"]
+
+        def address(user):
+            return shop.one("SELECT email FROM access.users WHERE id = %s", (user,))
+
+        def invited(issuer, name):
+            """Whether Bolt's invitation comes to whom this provider knows."""
+            shop.one("SELECT access.invite(%s, organization => %s)", (name + "@bolt.test", bolt))
+            return acting(conn, issuer.token(claims(name)), "SELECT count(*) FROM access.my_invitations()")
+
+        # Its owner is made a user by a service, and logs in by password.
+        owner = code(conn, "SELECT access.create_user('A@bolt.test', 'correct horse', %s)", (bolt,))
+        assert len(owner) == 36 and owner != said["a"], owner
+        expect(shop.one("SELECT access.login('a@bolt.test', 'correct horse')")["user"]["id"], owner, "by password")
+        expect(code(conn, "SELECT access.create_user('a@BOLT.test')"), "email_taken", "twice")
+        # Its owner comes by a provider of the installation, trusted with addresses or not; or by that of another organization.
+        for name, issuer in (("b", house), ("c", trusted), ("d", other)):
+            owner = authenticate(conn, issuer.token(claims(name)))
+            expect((owner != said[name], address(owner)), (True, name + "@bolt.test"), issuer.name)
+        expect((invited(tenant, "b"), invited(house, "b"), invited(trusted, "c")), (0, 1, 1), "invitations come to the owner")
+        expect(authenticate(conn, trusted.token({**claims("b"), "sub": "b2"})), authenticate(conn, house.token(claims("b"))), "and another subject is linked to it")
+        # In its organization the address is the user's; there is one of it.
+        expect(acting(conn, shop.login()["access_token"], "SELECT access.can('access.read')"), False, "Ann")
+        shop.one("SELECT access.grant_role((SELECT id FROM access.users WHERE email = 'ann@acme.test'), 'guest', organization => %s)", (shop.acme,))
+        expect(acting(conn, shop.login()["access_token"], members), there, "what Acme sees")
+        expect(code(conn, "SELECT access.create_user('e@bolt.test', NULL, %s)", (shop.acme,)), "email_taken", "a user of Acme")
+        expect(code(conn, "SELECT access.invite('e@bolt.test', organization => %s)", (shop.acme,)), "already_member", "an invitation")
+        again = authenticate(conn, tenant.token({**claims("e"), "sub": "e2"}))
+        expect(address(again), again + "@oidc.invalid", "another subject")
+        # Who learns by this whether an address is known?
+        stranger = authenticate(conn, tenant.token({**claims("f"), "email": "a@bolt.test"}))
+        known = authenticate(conn, tenant.token({**claims("g"), "email": "owner@else.test"}))
+        code(conn, "SELECT access.create_user('known@else.test')")
+        known = authenticate(conn, tenant.token({**claims("h"), "email": "known@else.test"}))
+        expect((address(stranger), address(known)), (stranger + "@oidc.invalid", "known@else.test"), "one that a member has, one that somebody has")
+        # A service's word for the person is none for the address.
+        shop.one("SELECT access.set_password(%s, 'correct horse')", (said["e"],))
+        expect(shop.one("SELECT access.login('e@bolt.test', 'correct horse')")["user"]["id"], said["e"], "by the password a service set")
+        expect(invited(tenant, "e"), 0, "nor an invitation")
+        owner = code(conn, "SELECT access.create_user('e@bolt.test', 'another horse')")
+        expect(shop.one("SELECT access.login('e@bolt.test', 'correct horse')")["status"], "denied", "the owner's password counts")
+        expect(shop.one("SELECT access.login('e@bolt.test', 'another horse')")["user"]["id"], owner, "the owner's")
+        # Trusted with addresses later on, the provider has said them for everybody; but what somebody has.
+        provider(shop, tenant, organization=shop.acme, provision=True, link_by_email=True)
+        expect(shop.pg.query("SELECT email FROM access.users WHERE email_said_by = %s ORDER BY 1", (shop.acme,), dbname="shop"),
+               [(name,) for name in ("a@bolt.test", "b@bolt.test", "c@bolt.test", "e@bolt.test", "known@else.test")], "those that somebody has")

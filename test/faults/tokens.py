@@ -481,7 +481,7 @@ def case_addresses():
         claims = {"sub": "c", "azp": "backoffice", "email": "cfo@bolt.test", "email_verified": True}
         theirs, cfo = (authenticate(conn, who.token(claims)) for who in (tenant, trusted))
         assert len(cfo) == 36 and cfo != theirs, (cfo, theirs)
-        expect(shop.one("SELECT email FROM access.users WHERE id = %s", (cfo,)), cfo + "@oidc.invalid", "the address has somebody")
+        expect(shop.one("SELECT email FROM access.users WHERE id = %s", (cfo,)), "cfo@bolt.test", "who has it")
         expect(invitations(tenant, "ceo"), (["Acme"], [shop.acme, "unknown_invitation"]), "by the tenant's provider")
         expect(invitations(house, "clerk"), (["Acme", "Bolt"], [shop.acme, bolt]), "by the installation's")
 
