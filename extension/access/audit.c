@@ -71,7 +71,7 @@ signed_by(JsonOut *json)
 	return json_end(json);
 }
 
-/* NULL: of no organization. */
+/* organization NULL: the principal's, if it has one. */
 static void
 emit(const char *topic, const pg_uuid_t *organization, const char *key, const char *type, JsonOut *json)
 {
@@ -107,7 +107,7 @@ audit_named(const char *type, const char *what, const char *name)
 
 	json_begin(&json);
 	json_text(&json, what, name);
-	emit(TOPIC, NULL, psprintf("%s:%s", what, name), type, &json);
+	emit(TOPIC, &events_of_nobody, psprintf("%s:%s", what, name), type, &json);
 }
 
 void

@@ -14,6 +14,7 @@
 #include "common/hashfn.h"
 #include "core/keys.h"
 #include "core/spi.h"
+#include "events/events.h"
 #include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -510,7 +511,7 @@ tell_keys(const char *issuer, Datum set)
 	json_begin(&json);
 	json_text(&json, "issuer", issuer);
 	json_jsonb(&json, "keys", DatumGetJsonbP(bo_spi_datum(0, 1, &isnull)));
-	audit_emit(NULL, psprintf("issuer:%s", issuer), "issuer.keys_changed", &json);
+	audit_emit(&events_of_nobody, psprintf("issuer:%s", issuer), "issuer.keys_changed", &json);
 }
 
 /* set_issuer_keys(issuer text, jwks jsonb, max_age_s integer, metadata jsonb): whether keys changed */

@@ -11,6 +11,7 @@
 #include "catalog/pg_type.h"
 #include "core/keys.h"
 #include "core/spi.h"
+#include "events/events.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/timestamp.h"
@@ -151,7 +152,7 @@ tell_factor(const Session *session, const char *type, const pg_uuid_t *factor, c
 	json_uuid(&json, "sessionId", &session->id);
 	json_uuid(&json, "factorId", factor);
 	json_text(&json, "method", method);
-	audit_emit(session->has_organization ? &session->organization_id : NULL, bo_uuid_text(&session->user_id), type, &json);
+	audit_emit(session->has_organization ? &session->organization_id : &events_of_nobody, bo_uuid_text(&session->user_id), type, &json);
 }
 
 FactorCheck

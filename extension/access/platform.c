@@ -9,6 +9,7 @@
 
 #include "catalog/pg_type.h"
 #include "core/spi.h"
+#include "events/events.h"
 #include "utils/builtins.h"
 
 PG_FUNCTION_INFO_V1(access_grant_platform_administrator);
@@ -79,7 +80,7 @@ access_grant_platform_administrator(PG_FUNCTION_ARGS)
 	bo_spi_begin();
 	check_apart(id);
 	if (bo_spi_run(&plan, args, NULL, 0) > 0)
-		audit_about(NULL, "platform_administrator.granted", "userId", id, NULL, NULL);
+		audit_about(&events_of_nobody, "platform_administrator.granted", "userId", id, NULL, NULL);
 	bo_spi_end();
 	bo_user_restore(user);
 	PG_RETURN_VOID();
@@ -100,7 +101,7 @@ access_revoke_platform_administrator(PG_FUNCTION_ARGS)
 	bo_spi_begin();
 	found = bo_spi_run(&plan, args, NULL, 0) > 0;
 	if (found)
-		audit_about(NULL, "platform_administrator.revoked", "userId", id, NULL, NULL);
+		audit_about(&events_of_nobody, "platform_administrator.revoked", "userId", id, NULL, NULL);
 	bo_spi_end();
 	bo_user_restore(user);
 	PG_RETURN_BOOL(found);

@@ -280,7 +280,7 @@ session_end(const pg_uuid_t *id, const char *why)
 	has_organization = !bo_spi_isnull(0, 2);
 	if (has_organization)
 		organization = bo_spi_uuid(0, 2);
-	tell_end(id, &user, has_organization ? &organization : NULL, why);
+	tell_end(id, &user, has_organization ? &organization : &events_of_nobody, why);
 }
 
 /*

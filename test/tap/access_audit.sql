@@ -1,5 +1,5 @@
 -- Each security-relevant act leaves one event, with who did it, and none tells a secret.
-SELECT plan(44);
+SELECT plan(46);
 CREATE TEMP TABLE acts (n serial, act text, statement text, types text[], payloads jsonb[]);
 -- Runs a statement in a transaction of its own, as a user of an organization, a session, or nobody, and notes the events.
 CREATE PROCEDURE pg_temp.act(act text, statement text, acting text DEFAULT NULL) LANGUAGE plpgsql AS $$
@@ -134,7 +134,12 @@ SELECT access.login('root@platform.test', 'battery staple') AS r \gset
 SELECT (:'r')::jsonb->>'access_token' AS token, format('SELECT access.refresh(%L)', (:'r')::jsonb->>'refresh_token') AS stolen,
        format('SELECT access.end_session(%L)', (:'r')::jsonb->>'session_id') AS ending \gset
 CALL pg_temp.act('accept', 'SELECT access.accept_invitation(id) FROM access.invitations WHERE email = ''root@platform.test''', :'token');
+CALL pg_temp.act('enroll without', 'SELECT access.mfa_enroll()', :'token');
 CALL pg_temp.act('end', :'ending', :'token');
+SELECT is((SELECT array_agg(l.type || coalesce(l.organization_id::text, '') ORDER BY l.seq) FROM events.log l WHERE payload->>'sessionId' = (:'r')::jsonb->>'session_id' AND l.type ~ 'mfa|ended'),
+          '{mfa.enrolled,session.ended}', 'what befalls a session of no organization is told to none, whoever acts');
+CALL pg_temp.act('platform beside', 'SELECT access.define_permission(''shop.look'', ''look'')', 'ann@acme.test');
+SELECT is((SELECT organization_id FROM events.log WHERE payload->>'permission' = 'shop.look'), NULL, 'nor is what befalls the platform');
 SELECT access.login('root@platform.test', 'battery staple') AS r \gset
 SELECT format('SELECT access.refresh(%L)', (:'r')::jsonb->>'refresh_token') AS stolen, access.refresh((:'r')::jsonb->>'refresh_token') AS r \gset
 SELECT access.refresh((:'r')::jsonb->>'refresh_token') AS r \gset
