@@ -36,6 +36,7 @@ const char *const permission_scope_suffixes[] = {"", ":team", ":own"};
 static HTAB *permissions = NULL;
 static MemoryContext permissions_context = NULL;	/* has it */
 static uint64 permissions_generation = 0;
+static bool permissions_complete = false;	/* read under the latest snapshot: what is not among them is not defined */
 static uint64 demanding[PRINCIPAL_RIGHTS / 64]; /* those that want a second factor */
 
 PG_FUNCTION_INFO_V1(access_can_sql);
@@ -61,7 +62,7 @@ create_table(MemoryContext context)
 /*
  * Reads the catalogue.  Bits are given once, so an older snapshot only lacks
  * names; that is all a parallel operation can have, and a miss outside one
- * reads again.
+ * reads again, once.
  */
 static void
 load(void)
@@ -99,6 +100,7 @@ load(void)
 	permissions = fresh;
 	memcpy(demanding, fresh_demanding, sizeof(demanding));
 	permissions_generation = read_in;
+	permissions_complete = !IsInParallelMode();
 }
 
 static int
@@ -121,7 +123,7 @@ permission_known_bit(const char *name, int length)
 		if (permissions == NULL || permissions_generation != rights_generation())
 			load();
 		bit = find(key);
-		if (bit < 0 && !IsInParallelMode())
+		if (bit < 0 && !permissions_complete && !IsInParallelMode())
 		{
 			load();
 			bit = find(key);
@@ -226,7 +228,7 @@ asked_bit(FunctionCallInfo fcinfo, text *permission)
 		return last->bit;
 
 	bit = permission_known_bit(name, length);
-	if (bit < 0)
+	if (bit < 0 && (!permissions_complete || length >= PERMISSION_NAME_BYTES))
 		return bit;
 	if (last == NULL)
 		last = fcinfo->flinfo->fn_extra = MemoryContextAlloc(fcinfo->flinfo->fn_mcxt, sizeof(LastAsked));

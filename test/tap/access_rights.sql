@@ -1,6 +1,6 @@
 -- Rights are cached per backend: every way in which the cache could go stale, within one session. (Between sessions: the
 -- isolation spec revoked-permission.) Many transactions, so not in one.
-SELECT plan(36);
+SELECT plan(39);
 
 -- What a user may do in a transaction of its own; two questions, so that a flip would show.
 CREATE FUNCTION pg_temp.may(organization uuid, acting uuid, permission text) RETURNS text LANGUAGE plpgsql AS $$
@@ -133,5 +133,16 @@ UPDATE access.memberships SET state = 'suspended' WHERE organization_id = :'acme
 SELECT is(pg_temp.may(:'acme', :'ann', 'shop.sell'), 'membership_suspended', 'a suspended member does not act');
 SELECT access.remove_member(:'acme', :'ann');
 SELECT is(pg_temp.may(:'acme', :'ann', 'shop.sell'), 'not_a_member', 'nor does a former one');
+
+-- ---- what nobody has defined costs no more than what somebody has ----
+CREATE FUNCTION pg_temp.scans() RETURNS bigint LANGUAGE sql AS $$ SELECT pg_stat_get_xact_numscans('access.permissions'::regclass) $$;
+BEGIN;
+SELECT access.can('shop.sell'), pg_temp.scans() AS before \gset
+SELECT count(*) FILTER (WHERE access.can('shop.' || n)) AS held, count(*) FILTER (WHERE access.can('shop.never')) FROM generate_series(1, 100) n \gset
+SELECT is(pg_temp.scans() - :before, 0::bigint, 'unknown names are not looked for in the catalogue each time');
+SELECT is(access.can(repeat('x', 64)), false, 'nor one that is too long');
+COMMIT;
+SELECT access.define_permission('shop.never', 'after all');
+SELECT is(pg_temp.may(:'acme', NULL, 'shop.never'), 'yes', 'and defined later it is known');
 
 SELECT * FROM finish();
