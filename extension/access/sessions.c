@@ -22,7 +22,7 @@
 #include "utils/timestamp.h"
 
 #define KEEPER_INTERVAL_MS 10000
-#define KEEPER_BATCH 500
+#define KEEPER_BATCH 50			/* each in a subtransaction: not more than a snapshot has room for */
 
 static Marker marker = {.table = "sessions_marker"};
 static int	lifetime_s = 30 * 86400;
@@ -326,48 +326,79 @@ session_end_all(const pg_uuid_t *user, const pg_uuid_t *organization, const pg_u
 
 /* ---- keeper ---- */
 
-/* Moves due_at of sessions that were refreshed since; a session somebody has locked waits for the next round. */
-static bool
-keep(void)
+/* A session that is due. */
+typedef struct Due
 {
-	static BoPlan due_plan = {
-		"SELECT id, last_seen_at, expires_at, state = 'active' FROM access.sessions WHERE due_at <= $1 "
-		"ORDER BY due_at LIMIT " CppAsString2(KEEPER_BATCH) " FOR NO KEY UPDATE SKIP LOCKED", 1, {TIMESTAMPTZOID}
+	pg_uuid_t	id;
+	TimestampTz due_at,
+				last_seen_at,
+				expires_at;
+	bool		active;
+} Due;
+
+/* Up to where this round of the keeper has come. */
+static Due passed = {.due_at = DT_NOBEGIN};
+
+/* Locks them; one that somebody else has locked waits for the next round. */
+static int
+find_due(Due *due)
+{
+	static BoPlan plan = {
+		"SELECT id, due_at, last_seen_at, expires_at, state = 'active' FROM access.sessions "
+		"WHERE due_at <= $1 AND due_at >= $2 AND (due_at, id) > ($2, $3) "
+		"ORDER BY due_at, id LIMIT " CppAsString2(KEEPER_BATCH) " FOR NO KEY UPDATE SKIP LOCKED",
+		3, {TIMESTAMPTZOID, TIMESTAMPTZOID, UUIDOID}
 	};
+	Datum		args[3] = {TimestampTzGetDatum(bo_now()), TimestampTzGetDatum(passed.due_at), UUIDPGetDatum(&passed.id)};
+	int			count = (int) bo_spi_run(&plan, args, NULL, 0);
+
+	for (int i = 0; i < count; i++)
+		due[i] = (Due) {
+			.id = bo_spi_uuid(i, 1),
+			.due_at = DatumGetTimestampTz(bo_spi_int64(i, 2)),
+			.last_seen_at = DatumGetTimestampTz(bo_spi_int64(i, 3)),
+			.expires_at = DatumGetTimestampTz(bo_spi_int64(i, 4)),
+			.active = bo_spi_bool(i, 5)
+		};
+	return count;
+}
+
+/* Ends it, deletes it, or puts it off: it was refreshed since. */
+static void
+keep_one(void *thing)
+{
 	static BoPlan later_plan = {
 		"UPDATE access.sessions SET due_at = $2 WHERE id = $1", 2, {UUIDOID, TIMESTAMPTZOID}
 	};
 	static BoPlan delete_plan = {"DELETE FROM access.sessions WHERE id = $1", 1, {UUIDOID}};
-	Datum		arg = TimestampTzGetDatum(bo_now());
-	SPITupleTable *rows;
+	Due		   *due = thing;
+	const char *why = over(due->last_seen_at, due->expires_at);
+	Datum		args[2] = {UUIDPGetDatum(&due->id), TimestampTzGetDatum(Min(due->expires_at, after(due->last_seen_at, idle_s)))};
+
+	if (!due->active)
+		bo_spi_run(&delete_plan, args, NULL, 0);
+	else if (why != NULL)
+		session_end(&due->id, why);
+	else
+		bo_spi_run(&later_plan, args, NULL, 0);
+}
+
+/* Some at a time: nobody waits long for one of them.  What cannot be written is passed, and is due again in the next round. */
+static bool
+keep(void)
+{
+	Due			due[KEEPER_BATCH];
 	int			count;
 
 	bo_spi_begin();
-	count = (int) bo_spi_run(&due_plan, &arg, NULL, 0);
-	rows = SPI_tuptable;
+	count = find_due(due);
 	for (int i = 0; i < count; i++)
-	{
-		pg_uuid_t	id;
-		TimestampTz last_seen_at,
-					expires_at;
-		Datum		args[2];
-		const char *why;
-
-		SPI_tuptable = rows;
-		id = bo_spi_uuid(i, 1);
-		last_seen_at = DatumGetTimestampTz(bo_spi_int64(i, 2));
-		expires_at = DatumGetTimestampTz(bo_spi_int64(i, 3));
-		why = over(last_seen_at, expires_at);
-		args[0] = UUIDPGetDatum(&id);
-		args[1] = TimestampTzGetDatum(Min(expires_at, after(last_seen_at, idle_s)));
-		if (!bo_spi_bool(i, 4))
-			bo_spi_run(&delete_plan, args, NULL, 0);
-		else if (why != NULL)
-			session_end(&id, why);
-		else
-			bo_spi_run(&later_plan, args, NULL, 0);
-	}
+		(void) events_keeper_try(keep_one, &due[i], psprintf("session %s", bo_uuid_text(&due[i].id)));
 	bo_spi_end();
+	if (count == KEEPER_BATCH)
+		passed = due[count - 1];
+	else
+		passed = (Due) {.due_at = DT_NOBEGIN};
 	return count == KEEPER_BATCH;
 }
 

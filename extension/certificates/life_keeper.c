@@ -11,7 +11,7 @@
 #include "certificates/life.h"
 
 #include "catalog/pg_type.h"
-#include "certificates/attempt.h"
+#include "certificates/aside.h"
 #include "certificates/redemptions.h"
 #include "core/spi.h"
 #include "events/events.h"
@@ -59,7 +59,7 @@ change_all(Batch *batch, Aside *aside)
 {
 	batch->from = 0;
 	batch->upto = batch->count;
-	if (batch->count == 0 || attempt(change_some, batch, NULL))
+	if (batch->count == 0 || events_keeper_try(change_some, batch, NULL))
 		return batch->count == BATCH;
 	for (int i = 0; i < batch->count; i++)
 	{
@@ -67,7 +67,7 @@ change_all(Batch *batch, Aside *aside)
 
 		batch->from = i;
 		batch->upto = i + 1;
-		if (!attempt(change_some, batch, psprintf("%s %s", batch->what, name)) && !aside_put(aside, &batch->ids[i]))
+		if (!events_keeper_try(change_some, batch, psprintf("%s %s", batch->what, name)) && !aside_put(aside, &batch->ids[i]))
 			return false;
 	}
 	return batch->count == BATCH;

@@ -32,7 +32,7 @@
 #include "access/xact.h"
 #include "catalog/pg_type_d.h"
 #include "certificates/allocator.h"
-#include "certificates/attempt.h"
+#include "certificates/aside.h"
 #include "certificates/level.h"
 #include "certificates/movers.h"
 #include "certificates/pools.h"
@@ -211,7 +211,7 @@ settle(Round *round, const OpenSlot *slot, bool passed)
 	if (!round->carefully)
 		return settle_one(round, slot, passed);
 	if ((slot->over || (slot->available && passed)) &&
-		!attempt(try_settle, &work, psprintf("certificate %s", bo_uuid_text(&slot->id))))
+		!events_keeper_try(try_settle, &work, psprintf("certificate %s", bo_uuid_text(&slot->id))))
 	{
 		round->settled = settled;
 		round->failed = true;

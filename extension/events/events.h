@@ -33,6 +33,14 @@ extern void events_check_size(Jsonb *payload, Jsonb *headers);
 typedef bool (*KeeperTask) (void);
 extern void events_register_keeper_task(const char *name, int interval_ms, KeeperTask task);
 
+/*
+ * For one of many things that a task does: in a subtransaction, which waits for
+ * nobody's lock for long.  True if it was done; false if it failed and was undone.
+ * what NULL: nothing is said of a failure; else it is named in the server's log,
+ * at most once a minute.  Only the end of the task's time is raised.
+ */
+extern bool events_keeper_try(void (*work) (void *arg), void *arg, const char *what);
+
 /* The process that runs these tasks in this database; 0: none just now. */
 extern int	events_keeper_pid(void);
 

@@ -15,7 +15,9 @@
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "storage/latch.h"
+#include "utils/guc.h"
 #include "utils/memutils.h"
+#include "utils/resowner.h"
 #include "utils/snapmgr.h"
 #include "utils/timeout.h"
 #include "utils/timestamp.h"
@@ -24,6 +26,8 @@
 #define TASK_TIMEOUT_MS 60000
 #define PAUSE_LAST_MS	(5 * 60 * 1000)
 #define IDLE_MS			10000
+#define TELL_EVERY_MS	60000
+#define LOCK_TIMEOUT	"100ms"
 
 typedef struct Task
 {
@@ -44,6 +48,66 @@ events_register_keeper_task(const char *name, int interval_ms, KeeperTask run)
 	if (ntasks == TASKS_MAX)
 		elog(ERROR, "too many keeper tasks");
 	tasks[ntasks++] = (Task) {.name = name,.interval_ms = interval_ms,.run = run};
+}
+
+static void
+tell_failure(const char *what, const char *why)
+{
+	static TimestampTz told_at = 0;
+
+	if (told_at != 0 && !TimestampDifferenceExceeds(told_at, bo_monotonic(), TELL_EVERY_MS))
+		return;
+	told_at = bo_monotonic();
+	ereport(LOG,
+			(errmsg("%s is due, but could not be changed: %s", what, why),
+			 errdetail("It is tried again before long; perhaps there are others.")));
+}
+
+static void
+with_lock_timeout(void (*work) (void *arg), void *arg)
+{
+	int			level = NewGUCNestLevel();
+
+	(void) set_config_option("lock_timeout", LOCK_TIMEOUT, PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	work(arg);
+	AtEOXact_GUC(true, level);
+}
+
+bool
+events_keeper_try(void (*work) (void *arg), void *arg, const char *what)
+{
+	MemoryContext caller = CurrentMemoryContext;
+	ResourceOwner owner = CurrentResourceOwner;
+	volatile bool done = false;
+
+	CHECK_FOR_INTERRUPTS();
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(caller);
+	PG_TRY();
+	{
+		with_lock_timeout(work, arg);
+		ReleaseCurrentSubTransaction();
+		done = true;
+	}
+	PG_CATCH();
+	{
+		ErrorData  *edata;
+
+		MemoryContextSwitchTo(caller);
+		edata = CopyErrorData();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+		/* The task's time is over. */
+		if (edata->sqlerrcode == ERRCODE_QUERY_CANCELED)
+			ReThrowError(edata);
+		if (what != NULL)
+			tell_failure(what, edata->message);
+		FreeErrorData(edata);
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(caller);
+	CurrentResourceOwner = owner;
+	return done;
 }
 
 static bool

@@ -34,6 +34,7 @@ ALTER TABLE events.parked_inbound DROP CONSTRAINT parked_inbound_pkey,
     ADD COLUMN digest bytea NOT NULL GENERATED ALWAYS AS (coalesce(pg_catalog.sha256(key), '\x') || '\x00' || coalesce(pg_catalog.sha256(value), '\x')) STORED,
     ADD PRIMARY KEY (source, topic, "partition", "offset", digest);
 COMMENT ON COLUMN events.parked_inbound.digest IS 'Of key and value: a topic that was made anew has other messages at the same places.';
+
 -- What a user has elsewhere is not the concern of one organization's OpenID provider.
 CREATE FUNCTION backoffice.within_bounds(organization_id uuid) RETURNS boolean
     LANGUAGE c STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'backoffice_within_bounds';

@@ -354,3 +354,25 @@ def case_standby():
                         assert e.pgcode == "25006", e
         finally:
             standby.destroy()
+
+
+def case_some_that_always_fail():
+    """Sessions that cannot be written keep the keeper from no other, however many they are; nor are they forgotten."""
+    with Cluster() as pg:
+        pg.create_database("d")
+        pg.psql("d", SETUP)
+        pg.query("""CREATE FUNCTION public.refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'never this one'; END $$;
+            CREATE TRIGGER refuse BEFORE UPDATE OF state ON access.sessions FOR EACH ROW WHEN (NEW.user_agent = 'bad') EXECUTE FUNCTION public.refuse()""", dbname="d")
+        with _log.session(pg) as cursor:
+            login(cursor, "bob@acme.test", "battery staple")
+        # In one transaction: what is due is due at once.
+        pg.query("""BEGIN;
+            INSERT INTO access.sessions (id, user_id, user_agent, created_at, authenticated_at, last_seen_at, expires_at, due_at, aal, amr, refresh_key)
+            SELECT backoffice.uuid7(), user_id, 'bad', now() - interval '2 days', now(), now() - interval '2 days', now() - interval '1 day', now() - interval '1 hour', 1, '{pwd}', ''
+            FROM access.sessions, generate_series(1, 120);
+            UPDATE access.sessions SET expires_at = now() - interval '1 minute', due_at = now() - interval '1 minute' WHERE user_agent IS NULL;
+            COMMIT""", dbname="d")
+        ended = "SELECT count(*) FROM access.sessions WHERE state = 'ended' AND user_agent IS NOT DISTINCT FROM %s"
+        _log.wait_for("the one behind them ends", lambda: pg.query(ended, (None,), dbname="d") == [(1,)], timeout_s=40)
+        pg.query("DROP TRIGGER refuse ON access.sessions", dbname="d")
+        _log.wait_for("the others end too", lambda: pg.query(ended, ("bad",), dbname="d") == [(120,)], timeout_s=40)

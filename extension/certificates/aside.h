@@ -1,19 +1,11 @@
 /*
- * attempt.h
- *		Work of the keeper that may fail and be left.
+ * aside.h
+ *		What the keeper tried and failed to do, and leaves for a while.
  */
-#ifndef BACKOFFICE_ATTEMPT_H
-#define BACKOFFICE_ATTEMPT_H
+#ifndef BACKOFFICE_ASIDE_H
+#define BACKOFFICE_ASIDE_H
 
 #include "core/core.h"
-
-/*
- * In a subtransaction, which waits for nobody's lock for long: true if it was
- * done; false if it failed and was undone.  what NULL: nothing is said of a
- * failure; else it is named in the server's log, at most once a minute.
- * Only the end of the task's time is raised.
- */
-extern bool attempt(void (*work) (void *arg), void *arg, const char *what);
 
 /*
  * What failed is put aside for a while, so that those behind it come to their
