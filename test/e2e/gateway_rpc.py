@@ -256,3 +256,30 @@ def test_it_is_described(env):
     paths = env.rpc.call("GET", "/openapi.json").json["paths"]
     assert paths["/rpc/rpc_one"]["post"]["requestBody"]["content"]["application/json"]["schema"]["properties"] == \
         {"a": {"type": "integer", "format": "int32"}}
+
+
+def test_what_one_may_call_is_described(env):
+    """As PostgREST's follow-privileges: nobody learns the names of functions that are for others."""
+    for name, roles in (("rpc_for_nobody", ()), ("rpc_for_users", ("backoffice_user",)), ("rpc_for_services", ("backoffice_service",))):
+        env.function(name, "", "BEGIN RETURN '1'; END")
+        env.query(f"REVOKE ALL ON FUNCTION api.{name}() FROM PUBLIC, backoffice_anon, backoffice_user, backoffice_service")
+        for role in roles:
+            env.query(f"GRANT EXECUTE ON FUNCTION api.{name}() TO {role}")
+    env.query("NOTIFY pgrst")
+
+    def described(token=None):
+        answer = env.rpc.call("GET", "/openapi.json", token=token)
+        assert answer.status == 200 and answer.headers["vary"] == "Authorization", answer
+        assert answer.headers["cache-control"] == ("private" if token else "public") + ", max-age=60", answer.headers
+        return {path[len("/rpc/"):] for path in answer.json["paths"] if path.startswith("/rpc/")}, answer.json["paths"]
+    eventually(lambda: "rpc_for_users" in described(env.token())[0])
+    for _ in range(2):      # what was made is kept
+        names, paths = described()
+        assert {"login", "health", "rpc_one"} <= names and not {"me", "pools", "rpc_for_nobody", "rpc_for_users", "rpc_for_services"} & names, names
+        assert "post" in paths["/certificates/reservations"], "the routes are everybody's to know"
+        names, _ = described(env.token())
+        assert {"me", "pools", "rpc_for_users"} <= names and not {"rpc_for_nobody", "rpc_for_services"} & names, names
+    # At once, though the list of functions is read once a minute.
+    env.query("REVOKE EXECUTE ON FUNCTION api.rpc_for_users() FROM backoffice_user")
+    assert "rpc_for_users" not in described(env.token())[0]
+    assert env.rpc.call("GET", "/openapi.json", token="x.y.z").status == 401

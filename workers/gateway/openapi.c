@@ -11,8 +11,25 @@
 #include "gateway/routes.h"
 #include "gateway/schemas.h"
 
+/* Descriptions that were made: one for each set of functions that a role may call, which are few. */
+#define MADE_MAX 8
+
+typedef struct Made
+{
+	char	   *callable;		/* the database's text of their names */
+	char	   *description;
+} Made;
+
 static json_t *rpc_paths;
-static char *description;		/* made when first asked for */
+static const char *rpc_schema;	/* whose functions they are */
+static Made made[MADE_MAX];
+static int	next_made;
+
+static const char callable_sql[] =
+"SELECT COALESCE(pg_catalog.json_agg(p.proname ORDER BY p.proname), '[]')::pg_catalog.text"
+" FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace"
+" WHERE n.nspname = $1::pg_catalog.text AND p.prokind = 'f' AND pg_catalog.has_schema_privilege(n.oid, 'USAGE')"
+" AND pg_catalog.has_function_privilege(p.oid, 'EXECUTE')";
 
 static json_t *
 parsed(const char *text)
@@ -213,32 +230,121 @@ openapi_make(json_t *rpc)
 					 "paths", paths, "components", components());
 }
 
-void
-openapi_set_rpc(json_t *paths)
+static void
+forget(Made *one)
 {
-	json_decref(rpc_paths);
-	rpc_paths = paths;
-	free(description);
-	description = NULL;
+	free(one->callable);
+	free(one->description);
+	memset(one, 0, sizeof(*one));
 }
 
 void
-openapi_serve(Request *request)
+openapi_set_rpc(json_t *paths, const char *schema)
 {
-	if (description == NULL)
-	{
-		json_t	   *made = openapi_make(json_incref(rpc_paths));
+	json_decref(rpc_paths);
+	rpc_paths = paths;
+	rpc_schema = schema;
+	for (int i = 0; i < MADE_MAX; i++)
+		forget(&made[i]);
+}
 
-		description = made != NULL ? json_dumps(made, JSON_COMPACT) : NULL;
-		json_decref(made);
+json_t *
+openapi_callable(json_t *paths, const char *callable)
+{
+	json_t	   *names = json_loads(callable, 0, NULL);
+	json_t	   *chosen = json_is_array(names) ? json_object() : NULL;
+	char		path[200];
+
+	for (size_t i = 0; chosen != NULL && i < json_array_size(names); i++)
+	{
+		const char *name = json_string_value(json_array_get(names, i));
+		json_t	   *found;
+
+		snprintf(path, sizeof(path), "/rpc/%s", name != NULL ? name : "");
+		found = json_object_get(paths, path);
+		if (found != NULL)
+			json_object_set(chosen, path, found);
 	}
+	json_decref(names);
+	return chosen;
+}
+
+/* NULL: out of memory. */
+static const char *
+description_of(const char *callable)
+{
+	json_t	   *chosen;
+	json_t	   *whole;
+	Made	   *one;
+
+	for (int i = 0; i < MADE_MAX; i++)
+		if (made[i].callable != NULL && strcmp(made[i].callable, callable) == 0)
+			return made[i].description;
+	chosen = openapi_callable(rpc_paths, callable);
+	if (chosen == NULL)
+		return NULL;
+	whole = openapi_make(chosen);
+	one = &made[next_made++ % MADE_MAX];
+	forget(one);
+	one->callable = strdup(callable);
+	one->description = whole != NULL ? json_dumps(whole, JSON_COMPACT) : NULL;
+	json_decref(whole);
+	if (one->callable == NULL || one->description == NULL)
+	{
+		forget(one);
+		return NULL;
+	}
+	return one->description;
+}
+
+static void
+serve(Request *request, const char *callable)
+{
+	const char *description = description_of(callable);
+
 	if (description == NULL)
 	{
 		problem_reply(request, 500, "out_of_memory", "the server is out of memory", NULL);
 		return;
 	}
-	reply_header(request, "Cache-Control", "public, max-age=60");
+	reply_header(request, "Cache-Control", request->token != NULL ? "private, max-age=60" : "public, max-age=60");
+	reply_header(request, "Vary", "Authorization");
 	reply_text(request, 200, TYPE_JSON, description, strlen(description));
+}
+
+static void
+callable_came(Request *request, CallOutcome outcome, PGresult *result)
+{
+	if (outcome != CALL_DONE || PQntuples(result) != 1 || PQnfields(result) != 1)
+	{
+		problem_outcome(request, outcome, result);
+		return;
+	}
+	serve(request, PQgetvalue(result, 0, 0));
+	PQclear(result);
+}
+
+/* The routes are everybody's to know; of the functions behind /rpc, those that the caller may execute, as PostgREST has it. */
+void
+openapi_serve(Request *request)
+{
+	Statement  *statement;
+
+	if (rpc_paths == NULL)
+	{
+		serve(request, "[]");
+		return;
+	}
+	statement = request_alloc(request, sizeof(*statement));
+	if (statement == NULL)
+	{
+		problem_reply(request, 500, "out_of_memory", "the server is out of memory", NULL);
+		return;
+	}
+	memset(statement, 0, sizeof(*statement));
+	statement->sql = callable_sql;
+	statement->values[statement->n++] = rpc_schema;
+	request_call(request, NULL, statement, true, false, callable_came);
 }
 
 /* ---- the table of the docs ---- */

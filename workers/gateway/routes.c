@@ -49,7 +49,8 @@ const Route routes[] = {
 	OWN("/health/live", health_live, .tag = "system", .summary = "The process answers", .answer = "#Live"),
 	OWN("/health/ready", health_ready, .tag = "system", .summary = "The database answers, and nothing is being stopped", .answer = "#Ready"),
 	OWN("/metrics", health_metrics, .tag = "system", .summary = "Prometheus metrics"),
-	OWN("/openapi.json", openapi_serve, .tag = "system", .summary = "This description", .answer = "{\"type\":\"object\"}"),
+	{METHOD_GET, "/openapi.json", .handler = openapi_serve, .auth = AUTH_OPTIONAL, .rate = RATE_READ, .status = 200, .tag = "system",
+		.summary = "This description: the routes, and the functions of /rpc that one may call", .answer = "{\"type\":\"object\"}"},
 
 	CHANGE(GET, "/certificates/next", "reserve_next_certificate", 200, .writes = true, .tag = "certificates",
 		.summary = "Reserve the next certificate of a pool", .answer = "#Reservation",

@@ -93,7 +93,7 @@ take_catalogue(RpcService *service, const PGresult *result)
 	loaded->users = 1;
 	release(service->loaded);
 	service->loaded = loaded;
-	openapi_set_rpc(rpc_openapi_paths(loaded->catalogue, service->schemas[0]));
+	openapi_set_rpc(rpc_openapi_paths(loaded->catalogue, service->schemas[0]), service->schemas[0]);
 	log_info("functions loaded", F_INT("functions", (int64_t) rpc_catalogue_size(loaded->catalogue)));
 }
 
