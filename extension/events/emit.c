@@ -126,7 +126,15 @@ check_sizes(const NewEvent *event)
 				 errhint("Pass an object of strings, or NULL.")));
 }
 
-/* The principal's organization; NULL where the system itself speaks. */
+static bool
+speaks_for_system(void)
+{
+	return superuser() ||
+		has_privs_of_role(GetUserId(), get_role_oid("backoffice_admin", false)) ||
+		has_privs_of_role(GetUserId(), get_role_oid("backoffice_kernel", false));
+}
+
+/* The principal's organization; NULL where the system itself speaks, or a context of somebody who belongs nowhere. */
 static const pg_uuid_t *
 acting_organization(void)
 {
@@ -134,11 +142,22 @@ acting_organization(void)
 
 	if (principal != NULL && !principal->without_organization)
 		return &principal->organization_id;
-	if (!superuser() &&
-		!has_privs_of_role(GetUserId(), get_role_oid("backoffice_admin", false)) &&
-		!has_privs_of_role(GetUserId(), get_role_oid("backoffice_kernel", false)))
+	if (!speaks_for_system())
 		(void) principal_require();
 	return NULL;
+}
+
+void
+events_require_organization(void)
+{
+	const Principal *principal = principal_get();
+
+	if (principal != NULL && principal->without_organization && !speaks_for_system())
+		ereport(ERROR,
+				(errcode(BO_BAD_REQUEST),
+				 errmsg("the organization of the event is not known"),
+				 bo_code("organization_required", "who acts belongs to no organization, or did not say for which"),
+				 errhint("Pass the organization to access.authenticate().")));
 }
 
 /* ---- writing ---- */
@@ -308,6 +327,7 @@ events_emit_sql(PG_FUNCTION_ARGS)
 	check_transaction();
 	event.topic = topic_lookup(text_to_cstring(PG_GETARG_TEXT_PP(0)));
 	topic_check_right(event.topic, GetUserId());
+	events_require_organization();
 	event.key = PG_ARGISNULL(1) ? NULL : PG_GETARG_TEXT_PP(1);
 	event.type = PG_GETARG_TEXT_PP(2);
 	event.payload = PG_GETARG_JSONB_P(3);

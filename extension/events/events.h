@@ -22,6 +22,9 @@ extern pg_uuid_t events_emit(const char *topic, const char *key, const char *typ
 							 Jsonb *payload, Jsonb *headers,
 							 const pg_uuid_t *organization, const pg_uuid_t *id);
 
+/* Error organization_required where a user acts for no organization: what is emitted would be the system's. */
+extern void events_require_organization(void);
+
 /* Error event_too_large: what may be emitted can be read as text as well. */
 extern void events_check_size(Jsonb *payload, Jsonb *headers);
 

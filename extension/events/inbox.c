@@ -78,6 +78,7 @@ organization_of(FunctionCallInfo fcinfo, Jsonb *headers)
 	char	   *named = string_member(headers, "organization_id");
 	pg_uuid_t	organization;
 
+	events_require_organization();
 	if (!PG_ARGISNULL(6))
 		organization = *PG_GETARG_UUID_P(6);
 	else if (principal != NULL)

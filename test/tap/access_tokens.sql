@@ -1,6 +1,6 @@
 -- Tokens: what is believed, what is refused and with which code.
 BEGIN;
-SELECT plan(68);
+SELECT plan(71);
 
 CREATE FUNCTION pg_temp.b64url(bytes bytea) RETURNS text LANGUAGE sql AS $$
 SELECT translate(rtrim(replace(encode(bytes, 'base64'), E'\n', ''), '='), '+/', '-_') $$;
@@ -92,6 +92,13 @@ SELECT is(pg_temp.as_token(pg_temp.token(:'both'), 'SELECT access.organization_i
 SELECT is(pg_temp.as_token(pg_temp.token(:'both', jsonb_build_object('org', :'acme')), 'SELECT access.organization_id()'), :'acme', 'or the token does');
 SELECT is(pg_temp.as_token(pg_temp.token(:'both', jsonb_build_object('org', :'acme')), 'SELECT access.organization_id()', :'bolt'), :'bolt', 'what is asked for goes before');
 SELECT is(pg_temp.as_token(pg_temp.token(:'newcomer'), 'SELECT access.organization_id()'), 'NULL', 'a user of no organization acts for none');
+SELECT events.define_topic('app.told'), events.grant_topic('app.told', 'backoffice_service');
+SELECT is(pg_temp.code_of(format('SELECT access.authenticate(%L), events.emit(''app.told'', ''k'', ''told'', ''{}'')', pg_temp.token(:'both')), 'backoffice_service'),
+    '22023 organization_required', 'what is emitted then is not the system''s');
+SELECT is(pg_temp.code_of(format('SELECT access.authenticate(%L), events.accept(''app'', ''1'', ''app.told'', ''k'', ''{}'')', pg_temp.token(:'newcomer')), 'backoffice_service'),
+    '22023 organization_required', 'nor what is accepted');
+SELECT is(pg_temp.code_of(format('SELECT access.authenticate(%L, %L), events.emit(''app.told'', ''k'', ''told'', ''{}'')', pg_temp.token(:'both'), :'bolt'), 'backoffice_service'),
+    'ok', 'who says for which emits for it');
 SELECT is(pg_temp.code_of_token(pg_temp.token(:'ann'), :'bolt'), '42501 not_a_member', 'not for somebody else''s organization');
 SELECT is(pg_temp.code_of_token(pg_temp.token(:'acme')), 'PT401 token_unknown_user', 'a subject that is no user');
 SELECT is(pg_temp.code_of(format('SELECT access.authenticate(%L), access.authenticate(%L)', pg_temp.token(:'ann'), pg_temp.token(:'ann'))), 'ok', 'the same principal again');
