@@ -1,6 +1,7 @@
 """kafka-relay that has lost its database, but not its broker: it stops sending before another relay has its shards."""
 import contextlib
 import os
+import signal
 import subprocess
 import tempfile
 
@@ -80,3 +81,33 @@ def test_name_server_that_says_nothing(shop):
         shop.query("SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE client_addr IS NOT NULL")
 
     handed_over(shop, cut, lambda: os.unlink(hang), database=f"host=database.test port={shop.pg.port} dbname=shop user=worker")
+
+
+def test_end_of_a_relay(shop):
+    """It did not get rid of everything in time, and gives its leases back: from then on it sends nothing, however long its last words take."""
+    shop.kafka.up("all")
+    follower = follow(shop.kafka)
+    settings = {"shards": SHARDS, "lease_ms": 60000, "heartbeat_ms": 500}
+    first = shop.relay(shop.kafka, database=shop.mute.dsn("shop", "worker"), drain_ms=0, statement_timeout_ms=5000, **settings).start()
+    second = shop.relay(shop.kafka, **settings)
+    try:
+        shop.emit(20)
+        everything_there(follower, shop)
+        shop.kafka.down("all")
+        shop.emit(20)
+        until(lambda: first.metric("backoffice_relay_in_flight_events") == 20, 20, "events that wait for the broker")
+        shop.mute.at("up", rb"(SELECT backoffice\.heartbeat.*stopped)")
+        first.process.send_signal(signal.SIGTERM)
+        assert shop.mute.fell.wait(10)
+        second.start()
+        until(lambda: shards(second) == SHARDS, 30, "the second relay's leases")
+        shop.kafka.up("all")
+        assert first.process.wait(30) == 0
+        shop.emit(20)
+        log, parked = everything_there(follower, shop)
+        check_stream(list(follower.messages), log, missing=parked)
+        assert second.stop() == 0
+    finally:
+        first.kill9()
+        second.kill9()
+        follower.stop()

@@ -122,9 +122,9 @@ run(void)
 		if (relay.loop.stopping && !relay.draining)
 			begin_draining();
 	}
-	control_finish(&relay);
-	/* The leases are given back: nothing is sent after this. */
+	/* Nothing is sent any more: then the leases are given back. */
 	produce_stop(&relay);
+	control_finish(&relay);
 	guard_end(&relay.guard);
 	metrics_close();
 	pg_close(&relay.reader);
