@@ -111,3 +111,35 @@ def test_end_of_a_relay(shop):
         first.kill9()
         second.kill9()
         follower.stop()
+
+
+def test_drains_longer_than_its_lease(shop):
+    """While it waits for acknowledgements at its end, it keeps its leases: another relay would send the same events."""
+    shop.kafka.up("all")
+    follower = follow(shop.kafka)
+    settings = {"shards": SHARDS, "lease_ms": 2000, "heartbeat_ms": 500}
+    first = shop.relay(shop.kafka, drain_ms=60000, **settings).start()
+    second = shop.relay(shop.kafka, **settings)
+    try:
+        shop.emit(20)
+        everything_there(follower, shop)
+        shop.kafka.down("all")
+        shop.emit(20)
+        until(lambda: first.metric("backoffice_relay_in_flight_events") == 20, 20, "events that wait for the broker")
+        first.process.send_signal(signal.SIGTERM)
+        assert first.wait_log('"msg":"draining"')
+        second.start()
+        ends = shop.query("SELECT max(lease_until) FROM events.cursors")[0][0]
+        until(lambda: shop.query("SELECT bool_and(lease_until > %s + interval '4 s') FROM events.cursors", (ends,))[0][0], what="time passing")
+        shop.kafka.up("all")
+        assert first.process.wait(60) == 0
+        assert "leases dropped" not in first.text() and "ran out" not in first.text(), first.text()[-2000:]
+        until(lambda: shards(second) == SHARDS, 30, "the second relay's leases")
+        shop.emit(20)
+        log, parked = everything_there(follower, shop)
+        check_stream(list(follower.messages), log, missing=parked)
+        assert second.stop() == 0
+    finally:
+        first.kill9()
+        second.kill9()
+        follower.stop()

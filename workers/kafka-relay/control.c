@@ -464,7 +464,8 @@ control_next(Relay *relay)
 {
 	if (!pg_idle(&relay->control))
 		return;
-	if (relay->want_renew && !relay->draining)
+	/* At the end only for what is on its way: another relay would send it too. */
+	if (relay->want_renew && (!relay->draining || relay->window.used > 0))
 		send_lease(relay);
 	else if (parked_send(relay))
 		;
