@@ -141,9 +141,10 @@ BEGIN
     FOR u IN
         SELECT x.* FROM certificates.order_units x
         JOIN certificates.order_lines l ON l.organization_id = x.organization_id AND l.order_ref = x.order_ref AND l.line_id = x.line_id AND x.unit <= l.quantity
-        JOIN certificates.certificates c ON c.organization_id = x.organization_id AND c.id = x.certificate_id
-        JOIN certificates.pools p ON p.organization_id = c.organization_id AND p.id = c.pool_id
-        WHERE x.organization_id = o.organization_id AND x.order_ref = o.order_ref AND x.state IN ('reserved', 'issued') AND l.pool <> p.code
+        WHERE x.organization_id = o.organization_id AND x.order_ref = o.order_ref AND x.state IN ('reserved', 'issued')
+          -- Not a join: without statistics the planner would begin with all certificates of the pools.
+          AND l.pool <> (SELECT p.code FROM certificates.pools p WHERE p.organization_id = x.organization_id
+                         AND p.id = (SELECT c.pool_id FROM certificates.certificates c WHERE c.organization_id = x.organization_id AND c.id = x.certificate_id))
         ORDER BY x.line_id, x.unit
     LOOP
         PERFORM certificates.undo_unit(u, 'cancelled', 'the order was changed');

@@ -35,8 +35,8 @@ BEGIN
     IF wanted_ids <> '{}' OR wanted_lines <> '{}' THEN
         SELECT array_agg(x ORDER BY x.line_id, x.unit) INTO units FROM unnest(all_units) x
         WHERE x.line_id = ANY (wanted_lines) OR x.certificate_id = ANY (wanted_ids)
-           OR EXISTS (SELECT FROM certificates.order_lines l WHERE l.organization_id = x.organization_id AND l.order_ref = x.order_ref
-                        AND l.line_id = x.line_id AND l.certificate_id = ANY (wanted_ids) AND x.unit = 1);
+           OR (x.unit = 1 AND x.line_id IN (SELECT l.line_id FROM certificates.order_lines l WHERE l.organization_id = o.organization_id
+                        AND l.order_ref = o.order_ref AND l.certificate_id = ANY (wanted_ids)));
         SELECT string_agg(w::text, ', ') INTO detail FROM unnest(wanted_ids) w
         WHERE w NOT IN (SELECT x.certificate_id FROM unnest(units) x WHERE x.certificate_id IS NOT NULL)
           AND NOT EXISTS (SELECT FROM certificates.order_lines l WHERE l.organization_id = o.organization_id AND l.order_ref = o.order_ref AND l.certificate_id = w);
