@@ -83,12 +83,13 @@ def test_name_server_that_says_nothing(shop):
     handed_over(shop, cut, lambda: os.unlink(hang), database=f"host=database.test port={shop.pg.port} dbname=shop user=worker")
 
 
-def test_end_of_a_relay(shop):
-    """It did not get rid of everything in time, and gives its leases back: from then on it sends nothing, however long its last words take."""
+@contextlib.contextmanager
+def ended_with_events_in_flight(shop, lease_ms, **of_the_first):
+    """(first, second): the first relay has 20 events in its producer's queue, the broker is away, the second is not started. In the end each event came once."""
     shop.kafka.up("all")
     follower = follow(shop.kafka)
-    settings = {"shards": SHARDS, "lease_ms": 60000, "heartbeat_ms": 500}
-    first = shop.relay(shop.kafka, database=shop.mute.dsn("shop", "worker"), drain_ms=0, statement_timeout_ms=5000, **settings).start()
+    settings = {"shards": SHARDS, "lease_ms": lease_ms, "heartbeat_ms": 500}
+    first = shop.relay(shop.kafka, **settings, **of_the_first).start()
     second = shop.relay(shop.kafka, **settings)
     try:
         shop.emit(20)
@@ -96,50 +97,37 @@ def test_end_of_a_relay(shop):
         shop.kafka.down("all")
         shop.emit(20)
         until(lambda: first.metric("backoffice_relay_in_flight_events") == 20, 20, "events that wait for the broker")
+        yield first, second
+        assert first.process.wait(60) == 0
+        until(lambda: shards(second) == SHARDS, 30, "the second relay's leases")
+        shop.emit(20)
+        log, parked = everything_there(follower, shop)
+        check_stream(list(follower.messages), log, missing=parked)
+        assert second.stop() == 0
+    finally:
+        first.kill9()
+        second.kill9()
+        follower.stop()
+
+
+def test_end_of_a_relay(shop):
+    """It did not get rid of everything in time, and gives its leases back: from then on it sends nothing, however long its last words take."""
+    with ended_with_events_in_flight(shop, 60000, database=shop.mute.dsn("shop", "worker"), drain_ms=0, statement_timeout_ms=5000) as (first, second):
         shop.mute.at("up", rb"(SELECT backoffice\.heartbeat.*stopped)")
         first.process.send_signal(signal.SIGTERM)
         assert shop.mute.fell.wait(10)
         second.start()
         until(lambda: shards(second) == SHARDS, 30, "the second relay's leases")
         shop.kafka.up("all")
-        assert first.process.wait(30) == 0
-        shop.emit(20)
-        log, parked = everything_there(follower, shop)
-        check_stream(list(follower.messages), log, missing=parked)
-        assert second.stop() == 0
-    finally:
-        first.kill9()
-        second.kill9()
-        follower.stop()
 
 
 def test_drains_longer_than_its_lease(shop):
     """While it waits for acknowledgements at its end, it keeps its leases: another relay would send the same events."""
-    shop.kafka.up("all")
-    follower = follow(shop.kafka)
-    settings = {"shards": SHARDS, "lease_ms": 2000, "heartbeat_ms": 500}
-    first = shop.relay(shop.kafka, drain_ms=60000, **settings).start()
-    second = shop.relay(shop.kafka, **settings)
-    try:
-        shop.emit(20)
-        everything_there(follower, shop)
-        shop.kafka.down("all")
-        shop.emit(20)
-        until(lambda: first.metric("backoffice_relay_in_flight_events") == 20, 20, "events that wait for the broker")
+    with ended_with_events_in_flight(shop, 2000, drain_ms=60000) as (first, second):
         first.process.send_signal(signal.SIGTERM)
         assert first.wait_log('"msg":"draining"')
         second.start()
         ends = shop.query("SELECT max(lease_until) FROM events.cursors")[0][0]
         until(lambda: shop.query("SELECT bool_and(lease_until > %s + interval '4 s') FROM events.cursors", (ends,))[0][0], what="time passing")
         shop.kafka.up("all")
-        assert first.process.wait(60) == 0
-        assert "leases dropped" not in first.text() and "ran out" not in first.text(), first.text()[-2000:]
-        until(lambda: shards(second) == SHARDS, 30, "the second relay's leases")
-        shop.emit(20)
-        log, parked = everything_there(follower, shop)
-        check_stream(list(follower.messages), log, missing=parked)
-        assert second.stop() == 0
-    finally:
-        first.kill9()
-        second.kill9()
-        follower.stop()
+    assert "leases dropped" not in first.text() and "ran out" not in first.text(), first.text()[-2000:]
